@@ -1,0 +1,1 @@
+"""Tollkeeper: an OpenAI-compatible gateway between applications and model providers."""
