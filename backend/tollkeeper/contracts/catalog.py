@@ -1,0 +1,107 @@
+"""The configuration a worker serves from: an immutable snapshot of providers, models and prices, swapped whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A provider's secret, bound to the origins (`scheme://host:port`) it may be sent to."""
+
+    id: UUID
+    secret: str = field(repr=False)
+    origins: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderConfig:
+    """A provider as configured. `kind` names the entry of the gateway's provider registry that knows how to talk to it."""
+
+    id: UUID
+    name: str
+    kind: str
+    base_url: str | None
+    credentials: tuple[Credential, ...] = ()
+    allow_private_address: bool = False
+    proxy_url: str | None = field(default=None, repr=False)
+    ca_bundle: str | None = None
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    # Seconds; None takes the setting of the process.
+    connect_seconds: float | None = None
+    first_byte_seconds: float | None = None
+    idle_seconds: float | None = None
+    total_seconds: float | None = None
+    is_managed_by_file: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One place to try: a provider and the model's name there (`*` stands for the name the caller asked for)."""
+
+    provider: str
+    model: str
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Pico-dollars per token of each class of `Usage`; `version` identifies the row that priced a call."""
+
+    version: UUID
+    input: int
+    output: int
+    cache_read: int | None = None  # None: charged as `input`
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    input_audio: int | None = None
+    input_image: int | None = None
+    reasoning: int | None = None  # None: charged as `output`
+    output_audio: int | None = None
+    output_image: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRoute:
+    """A model name and where it leads. A name may end in `*`; the exact name wins, then the longest prefix."""
+
+    id: UUID
+    name: str
+    targets: tuple[Target, ...]
+    strategy: str = "priority"
+    # None: unpriced, an explicit state; `blocks_unpriced` says whether calls are refused then.
+    price: Price | None = None
+    blocks_unpriced: bool = False
+    is_simulated: bool = False
+    # None: every tenant sees it.
+    tenant_id: UUID | None = None
+    created_unix: int = 0
+    owned_by: str = "tollkeeper"
+    is_managed_by_file: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a call needs to be routed and priced, consistent in itself. Loaded once per request."""
+
+    version: int
+    providers: Mapping[str, ProviderConfig]
+    models: Mapping[tuple[UUID | None, str], ModelRoute]
+    # Routes whose name ends in `*`, longest first.
+    wildcards: tuple[ModelRoute, ...] = ()
+
+    def find_model(self, tenant_id: UUID, name: str) -> ModelRoute | None:
+        """The tenant's own route of that name, else the shared one, else the longest matching `prefix*`."""
+        route = self.models.get((tenant_id, name)) or self.models.get((None, name))
+        if route is not None:
+            return route
+        for candidate in self.wildcards:
+            if candidate.tenant_id in {None, tenant_id} and name.startswith(candidate.name[:-1]):
+                return candidate
+        return None
+
+
+EMPTY_SNAPSHOT = Snapshot(version=0, providers=MappingProxyType({}), models=MappingProxyType({}))

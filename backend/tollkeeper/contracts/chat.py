@@ -1,0 +1,127 @@
+"""What travels through the gateway: `Call` down, `Chunk`s in a `Reply` up, `Usage` counted on the way.
+
+The canonical form of a call's body is the OpenAI shape of its operation; a dialect that differs translates at its own
+edge. Unknown fields are carried. Bodies and chunks are parsed once and treated as read-only: change one with `replace`.
+"""
+
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tollkeeper.core.errors import TollkeeperError
+
+
+class Operation(StrEnum):
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call in disjoint classes, so that a price applies to each exactly once.
+
+    `prompt_tokens` and `completion_tokens` are the provider's totals: the sums of the input and of the output classes.
+    """
+
+    input: int = 0  # neither read from nor written to a prompt cache
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    input_audio: int = 0
+    input_image: int = 0
+    output: int = 0  # visible text
+    reasoning: int = 0
+    output_audio: int = 0
+    output_image: int = 0
+    # True where we counted because the provider did not say.
+    is_estimated: bool = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        return (
+            self.input + self.cache_read + self.cache_write + self.cache_write_1h + self.input_audio + self.input_image
+        )
+
+    @property
+    def completion_tokens(self) -> int:
+        return self.output + self.reasoning + self.output_audio + self.output_image
+
+
+@dataclass(slots=True)
+class Call:
+    """One inference call.
+
+    `raw` holds the bytes the body was parsed from as long as nobody changed it and they can be read one way only
+    (no duplicate keys, valid UTF-8, numbers in range); otherwise None, and the body is serialised again.
+    """
+
+    operation: Operation
+    model: str
+    is_stream: bool
+    body: dict[str, Any]
+    raw: bytes | None = None
+    # What the caller asked to see, kept because we ask the provider for usage in any case.
+    wants_usage: bool = False
+    end_user: str | None = None
+
+    def replace(self, **fields: Any) -> "Call":
+        """A call with other top-level body fields; a value of `ABSENT` removes the field."""
+        body = {**self.body, **fields}
+        for name, value in fields.items():
+            if value is ABSENT:
+                del body[name]
+        model = body.get("model", self.model)
+        return dataclasses.replace(self, body=body, raw=None, model=model)
+
+
+class _Absent:
+    """The type of `ABSENT`."""
+
+
+ABSENT = _Absent()
+
+
+@dataclass(slots=True)
+class Chunk:
+    """One piece of an answer: the whole JSON document, or one event of a stream.
+
+    `raw` is the JSON as the provider sent it; whoever changes `data` sets `raw` to None. `is_content` marks the first
+    things a caller can see (text, a tool call, a finished choice): once one has left, the stream cannot move to another
+    target. A chunk with `is_hidden` is counted but not sent (usage that the caller did not ask for).
+    """
+
+    data: dict[str, Any]
+    raw: bytes | None = None
+    is_content: bool = False
+    is_hidden: bool = False
+    is_final: bool = False
+    usage: Usage | None = None
+    # Characters of visible text and tool arguments in this chunk: what an estimate rests on when no usage comes.
+    text_length: int = 0
+    # Set on the last chunk of a stream that broke after its first content: rendered as the dialect's error event.
+    error: TollkeeperError | None = None
+
+
+Batch = Sequence[Chunk]
+Tap = Callable[[Chunk], None]
+
+
+@dataclass(slots=True)
+class Reply:
+    """The answer, always a stream: `primed` is there already, `rest` follows (None: nothing does).
+
+    Chunks arrive in batches, one per read from the provider, so that they leave in one write. A whole answer is one
+    chunk in `primed`. `rest` must be closed (`aclose`) by whoever stops early: that is what cancels the provider.
+    """
+
+    is_stream: bool
+    primed: Batch
+    rest: AsyncIterator[Batch] | None = None
+    taps: list[Tap] = field(default_factory=list)
+
+    def watch(self, tap: Tap) -> None:
+        """Call `tap` with every chunk, in order, just before it is written to the caller."""
+        self.taps.append(tap)

@@ -1,0 +1,44 @@
+"""What the data plane asks of the rest of the system. Implemented in `domains/`, handed over by `wiring`."""
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from tollkeeper.contracts.catalog import Snapshot
+from tollkeeper.contracts.principal import KeyRecord
+from tollkeeper.contracts.usage import Settlement
+
+
+class KeyLookup(Protocol):
+    """Both raise `DependencyUnavailable` when PostgreSQL does not answer within the deadline, never None for that."""
+
+    async def find_by_public_id(self, public_id: str) -> KeyRecord | None:
+        """The key whose 12-character public id stands in a `tk-live_…` or `tk-test_…` token; revoked ones included."""
+        ...
+
+    async def find_by_digest(self, digests: Sequence[bytes]) -> KeyRecord | None:
+        """An initial or imported key in another form, by the HMAC of the whole token under each known pepper."""
+        ...
+
+
+class SessionLookup(Protocol):
+    """Lets a console session act as one of its user's keys (the playground)."""
+
+    async def find_by_session(self, access_token: str, key_id: UUID) -> KeyRecord | None:
+        """None when the token is not valid or the key is not one the session's user may use."""
+        ...
+
+
+class SnapshotSource(Protocol):
+    def current(self) -> Snapshot:
+        """The snapshot in force; a call keeps the one it began with."""
+        ...
+
+
+class UsageSink(Protocol):
+    async def ship(self, settlements: Sequence[Settlement]) -> None:
+        """Write ledger rows and rollups, exactly once however often the same settlement is shipped.
+
+        Raises `DependencyUnavailable` when nothing was committed; the caller keeps the lines and tries again.
+        """
+        ...

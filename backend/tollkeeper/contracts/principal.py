@@ -1,0 +1,61 @@
+"""Who is calling: what `authenticate` proves once and every later stage relies on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from uuid import UUID
+
+from tollkeeper.core.permissions import Permission
+
+
+class Environment(StrEnum):
+    LIVE = "live"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A key in use. Limits are requests per minute; None means no limit of that kind, 0 never appears."""
+
+    tenant_id: UUID
+    key_id: UUID
+    user_id: UUID | None
+    environment: Environment
+    permissions: frozenset[Permission]
+    # None allows every model or provider; names may end in `*`.
+    allowed_models: frozenset[str] | None = None
+    allowed_providers: frozenset[str] | None = None
+    key_requests_per_minute: int | None = None
+    tenant_requests_per_minute: int | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class SecretDigest:
+    """One valid secret of a key: HMAC-SHA256 under the pepper `pepper_id`; `expires_at` in seconds since 1970."""
+
+    pepper_id: str
+    digest: bytes
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A key as looked up: the principal it stands for and the secrets that prove it.
+
+    `refusal` is set when the key exists but may not be used (revoked, tenant suspended, user disabled): the sentence
+    for the caller, told only to who proves the secret. `expires_at` in seconds since 1970.
+    """
+
+    principal: Principal
+    digests: tuple[SecretDigest, ...]
+    expires_at: float | None = None
+    refusal: str | None = None
+
+
+def name_allowed(name: str, allowed: frozenset[str] | None) -> bool:
+    """Whether a model or provider name is inside an allow-list whose entries may end in `*`."""
+    if allowed is None or name in allowed:
+        return True
+    return any(entry.endswith("*") and name.startswith(entry[:-1]) for entry in allowed)

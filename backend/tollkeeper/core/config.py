@@ -1,0 +1,111 @@
+"""Settings of the process: frozen, read once at the start from flags, environment (`TOLLKEEPER_*`) and `.env`.
+
+Objects (providers, models, prices) are not settings: they live in `tollkeeper.yaml` or in the database.
+"""
+
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB: Final = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """One field per scalar setting; each reads `TOLLKEEPER_<NAME>`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TOLLKEEPER_", env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore"
+    )
+
+    # Listening
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(1, ge=1, le=64, description="Worker processes.")
+    public_url: str | None = Field(None, description="Origin that callers use, when a proxy stands in front.")
+    trusted_proxies: str = Field("", description="Addresses whose X-Forwarded-* headers are believed, comma separated.")
+    allowed_hosts: str = Field("*", description="Host names the gateway answers to, comma separated.")
+    tls_certificate: Path | None = Field(None, description="Certificate chain (PEM); with tls_key turns TLS on.")
+    tls_key: Path | None = Field(None, description="Private key (PEM).")
+    tls_minimum_version: Literal["1.2", "1.3"] = Field("1.2", description="Lowest TLS version the listener accepts.")
+
+    # Files and stores
+    data_dir: Path = Field(Path(".data"), description="Journal, objects and the embedded servers' data.")
+    config: Path | None = Field(None, description="Path of tollkeeper.yaml.")
+    database_url: SecretStr | None = Field(None, description="PostgreSQL; unset starts the embedded one.")
+    database_direct_url: SecretStr | None = Field(
+        None, description="PostgreSQL without a pooler, for LISTEN and migrations."
+    )
+    database_pool_size: int = Field(10, ge=1, le=200, description="Connections per worker.")
+    redis_url: SecretStr | None = Field(None, description="Redis 6.2+ or Valkey; unset starts the embedded one.")
+    objects_url: str | None = Field(None, description="Object store (s3://…); unset is a folder of data_dir.")
+    master_key: SecretStr | None = Field(
+        None, description="Root of every secret of ours; generated only with the embedded database."
+    )
+
+    # First start
+    init_api_key: SecretStr | None = Field(None, description="The first key, created if absent.")
+    init_admin_email: str | None = Field(None, description="The first administrator, created if absent.")
+    init_admin_password: SecretStr | None = Field(None, description="The first administrator's password.")
+
+    # Logs and observation
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level logged.")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON.")
+    access_log: bool = Field(True, description="One line per inference call.")
+
+    # Limits of the request path
+    max_body_bytes: int = Field(32 * MIB, ge=1024, description="Largest request body of an inference call.")
+    max_control_body_bytes: int = Field(1 * MIB, ge=1024, description="Largest request body of the control plane.")
+    max_json_depth: int = Field(128, ge=8, le=1000, description="Deepest JSON accepted.")
+    stale_key_seconds: float = Field(3600, ge=0, description="How long known keys work while PostgreSQL is gone.")
+    key_cache_seconds: float = Field(60, gt=0, description="Longest time a key is trusted without a new look.")
+    key_cache_size: int = Field(10_000, ge=10, description="Keys held in memory per worker.")
+    commit_after_seconds: float = Field(10, gt=0, description="When a silent stream is answered with 200 and comments.")
+    keepalive_comment_seconds: float = Field(10, gt=0, description="Pause between SSE comments while waiting.")
+    upstream_connect_seconds: float = Field(5, gt=0, description="Deadline to connect to a provider.")
+    upstream_first_byte_seconds: float = Field(60, gt=0, description="Deadline for a provider's first byte.")
+    upstream_idle_seconds: float = Field(30, gt=0, description="Longest silence of a provider inside an answer.")
+    upstream_total_seconds: float = Field(600, gt=0, description="Longest a call may take in all.")
+    upstream_proxy: str | None = Field(None, description="HTTP(S) proxy for calls to providers.")
+    upstream_ca_bundle: Path | None = Field(None, description="CA certificates (PEM) trusted for providers.")
+    drain_seconds: float = Field(30, ge=0, description="How long running calls may finish after SIGTERM.")
+    default_requests_per_minute: int = Field(
+        0, ge=0, description="Rate of a key without a limit of its own; 0 is unlimited."
+    )
+
+    # Journal
+    journal_sync: Literal["process", "power"] = Field(
+        "process", description="process survives kill -9; power adds a grouped fsync."
+    )
+    journal_max_bytes: int = Field(1024 * MIB, ge=MIB, description="Journal on disk before priced calls are refused.")
+    usage_retention_days: int = Field(400, ge=1, description="Days of usage rows kept.")
+
+    # Jobs
+    jobs_in_process: bool = Field(True, description="Run background jobs inside the gateway.")
+
+    # Sessions
+    session_minutes: int = Field(15, ge=1, le=15, description="Life of an access token.")
+    session_days: int = Field(14, ge=1, le=90, description="Life of a refresh session.")
+
+    @property
+    def is_database_embedded(self) -> bool:
+        return self.database_url is None
+
+    @property
+    def is_redis_embedded(self) -> bool:
+        return self.redis_url is None
+
+    @property
+    def origin(self) -> str:
+        """`scheme://host[:port]` as callers reach us; the one place that banner, snippets and docs take it from."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        scheme = "https" if self.tls_certificate else "http"
+        host = "localhost" if self.host in {"0.0.0.0", "::", "127.0.0.1"} else self.host  # noqa: S104 - compared, not bound
+        return f"{scheme}://{host}:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What a developer sets as `base_url`."""
+        return f"{self.origin}/v1"

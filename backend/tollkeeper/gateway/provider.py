@@ -1,0 +1,96 @@
+"""What a provider is: how to reach one vendor with a call, and how to read its refusals."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
+from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.gateway.dialect import Dialect
+
+
+class FailureClass(StrEnum):
+    """What a failure means for the next step: only some are worth another target (DESIGN section 6)."""
+
+    CREDENTIAL = "credential"  # 401, 402, 403 of the vendor: our credential, never the caller's key
+    RATE = "rate"  # 429
+    SERVER = "server"  # 5xx, connection errors, garbage
+    TIMEOUT = "timeout"
+    REQUEST = "request"  # the caller's own mistake: passed on, never retried
+    CONTEXT_WINDOW = "context_window"
+    CONTENT_POLICY = "content_policy"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A vendor's refusal: its class for routing, and the error the caller gets if no other target helps."""
+
+    kind: FailureClass
+    error: TollkeeperError
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """One HTTP request to a vendor. `credential` is attached by the channel, to its own origins only."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    config: ProviderConfig
+    deadline: float  # monotonic seconds; the call's own, whatever the provider's timeouts say
+    is_stream: bool
+
+
+class UpstreamResponse(Protocol):
+    """A vendor's answer. Whoever holds it closes it; closing before the end cancels the vendor's work."""
+
+    status: int
+    headers: Mapping[str, str]  # lower-case names
+
+    async def read(self) -> bytes:
+        """The whole body, bounded in size and time."""
+        ...
+
+    def reads(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, split anywhere; raises `UpstreamTimeout` on silence, `UpstreamError` on a cut."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Channel(Protocol):
+    """How requests reach a vendor: `upstream.py` over sockets, or in process for `simulated`."""
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        """Returns once the status line and headers are there."""
+        ...
+
+
+class Provider(Protocol):
+    """One entry of the registry in `providers/__init__`. Stateless; everything that varies comes in `config`."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def channel(self) -> Channel | None:
+        """None: over HTTP. `simulated` answers in process through a channel of its own."""
+        ...
+
+    def dialect(self, operation: Operation) -> Dialect:
+        """Raises `BadRequest` (`unsupported_operation`) when this vendor has no such operation."""
+        ...
+
+    def url(self, config: ProviderConfig, call: Call, target: Target) -> str: ...
+
+    def headers(self, credential: Credential | None) -> Mapping[str, str]: ...
+
+    def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:
+        """The call as this vendor takes it: its model name, its departures from the dialect."""
+        ...
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure: ...

@@ -1,0 +1,92 @@
+"""What a stage is, and the `Exchange` that carries one call through all of them.
+
+A stage is `async (exchange, next) -> Reply` and has four verbs: *refuse* (raise a named error), *answer* (return without
+calling `next`), *watch* (`reply.watch(tap)`) and *settle* (`exchange.on_finish(fn)`).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, Snapshot, Target
+from tollkeeper.contracts.chat import Call, Operation, Reply
+from tollkeeper.contracts.principal import Principal
+from tollkeeper.core.errors import TollkeeperError
+
+log = structlog.get_logger(__name__)
+
+
+class Ending(StrEnum):
+    DONE = "done"  # the caller has the whole answer
+    FAILED = "failed"  # refused, or broken off with an error event
+    DROPPED = "dropped"  # the caller went away first
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an exchange ended, told once to every finisher."""
+
+    ending: Ending
+    http_status: int
+    error: TollkeeperError | None = None
+
+
+Finisher = Callable[[Outcome], None]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One call on its way. Fields are filled from top to bottom; a stage may rely on those of the stages before it.
+
+    Times are seconds of the monotonic clock. Header names are lower-case bytes, as ASGI gives them.
+    """
+
+    request_id: UUID
+    operation: Operation
+    headers: Mapping[bytes, bytes]
+    read_body: Callable[[], Awaitable[bytes]]
+    started: float
+    deadline: float
+    snapshot: Snapshot = EMPTY_SNAPSHOT
+    client_request_id: str | None = None
+    # authenticate
+    principal: Principal = field(init=False)
+    # read
+    call: Call = field(init=False)
+    # resolve: the route and the targets in the order they will be tried
+    route: ModelRoute = field(init=False)
+    plan: tuple[Target, ...] = ()
+    # dispatch: where the answer came from, how many attempts were sent, seconds spent waiting for providers
+    target: Target | None = None
+    attempts: int = 0
+    upstream_seconds: float = 0.0
+    first_token: float | None = None
+    cost_nano: int | None = None
+    # Headers for the answer, lower-case names.
+    response_headers: dict[str, str] = field(default_factory=dict)
+    finishers: list[Finisher] = field(default_factory=list)
+
+    def on_finish(self, finisher: Finisher) -> None:
+        """Register a synchronous finisher; it runs once, also after errors, disconnects and finishers that raise."""
+        self.finishers.append(finisher)
+
+    def finish(self, outcome: Outcome) -> None:
+        """Run every finisher, last registered first. Called by `app` alone, exactly once."""
+        while self.finishers:
+            finisher = self.finishers.pop()
+            try:
+                finisher(outcome)
+            except Exception:
+                # One broken finisher must not cost another its settlement.
+                log.exception("finisher_failed", finisher=getattr(finisher, "__qualname__", repr(finisher)))
+
+
+Next = Callable[[Exchange], Awaitable[Reply]]
+
+
+class Stage(Protocol):
+    async def __call__(self, exchange: Exchange, next_stage: Next, /) -> Reply: ...
