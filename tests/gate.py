@@ -1,0 +1,95 @@
+"""The gate: every check and every test in one command, with one summary. `./tollkeeper test` and `./tollkeeper check`.
+
+./tollkeeper test                 all of it
+./tollkeeper test tests/gateway   pytest alone, with these arguments
+./tollkeeper test --full          also the long runs (kill and fault counts of the issues)
+./tollkeeper check                lint, types, import contracts: what needs no server
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FRONTEND = ROOT / "frontend"
+
+
+@dataclass(frozen=True)
+class Step:
+    name: str
+    command: list[str]
+    folder: Path = ROOT
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    step: Step
+    seconds: float
+    passed: bool
+
+
+def program(name: str) -> str:
+    """A program of the environment this runs in."""
+    return str(Path(sys.executable).parent / name)
+
+
+def checks() -> Iterator[Step]:
+    sources = ["backend", "tests", "bench", "migrations"]
+    yield Step("format", [program("ruff"), "format", "--check", "--quiet", *sources])
+    yield Step("lint", [program("ruff"), "check", "--quiet", *sources])
+    yield Step("types", [program("mypy")])
+    yield Step("import contracts", [program("lint-imports")])
+    if (FRONTEND / "package.json").exists() and (npm := shutil.which("npm")):
+        yield Step("frontend types", [npm, "run", "--silent", "typecheck"], FRONTEND)
+        yield Step("frontend lint", [npm, "run", "--silent", "lint"], FRONTEND)
+
+
+def tests(arguments: list[str], *, full: bool) -> Iterator[Step]:
+    command = [sys.executable, "-m", "pytest"]
+    if arguments:
+        yield Step("pytest", [*command, *arguments])
+        return
+    workers = str(max(2, min(8, os.cpu_count() or 2)))
+    yield Step(
+        "pytest",
+        [*command, "-q", "-n", workers, "--dist", "loadgroup", "--cov", "--cov-report", "term:skip-covered"],
+        environment={"TOLLKEEPER_TEST_FULL": "1"} if full else {},
+    )
+    if (FRONTEND / "package.json").exists() and (npm := shutil.which("npm")):
+        yield Step("frontend tests", [npm, "run", "--silent", "test"], FRONTEND)
+
+
+def run(step: Step) -> Result:
+    print(f"\n── {step.name}", flush=True)
+    started = time.monotonic()
+    environment = {**os.environ, **step.environment}
+    done = subprocess.run(step.command, cwd=step.folder, env=environment, check=False)
+    # pytest's 5 means that no test ran: never a success here.
+    return Result(step, time.monotonic() - started, done.returncode == 0)
+
+
+def main(arguments: list[str]) -> int:
+    command, *rest = arguments or ["test"]
+    full = "--full" in rest
+    rest = [word for word in rest if word != "--full"]
+    steps = list(checks()) if command == "check" or not rest else []
+    if command == "test":
+        steps.extend(tests(rest, full=full))
+    results = [run(step) for step in steps]
+
+    print("\n── summary")
+    for result in results:
+        print(f"  {'ok    ' if result.passed else 'FAILED'}  {result.step.name:<18} {result.seconds:7.1f} s")
+    failed = sum(not result.passed for result in results)
+    print(f"steps: {len(results) - failed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
