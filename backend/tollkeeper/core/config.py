@@ -16,7 +16,12 @@ class Settings(BaseSettings):
     """One field per scalar setting; each reads `TOLLKEEPER_<NAME>`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TOLLKEEPER_", env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore"
+        env_prefix="TOLLKEEPER_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
     )
 
     # Listening
