@@ -56,7 +56,7 @@ def make_control(data_dir: Path, name: str) -> Path:
     return control
 
 
-def find_home(control: Path, say: Callable[[str], None], *, elsewhere: Path = ELSEWHERE) -> Home:
+def find_home(control: Path, say: Callable[[str], None], *, elsewhere: Path) -> Home:
     """Decide as whom the server runs, and where. The caller holds the server's starter lock."""
     data_dir = control.parent
     if os.geteuid() != 0:

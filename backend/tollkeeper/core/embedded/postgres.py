@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from tollkeeper.core.embedded.binaries import POSTGRES, Binaries, installed, usable
 from tollkeeper.core.embedded.error import EmbeddedError
-from tollkeeper.core.embedded.home import Home
+from tollkeeper.core.embedded.home import ELSEWHERE, Home
 from tollkeeper.core.embedded.process import Account, ask_access, environment, processes_at, spawn
 from tollkeeper.core.embedded.server import Address, EmbeddedServer, Running, Site, write_private
 
@@ -63,9 +63,10 @@ class EmbeddedPostgres(EmbeddedServer):
         fsync: bool = True,
         createdb: bool = False,
         max_connections: int = 150,
+        elsewhere: Path = ELSEWHERE,
     ) -> None:
         """`fsync=False` is for tests: fast, and lost with the machine. `createdb` lets the role make databases."""
-        super().__init__(data_dir, package=POSTGRES, say=say)
+        super().__init__(data_dir, package=POSTGRES, say=say, elsewhere=elsewhere)
         self._fsync = fsync
         self._createdb = createdb
         self._max_connections = max_connections

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, ClassVar, Self
@@ -77,10 +77,12 @@ class EmbeddedServer(ABC):
     # How long processes of an earlier run may take to end by themselves.
     LEFTOVER_SECONDS: ClassVar[float]
 
-    def __init__(self, data_dir: Path, *, package: Package, say: Callable[[str], None] = lambda _line: None) -> None:
+    def __init__(self, data_dir: Path, *, package: Package, say: Callable[[str], None], elsewhere: Path) -> None:
+        """`elsewhere` is where root's servers live when the data directory is closed to them (see `home`)."""
         self._data_dir = data_dir
         self._package = package
         self._say = say
+        self._elsewhere = elsewhere
         self._control = data_dir / self.NAME
         self._starter: FileLock | None = None
         self._running: Running | None = None
@@ -191,7 +193,7 @@ class EmbeddedServer(ABC):
 
     def _launch_own(self) -> None:
         try:
-            home = find_home(self._control, self._say)
+            home = find_home(self._control, self._say, elsewhere=self._elsewhere)
             with writing_to(self._data_dir):
                 binaries = self._find_binaries(home)
                 self._spawn(Site(home, binaries), attempt=1)
@@ -326,8 +328,9 @@ def write_private(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def start_together(*servers: EmbeddedServer) -> list[Endpoint]:
+def start_together(servers: Iterable[EmbeddedServer]) -> list[Endpoint]:
     """Start several at once, in the time of the slowest; none is left running when one fails."""
+    servers = list(servers)
     try:
         for server in servers:
             server.launch()

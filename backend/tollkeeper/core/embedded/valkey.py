@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from tollkeeper.core.embedded.binaries import VALKEY, Package
 from tollkeeper.core.embedded.error import EmbeddedError
+from tollkeeper.core.embedded.home import ELSEWHERE
 from tollkeeper.core.embedded.server import Address, EmbeddedServer, Running, Site, write_private
 
 
@@ -24,9 +25,14 @@ class EmbeddedValkey(EmbeddedServer):
     LEFTOVER_SECONDS: ClassVar[float] = 2
 
     def __init__(
-        self, data_dir: Path, *, say: Callable[[str], None] = lambda _line: None, package: Package = VALKEY
+        self,
+        data_dir: Path,
+        *,
+        say: Callable[[str], None] = lambda _line: None,
+        package: Package = VALKEY,
+        elsewhere: Path = ELSEWHERE,
     ) -> None:
-        super().__init__(data_dir, package=package, say=say)
+        super().__init__(data_dir, package=package, say=say, elsewhere=elsewhere)
 
     def _program(self) -> str:
         return PurePosixPath(self._package.programs[0]).name
