@@ -1,0 +1,277 @@
+"""One request and its response: the ASGI side of a connection. The wire side is `http_protocol`.
+
+It differs from uvicorn's own cycle where the hot path or a promise asks for it: head and first body leave in one write,
+nothing is allocated for waiting unless somebody waits, and the application can learn at once that its client has gone
+(`on_disconnect`), which ASGI itself has no word for.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from uvicorn._types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, HTTPScope
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from tollkeeper.web.http_limits import STATUS_LINES
+
+logger = logging.getLogger("tollkeeper.http")
+
+# Everything but control characters; CR and LF are counted apart, so that none can hide inside a value.
+_FIELD_BYTES: Final = bytes(byte for byte in range(256) if (byte >= 0x20 and byte != 0x7F) or byte in b"\t\r\n")
+_FRAMING_HEADERS: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
+# Above this, copying the body behind its head costs more than a second buffer in the same writev.
+_COPY_BYTES: Final = 32 * 1024
+
+
+class Wire(Protocol):
+    """What a cycle needs of its connection."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+
+    @property
+    def default_head(self) -> bytes: ...
+    @property
+    def draining(self) -> bool: ...
+    def body_wanted(self) -> None: ...
+    def response_done(self, cycle: "HttpCycle") -> None: ...
+    def response_failed(self, cycle: "HttpCycle") -> None: ...
+
+
+class HttpCycle:
+    __slots__ = (
+        "_body",
+        "_callbacks",
+        "_chunked",
+        "_delivered",
+        "_event",
+        "_expects_continue",
+        "_head",
+        "_http_1_0",
+        "_is_head",
+        "_remaining",
+        "_started",
+        "_wire",
+        "body_seconds",
+        "buffered",
+        "complete",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "on_wire",
+        "wanted",
+    )
+
+    def __init__(self, wire: Wire, *, is_head: bool, http_1_0: bool, keep_alive: bool, expects_continue: bool) -> None:
+        self._wire = wire
+        self._is_head = is_head
+        self._http_1_0 = http_1_0
+        self.keep_alive = keep_alive
+        self._expects_continue = expects_continue
+        self._callbacks: tuple[Callable[[], object], ...] = ()
+        self._event: asyncio.Event | None = None
+        self.body_seconds: float | None = None
+        self.disconnected = False
+        # The request's body.
+        self._body: list[bytes] = []
+        self.buffered = 0
+        self.more_body = True
+        self.wanted = False
+        self._delivered = False
+        # The response.
+        self._head = b""
+        self._started = False
+        self._chunked = False
+        self._remaining: int | None = None
+        self.on_wire = False
+        self.complete = False
+
+    # ── For the application, as scope["extensions"]["tollkeeper.connection"] ──
+
+    def on_disconnect(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once, at once, when the client goes away before its answer is complete.
+
+        The application opts in per request; without it nothing is cancelled. The callback runs inside the event loop's
+        notice of the lost connection, so it must be quick and must not raise (`task.cancel` is meant). A client that
+        has gone already means the call happens here.
+        """
+        if self.disconnected:
+            callback()
+        else:
+            self._callbacks += (callback,)
+
+    def allow_body_seconds(self, seconds: float) -> None:
+        """Replace the total deadline of this request's body (a route for large uploads)."""
+        self.body_seconds = seconds
+
+    # ── For the connection ──
+
+    @property
+    def can_probe(self) -> bool:
+        """Whether `no_op` exists in the present state of the response."""
+        return self._chunked if self.on_wire else not self._http_1_0
+
+    @property
+    def no_op(self) -> bytes:
+        """Bytes without meaning, to learn whether the client still answers.
+
+        Before the response that is an interim one. Inside a chunked body it is a leading zero of the next chunk's size.
+        """
+        return b"0" if self.on_wire else b"HTTP/1.1 100 Continue\r\n\r\n"
+
+    def feed(self, body: bytes) -> None:
+        self._body.append(body)
+        self.buffered += len(body)
+        if self._event is not None:
+            self._event.set()
+
+    def end_of_body(self) -> None:
+        self.more_body = False
+        if self._event is not None:
+            self._event.set()
+
+    def drop(self) -> None:
+        """The client is gone, or will not get an answer from the application."""
+        if self.complete or self.disconnected:
+            return
+        self.disconnected = True
+        if self._event is not None:
+            self._event.set()
+        callbacks, self._callbacks = self._callbacks, ()
+        for callback in callbacks:
+            callback()
+
+    async def run(self, app: ASGI3Application, scope: HTTPScope, tasks: set["asyncio.Task[None]"]) -> None:
+        """Boundary: whatever the application raises ends here, as a 500 or a cut connection."""
+        try:
+            await app(scope, self.receive, self.send)
+            if not (self.complete or self.disconnected):
+                logger.error("response_incomplete", extra={"path": scope["path"]})
+                self._wire.response_failed(self)
+        except asyncio.CancelledError:
+            self._wire.response_failed(self)
+            raise
+        except Exception:
+            logger.exception("application_failed", extra={"path": scope["path"]})
+            self._wire.response_failed(self)
+        finally:
+            task = asyncio.current_task()
+            if task is not None:
+                tasks.discard(task)
+
+    # ── ASGI ──
+
+    async def receive(self) -> ASGIReceiveEvent:
+        if not self._delivered:
+            self.wanted = True
+            if self._expects_continue and not self._started:
+                self._expects_continue = False
+                self._wire.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._wire.body_wanted()
+        while not (self.disconnected or self.complete):
+            if not self._delivered and (self._body or not self.more_body):
+                body = b"".join(self._body)
+                self._body = []
+                self.buffered = 0
+                self._delivered = not self.more_body
+                return {"type": "http.request", "body": body, "more_body": self.more_body}
+            if self._event is None:
+                self._event = asyncio.Event()
+            self._event.clear()
+            await self._event.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: ASGISendEvent) -> None:
+        flow = self._wire.flow
+        if flow.write_paused and not self.disconnected:
+            await flow.drain()
+        if self.disconnected:
+            return
+        if message["type"] == "http.response.body":
+            self._send_body(message.get("body", b""), message.get("more_body", False))
+        elif message["type"] == "http.response.start":
+            self._start(message["status"], message.get("headers", ()))
+        else:
+            raise RuntimeError(f"Unexpected ASGI message {message['type']!r}.")
+
+    def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Render the head and keep it: ASGI lets it leave with the first body message, which saves a write."""
+        if self._started:
+            raise RuntimeError("The response has already started.")
+        wire = self._wire
+        # A body that is still on its way makes the connection useless for a next request.
+        keep_alive = self.keep_alive and not (self.more_body or wire.draining)
+        length: int | None = None
+        parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, wire.default_head]
+        lines = 1 + parts[1].count(b"\n")
+        for name, value in headers:
+            name = name.lower()  # noqa: PLW2901  # ASGI asks for lower case; not every framework obeys.
+            if name in _FRAMING_HEADERS:
+                if name == b"content-length":
+                    length = int(value)
+                else:  # These are ours to say.
+                    keep_alive = keep_alive and not (name == b"connection" and b"close" in value.lower())
+                    continue
+            parts += (name, b": ", value, b"\r\n")
+            lines += 1
+        if framing := self._choose_framing(status, length):
+            parts.append(framing)
+            lines += 1
+        if not keep_alive:
+            parts.append(b"connection: close\r\n")
+            lines += 1
+        head = b"".join(parts)
+        if head.count(b"\n") != lines or head.count(b"\r") != lines or head.translate(None, _FIELD_BYTES):
+            raise RuntimeError("A response header holds a control character.")
+        self.keep_alive = keep_alive
+        self._head = head + b"\r\n"
+        self._started = True
+
+    def _choose_framing(self, status: int, length: int | None) -> bytes:
+        """Decide how the end of the body will be known; returns the header line that says so, if one is still missing."""
+        self._chunked = False
+        if self._is_head or status in {204, 304}:
+            self._remaining = 0
+        elif length is not None or self._http_1_0:
+            self._remaining = length  # HTTP/1.0 without a length: the end of the connection is the end of the body.
+        else:
+            self._chunked = True
+            return b"transfer-encoding: chunked\r\n"
+        return b""
+
+    def _send_body(self, body: bytes, more_body: bool) -> None:
+        if not self._started or self.complete:
+            raise RuntimeError("A response body needs a started, unfinished response.")
+        parts: tuple[bytes, ...]
+        if self._chunked:
+            tail = b"\r\n" if more_body else b"\r\n0\r\n\r\n"
+            parts = (
+                (self._head, b"%x\r\n" % len(body), body, tail)
+                if body
+                else (self._head, b"" if more_body else tail[2:])
+            )
+        elif self._remaining is None:
+            parts = (self._head, body)
+        else:
+            if self._is_head:
+                body = b""
+            self._remaining -= len(body)
+            if self._remaining < 0 or (self._remaining and not more_body):
+                raise RuntimeError("The response body's length differs from its Content-Length.")
+            parts = (self._head, body)
+        self._write(parts, len(body))
+        if not more_body:
+            self.complete = True
+            if self._event is not None:
+                self._event.set()
+            self._wire.response_done(self)
+
+    def _write(self, parts: tuple[bytes, ...], body_bytes: int) -> None:
+        transport = self._wire.transport
+        self._head = b""
+        self.on_wire = True
+        if body_bytes > _COPY_BYTES:
+            transport.writelines([part for part in parts if part])
+        elif data := b"".join(parts):
+            transport.write(data)
