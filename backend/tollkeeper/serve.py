@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tollkeeper.core.config import Settings
-from tollkeeper.core.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedValkey
+from tollkeeper.core.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedServer, EmbeddedValkey, start_together
 from tollkeeper.core.embedded.lock import FileLock
 
 Say = Callable[[str], None]
@@ -66,7 +66,7 @@ class Supervisor:
     on_ready: Callable[[Report], None]
     overrides: Mapping[str, str] = field(default_factory=dict)
     _slots: list[Slot] = field(default_factory=list)
-    _stores: list[EmbeddedPostgres | EmbeddedValkey] = field(default_factory=list)
+    _stores: list[EmbeddedServer] = field(default_factory=list)
     _signals: list[int] = field(default_factory=list)
     _worker_settings: dict[str, Any] = field(default_factory=dict)
     _failure: str | None = None
@@ -113,8 +113,7 @@ class Supervisor:
             self._stores.append(EmbeddedValkey(data_dir, say=self.say))
         if self.settings.is_database_embedded:
             self._stores.append(EmbeddedPostgres(data_dir, say=self.say))
-        for store in self._stores:
-            store.start()
+        start_together(*self._stores)
 
     def _prepare_workers(self, data_dir: Path, listener: socket.socket) -> None:
         """What every worker gets over its standard input: the settings with the embedded servers filled in."""
@@ -125,7 +124,7 @@ class Supervisor:
         }
         for store in self._stores:
             name = "redis_url" if isinstance(store, EmbeddedValkey) else "database_url"
-            values[name] = store.start().url
+            values[name] = store.endpoint.url
         if self.settings.master_key is None:
             if not self.settings.is_database_embedded:
                 raise StartError(

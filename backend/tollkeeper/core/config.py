@@ -104,13 +104,12 @@ class Settings(BaseSettings):
     @property
     def origin(self) -> str:
         """`scheme://host[:port]` as callers reach us; the one place that banner, snippets and docs take it from."""
+        return self.origin_at(self.port)
+
+    def origin_at(self, port: int) -> str:
+        """The origin when the port was left to the system (`--port 0`)."""
         if self.public_url:
             return self.public_url.rstrip("/")
         scheme = "https" if self.tls_certificate else "http"
         host = "localhost" if self.host in {"0.0.0.0", "::", "127.0.0.1"} else self.host  # noqa: S104 - compared, not bound
-        return f"{scheme}://{host}:{self.port}"
-
-    @property
-    def base_url(self) -> str:
-        """What a developer sets as `base_url`."""
-        return f"{self.origin}/v1"
+        return f"{scheme}://{host}:{port}"

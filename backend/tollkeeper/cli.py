@@ -1,0 +1,65 @@
+"""The `tollkeeper` command: the table of contents of `commands/`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tollkeeper import __version__
+from tollkeeper.commands import catalog, chat, config, doctor, keys, serving, tenants
+from tollkeeper.commands.output import Json, print_json, print_line
+
+app = typer.Typer(
+    name="tollkeeper",
+    help="An OpenAI-compatible gateway between your applications and every model provider.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    *, version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False
+) -> None:
+    """Run and administer a Tollkeeper gateway."""
+    if version:
+        print_line(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def version(*, as_json: Json = False) -> None:
+    """Print the version."""
+    if as_json:
+        print_json({"version": __version__, "python": sys.version.split()[0]})
+    else:
+        print_line(__version__)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document; no server is started."""
+    from tollkeeper.main import create_app
+
+    print_json(create_app().openapi())
+
+
+app.command()(serving.serve)
+app.command()(serving.worker)
+app.command()(serving.migrate)
+app.command()(serving.simulate)
+app.command()(doctor.doctor)
+app.command()(chat.chat)
+app.add_typer(keys.app, name="keys")
+app.add_typer(tenants.tenants, name="tenants")
+app.add_typer(tenants.users, name="users")
+app.add_typer(catalog.providers, name="providers")
+app.add_typer(catalog.models, name="models")
+app.add_typer(config.app, name="config")
+
+
+def main() -> None:
+    """The entry point of the command."""
+    app()

@@ -1,0 +1,65 @@
+"""`tollkeeper config`: check the file, show where each value comes from, reload a running gateway."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
+from tollkeeper.commands.output import Json, fail, note, print_json, print_rows
+
+app = typer.Typer(help="Check, show and reload the configuration.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="Path of tollkeeper.yaml.")]
+
+
+@app.command("validate")
+def validate(path: File = Path("tollkeeper.yaml"), *, as_json: Json = False) -> None:
+    """Check a file without starting anything: every problem with its line and what to do."""
+    from tollkeeper.configuration import ConfigurationError, load_configuration
+
+    try:
+        configuration = load_configuration(path, os.environ)
+    except ConfigurationError as error:
+        fail(str(error))
+    summary = {"providers": len(configuration.providers), "models": len(configuration.models)}
+    if as_json:
+        print_json({"ok": True, **summary})
+    else:
+        note(f"{path} is fine: {summary['providers']} providers, {summary['models']} models.")
+
+
+@app.command("show")
+def show(
+    *,
+    origin: Annotated[bool, typer.Option("--origin", help="Also where each value comes from.")] = False,
+    config: Annotated[Path | None, typer.Option("--config", help="Path of tollkeeper.yaml.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the settings of a gateway started here and now; secrets are hidden."""
+    from tollkeeper.configuration import ConfigurationError, settings_with_origins
+
+    try:
+        rows = settings_with_origins(config, os.environ)
+    except ConfigurationError as error:
+        fail(str(error))
+    print_rows(rows, ("name", "value", "origin") if origin else ("name", "value"), as_json=as_json)
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of tollkeeper.yaml, for editors."""
+    from tollkeeper.configuration import json_schema
+
+    print_json(json_schema())
+
+
+@app.command("reload")
+def reload(*, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False) -> None:
+    """Make a running gateway read its file again: the whole is validated first, the old stays on error."""
+    answer = Client(url, key, data_dir).request("POST", "/api/v1/catalog/reload")
+    if as_json:
+        print_json(answer)
+    else:
+        note("Reloaded.")

@@ -1,0 +1,155 @@
+"""`tollkeeper doctor`: look at everything a gateway needs; each finding with its fix."""
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tollkeeper.commands.client import Url
+from tollkeeper.commands.output import FAILED, Json, console, print_json
+from tollkeeper.commands.serving import Config, read_settings
+
+_MIN_FREE_BYTES = 1024**3
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Finding:
+    subject: str
+    verdict: Verdict
+    message: str
+    fix: str | None = None
+
+
+def doctor(
+    *,
+    config: Config = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Data folder.", show_default=".data")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Check configuration, stores, ports, disk and a running gateway; the exit code is 1 when something is bad."""
+    settings = read_settings(config=config, data_dir=data_dir)
+    findings = [
+        *_configuration(settings),
+        *_disk(settings),
+        *_secrets(settings),
+        *_stores(settings),
+        *_gateway(settings, url),
+    ]
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        marks = {Verdict.OK: "[green]✓[/green]", Verdict.WARNING: "[yellow]![/yellow]", Verdict.BAD: "[red]✗[/red]"}
+        screen = console()
+        for finding in findings:
+            screen.print(f"{marks[finding.verdict]} {finding.subject:<14} {finding.message}", highlight=False)
+            if finding.fix:
+                screen.print(f"  {'':<14} → {finding.fix}", highlight=False)
+    if any(finding.verdict is Verdict.BAD for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def _configuration(settings: Any) -> Iterator[Finding]:
+    from tollkeeper.configuration import ConfigurationError, load_configuration
+
+    if settings.config is None:
+        yield Finding("configuration", Verdict.OK, "no file; providers come from the environment and the database")
+        return
+    try:
+        configuration = load_configuration(settings.config, os.environ)
+    except ConfigurationError as error:
+        yield Finding(
+            "configuration", Verdict.BAD, str(error), "mend the lines named, then: tollkeeper config validate"
+        )
+        return
+    yield Finding("configuration", Verdict.OK, f"{settings.config}: {len(configuration.models)} models")
+
+
+def _disk(settings: Any) -> Iterator[Finding]:
+    folder = settings.data_dir
+    while not folder.exists():
+        folder = folder.resolve().parent
+    free = shutil.disk_usage(folder).free
+    if not os.access(folder, os.W_OK):
+        yield Finding("data folder", Verdict.BAD, f"{folder} cannot be written to", "choose another with --data-dir")
+    elif free < _MIN_FREE_BYTES:
+        yield Finding("data folder", Verdict.WARNING, f"{free // 1024**2} MB free", "the journal needs room: free some")
+    else:
+        yield Finding("data folder", Verdict.OK, f"{settings.data_dir}, {free // 1024**3} GB free")
+
+
+def _secrets(settings: Any) -> Iterator[Finding]:
+    if settings.master_key is None:
+        if settings.database_url is None:
+            yield Finding("master key", Verdict.OK, "generated beside the embedded database")
+        else:
+            yield Finding(
+                "master key",
+                Verdict.BAD,
+                "TOLLKEEPER_MASTER_KEY is not set",
+                "set it to the output of: openssl rand -hex 32",
+            )
+    elif len(settings.master_key.get_secret_value()) < 32:
+        yield Finding("master key", Verdict.BAD, "shorter than 32 characters", "make one with: openssl rand -hex 32")
+    else:
+        yield Finding("master key", Verdict.OK, "set")
+
+
+def _stores(settings: Any) -> Iterator[Finding]:
+    for subject, url, default_port in (
+        ("PostgreSQL", settings.database_url, 5432),
+        ("Redis", settings.redis_url, 6379),
+    ):
+        if url is None:
+            yield Finding(subject, Verdict.OK, "embedded, started by tollkeeper serve")
+            continue
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(url.get_secret_value())
+        address = (parts.hostname or "localhost", parts.port or default_port)
+        began = time.monotonic()
+        try:
+            socket.create_connection(address, timeout=3).close()
+        except OSError as error:
+            yield Finding(
+                subject,
+                Verdict.BAD,
+                f"{address[0]}:{address[1]} does not answer ({error})",
+                "is it running, is a firewall between?",
+            )
+        else:
+            yield Finding(
+                subject, Verdict.OK, f"{address[0]}:{address[1]} answers in {(time.monotonic() - began) * 1000:.0f} ms"
+            )
+
+
+def _gateway(settings: Any, url: str | None) -> Iterator[Finding]:
+    import httpx
+
+    origin = (url or settings.origin).rstrip("/").removesuffix("/v1")
+    try:
+        answer = httpx.get(f"{origin}/health/ready", timeout=5, trust_env=False)
+        document = answer.json()
+    except (httpx.HTTPError, ValueError):
+        yield Finding("gateway", Verdict.WARNING, f"none answers at {origin}", "start it: tollkeeper serve")
+        return
+    verdict = Verdict.OK if answer.status_code == 200 else Verdict.BAD
+    yield Finding("gateway", verdict, f"{origin} is {document.get('status', 'unknown')}")
+    for name, state in (document.get("dependencies") or {}).items():
+        is_fine = state.get("status") == "ok"
+        yield Finding(
+            f"  {name}", Verdict.OK if is_fine else Verdict.WARNING, str(state.get("message") or state.get("status"))
+        )

@@ -1,0 +1,101 @@
+"""`tollkeeper keys`: make, list, rotate and revoke keys of a running gateway."""
+
+from typing import Annotated
+
+import typer
+
+from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
+from tollkeeper.commands.output import Json, note, print_json, print_line, print_object, print_rows
+
+app = typer.Typer(help="Make, list, rotate and revoke keys.", no_args_is_help=True)
+
+KeyId = Annotated[str, typer.Argument(help="The key's id: key_…")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the secret alone.")]
+_COLUMNS = ("id", "name", "environment", "scopes", "status", "last_used_at", "expires_at")
+
+
+@app.command("list")
+def list_keys(*, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False) -> None:
+    """List the keys of the tenant."""
+    print_rows(Client(url, key, data_dir).pages("/api/v1/keys"), _COLUMNS, as_json=as_json)
+
+
+@app.command("create")
+def create(
+    *,
+    name: Annotated[str, typer.Option("--name", help="What the key is for.")],
+    scope: Annotated[list[str] | None, typer.Option("--scope", help="inference, admin; may repeat.")] = None,
+    environment: Annotated[str, typer.Option("--environment", help="live, or test: simulated models only.")] = "live",
+    model: Annotated[list[str] | None, typer.Option("--model", help="Allowed model; may repeat.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option("--rpm", min=1, help="Requests per minute.")] = None,
+    expires_at: Annotated[str | None, typer.Option("--expires-at", help="RFC 3339 time.")] = None,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make a key. Its secret is shown here and never again."""
+    body: dict[str, object] = {"name": name, "scopes": scope or ["inference"], "environment": environment}
+    optional = {
+        "allowed_models_override": model,
+        "rate_limit_override": requests_per_minute,
+        "expires_at": expires_at,
+    }
+    body |= {field: value for field, value in optional.items() if value is not None}
+    _show_secret(Client(url, key, data_dir).request("POST", "/api/v1/keys", body), quiet=quiet, as_json=as_json)
+
+
+@app.command("show")
+def show(
+    key_id: KeyId, *, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False
+) -> None:
+    """Show one key; never its secret."""
+    print_object(Client(url, key, data_dir).request("GET", f"/api/v1/keys/{key_id}"), as_json=as_json)
+
+
+@app.command("rotate")
+def rotate(
+    key_id: KeyId,
+    *,
+    grace_seconds: Annotated[int, typer.Option("--grace", min=0, help="Seconds the old secret goes on working.")] = 0,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Give a key a new secret; the old one works for the grace period."""
+    body = {"grace_seconds": grace_seconds}
+    answer = Client(url, key, data_dir).request("POST", f"/api/v1/keys/{key_id}/rotate", body)
+    _show_secret(answer, quiet=quiet, as_json=as_json)
+
+
+@app.command("revoke")
+def revoke(
+    key_id: KeyId,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Json = False,
+) -> None:
+    """Revoke a key, on every worker within a second."""
+    client = Client(url, key, data_dir)
+    if not yes:
+        typer.confirm(f"Revoke {key_id}? Calls that use it are refused at once", abort=True, err=True)
+    answer = client.request("POST", f"/api/v1/keys/{key_id}/revoke")
+    if as_json:
+        print_json(answer)
+    else:
+        note(f"{key_id} is revoked.")
+
+
+def _show_secret(answer: dict[str, object], *, quiet: bool, as_json: bool) -> None:
+    if quiet:
+        print_line(str(answer["key"]))
+        return
+    print_object(answer, as_json=as_json)
+    if not as_json:
+        note("The secret is shown once. Keep it now.")

@@ -1,0 +1,84 @@
+"""How a command speaks: results on standard output, everything else on standard error, exit codes with a meaning.
+
+0 done, 1 failed, 2 used wrongly, 3 the gateway cannot be reached, 4 the gateway refused.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+FAILED = 1
+UNREACHABLE = 3
+REFUSED = 4
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def console() -> Console:
+    """Standard output; plain where it is no terminal or NO_COLOR is set."""
+    return Console(soft_wrap=not sys.stdout.isatty())
+
+
+def note(text: str) -> None:
+    """Say something that is not the result."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def fail(text: str, *, code: int = FAILED) -> NoReturn:
+    note(f"tollkeeper: {text}")
+    raise typer.Exit(code)
+
+
+def print_json(document: object) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False, default=str), flush=True)  # noqa: T201
+
+
+def print_line(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+    """A list as a table of the named columns, or whole as JSON."""
+    rows = list(rows)
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        note("Nothing there yet.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    console().print(table)
+
+
+def print_object(row: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(row)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in row.items():
+        table.add_row(name.replace("_", " "), _cell(value))
+    console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_cell(item) for item in value) or "-"
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    # Names come from other people: no markup, no control characters on somebody's terminal.
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value)).replace("[", "\\[")

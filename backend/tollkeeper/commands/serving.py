@@ -1,0 +1,137 @@
+"""`tollkeeper serve`, `worker`, `migrate` and `simulate`: the processes."""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tollkeeper.commands.output import Json, console, fail, note, print_json
+
+Config = Annotated[Path | None, typer.Option("--config", help="Path of tollkeeper.yaml.", show_default=False)]
+
+
+def read_settings(**flags: Any) -> Any:
+    """The settings, flags first; a setting that does not fit ends the command with its name and the reason."""
+    from pydantic import ValidationError
+
+    from tollkeeper.core.config import Settings
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = [
+            f"TOLLKEEPER_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
+            for item in error.errors()
+        ]
+        fail("a setting does not fit.\n  " + "\n  ".join(lines), code=2)
+
+
+def serve(
+    *,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on.", show_default="8000")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Worker processes.", show_default="1")] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Data folder.", show_default=".data")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Run the gateway; starts an embedded PostgreSQL and Valkey where no URL of yours is set."""
+    from tollkeeper import banner
+    from tollkeeper.configuration import ConfigurationError, load_configuration
+    from tollkeeper.serve import StartError, Supervisor
+
+    began = time.monotonic()
+    settings = read_settings(host=host, port=port, workers=workers, data_dir=data_dir, config=config)
+    if settings.config is not None:
+        try:
+            load_configuration(settings.config, os.environ)
+        except ConfigurationError as error:
+            fail(str(error))
+
+    def ready(report: dict[str, Any]) -> None:
+        origin = settings.origin_at(report["port"])
+        first_run = report.get("first_run")
+        if first_run:
+            banner.write_first_run(settings.data_dir, origin, first_run)
+        if as_json:
+            print_json({"event": "ready", "base_url": banner.base_url(origin), "first_run": bool(first_run)})
+        else:
+            banner.show(console(), settings, origin, report, time.monotonic() - began)
+        sys.stdout.flush()
+
+    try:
+        code = Supervisor(settings, note, ready).run()
+    except StartError as error:
+        fail(str(error))
+    raise typer.Exit(code)
+
+
+def worker(
+    *,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Data folder.", show_default=".data")] = None,
+    config: Config = None,
+) -> None:
+    """Run background jobs alone, beside gateways with TOLLKEEPER_JOBS_IN_PROCESS=false."""
+    from tollkeeper.core.errors import TollkeeperError
+    from tollkeeper.worker import run
+
+    settings = read_settings(data_dir=data_dir, config=config)
+    _require_stores(settings)
+    try:
+        asyncio.run(run(settings))
+    except TollkeeperError as error:
+        fail(error.message)
+
+
+def migrate(
+    *,
+    status: Annotated[bool, typer.Option("--status", help="Only say what is pending.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring your database to the newest schema (the embedded one is migrated at each start)."""
+    from tollkeeper.core.errors import TollkeeperError
+    from tollkeeper.db import migrations
+
+    settings = read_settings()
+    _require_stores(settings)
+    url = (settings.database_direct_url or settings.database_url).get_secret_value()
+    try:
+        pending = asyncio.run(migrations.pending(url))
+        if not status and pending:
+            note(f"applying {len(pending)} migrations ...")
+            asyncio.run(migrations.upgrade(url))
+    except TollkeeperError as error:
+        fail(error.message)
+    if as_json:
+        print_json({"pending": pending if status else [], "applied": [] if status else pending})
+    elif not pending:
+        note("The schema is up to date.")
+    else:
+        note(("Pending: " if status else "Applied: ") + ", ".join(pending))
+    if status and pending:
+        raise typer.Exit(1)
+
+
+def simulate(
+    *,
+    port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 9101,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    api_key: Annotated[str | None, typer.Option("--api-key", help="The key callers must send; any when unset.")] = None,
+) -> None:
+    """Run a simulated provider that speaks OpenAI's wire format, for tests and benchmarks."""
+    from tollkeeper.simulate import serve as serve_simulator
+
+    serve_simulator(host, port, api_key=api_key)
+
+
+def _require_stores(settings: Any) -> None:
+    if settings.database_url is None:
+        fail(
+            "TOLLKEEPER_DATABASE_URL is not set. An embedded database belongs to `tollkeeper serve`, which migrates it "
+            "and runs its jobs by itself."
+        )
