@@ -65,10 +65,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._newest: HttpCycle | None = None
         self._address: str | None = None
         self._only_health = False
-        # The message being parsed. `_feed` is the size of the current read, `_fed` what came in reads after the first.
+        # The message being parsed. `_feed` is the size of the current read, `_fed` what certainly belongs to the message:
+        # a read counts from its second message on only from the next read.
         self._in_message = False
         self._in_head = False
         self._is_chunked = False
+        self._is_fresh = False
         self._feed = 0
         self._fed = 0
         self._head_by = math.inf
@@ -152,6 +154,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._feed = size
         self._fed += size
+        self._is_fresh = not self._in_message
         body_before = self._window_bytes
         try:
             self.parser.feed_data(data)
@@ -174,7 +177,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self._in_message = self._in_head = True
-        self._fed = 0
+        self._fed = self._feed if self._is_fresh else 0
+        self._is_fresh = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value))
