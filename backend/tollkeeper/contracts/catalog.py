@@ -39,6 +39,20 @@ class ProviderConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderKind:
+    """A row of the gateway's provider registry as plain data: what the control plane checks against and lists."""
+
+    kind: str
+    title: str
+    # Where the vendor usually answers; None with `needs_base_url` means that it has to be configured.
+    base_url: str | None = None
+    needs_base_url: bool = False
+    # The variable the vendor's own tools read; set in the environment it configures the vendor without a file.
+    env_var: str | None = None
+    needs_credential: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One place to try: a provider and the model's name there (`*` stands for the name the caller asked for)."""
 
@@ -81,6 +95,16 @@ class ModelRoute:
     created_unix: int = 0
     owned_by: str = "tollkeeper"
     is_managed_by_file: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredCatalog:
+    """Providers and models that stand outside the database; `places` says where (`tollkeeper.yaml:12`), by name."""
+
+    providers: tuple[ProviderConfig, ...] = ()
+    models: tuple[ModelRoute, ...] = ()
+    provider_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    model_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,107 @@
+"""What may stand in `tollkeeper.yaml`: pydantic models, and the JSON Schema that editors check the file against.
+
+Only the form of single values is decided here; what holds between them (a target's provider exists) is in
+`configuration.py`.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model
+
+from tollkeeper.core.config import Settings
+from tollkeeper.domains.catalog.fields import (
+    BaseUrl,
+    Headers,
+    Label,
+    ModelName,
+    Options,
+    PriceFields,
+    ProviderName,
+    Secret,
+    Target,
+    Timeouts,
+)
+
+# Where the file itself is cannot stand in the file.
+_NOT_IN_FILE: Final = frozenset({"config"})
+SCHEMA_ID: Final = "tollkeeper.schema.json"
+
+
+class FileCredential(BaseModel):
+    """One of several keys of a provider."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Label
+    api_key: Secret
+
+
+class FileProvider(BaseModel):
+    """Where calls go: a vendor, or a server of your own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ProviderName
+    kind: str = Field(description="What it is: openai, openai_compatible, simulated, …", examples=["openai_compatible"])
+    base_url: BaseUrl | None = Field(None, description="Its address; a known vendor's own when left out.")
+    api_key: Secret | None = Field(None, description="Its key. Write ${VAR} or ${file:/run/secrets/x}, not the key.")
+    credentials: tuple[FileCredential, ...] = Field((), description="Several keys, instead of api_key.")
+    headers: Headers = Field({}, description="Headers sent along, only to this provider.")
+    allow_private_address: bool = Field(
+        default=False, description="Allow loopback and private networks, which are refused otherwise."
+    )
+    proxy: SecretStr | None = Field(None, description="HTTP(S) proxy for this provider.")
+    ca_bundle: str | None = Field(None, description="CA certificates (PEM); relative to the configuration file.")
+    timeouts: Timeouts = Timeouts()
+    options: Options = Field({}, description="What only this kind of provider knows.")
+
+
+class FileModel(BaseModel):
+    """A name that callers use, and where it leads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ModelName
+    strategy: Literal["priority"] = Field("priority", description="priority: the targets in their order.")
+    targets: tuple[Target, ...] = Field(min_length=1, max_length=50)
+    price: PriceFields | None = Field(None, description="Left out: the vendor's public price, where it is known.")
+    unpriced: Literal["allow", "block"] = Field("allow", description="What to do with calls while no price is known.")
+    owned_by: Label | None = None
+
+
+def _setting_fields() -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, info in Settings.model_fields.items():
+        if name not in _NOT_IN_FILE:
+            kind = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+            fields[name] = (kind | None if not info.metadata else kind, Field(None, description=info.description))
+    return fields
+
+
+# The process's settings, each optional: made from `Settings`, so that no setting can be missing here.
+FileSettings: Final[type[BaseModel]] = create_model(
+    "FileSettings", __config__=ConfigDict(extra="forbid", frozen=True), **_setting_fields()
+)
+
+
+class ConfigurationFile(BaseModel):
+    """Configuration of Tollkeeper."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="tollkeeper.yaml")
+
+    providers: tuple[FileProvider, ...] = ()
+    models: tuple[FileModel, ...] = ()
+    settings: FileSettings | None = Field(  # type: ignore[valid-type]  # made at import from Settings
+        None, description="Settings of the process; flags and TOLLKEEPER_… variables win over them."
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The published schema of the file as it is written, `include:` and references not yet resolved."""
+    schema = ConfigurationFile.model_json_schema()
+    names = {"type": "string", "minLength": 1}
+    schema["properties"]["include"] = {
+        "description": "Other files, relative to this one; patterns such as conf.d/*.yaml are taken in order of name.",
+        "anyOf": [names, {"type": "array", "items": names}],
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}

@@ -1,0 +1,1 @@
+"""Providers, models and prices: what may be called, where it leads and what it costs."""

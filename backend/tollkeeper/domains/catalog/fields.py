@@ -1,0 +1,187 @@
+"""The small value types that the configuration file and the API share: names, addresses, headers, prices.
+
+An address or a name ends up in URLs and headers of calls to vendors, so each is checked here once, by one rule.
+"""
+
+import ipaddress
+import re
+import socket
+from decimal import Decimal
+from typing import Annotated, Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+from tollkeeper.core.money import Usd, pico_per_token
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]{0,4096}")
+# Set by the HTTP client itself; a second value would make a request that two parsers read differently.
+_RESERVED_HEADERS: Final = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+def _check_url(text: str) -> SplitResult:
+    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("expected an http:// or https:// address without spaces, backslashes or special characters")
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ValueError("the address cannot be read: check its host and port") from None
+    if url.scheme not in _DEFAULT_PORTS or not url.hostname or port == 0:
+        raise ValueError("expected an address such as https://api.example.com/v1")
+    return url
+
+
+def read_base_url(text: str) -> str:
+    """Check and tidy a provider's address: no user name, query or fragment, no slash at the end."""
+    url = _check_url(text)
+    if url.username is not None or url.password is not None:
+        raise ValueError("a user name or password does not belong in the address: use api_key or headers")
+    if "#" in text or "?" in text:
+        raise ValueError("the address has a query or a fragment: remove it")
+    return text.rstrip("/")
+
+
+def read_proxy_url(text: str) -> str:
+    """Check a proxy's address; it may carry a user name and a password, but no path."""
+    url = _check_url(text)
+    if url.path not in {"", "/"} or url.query or url.fragment:
+        raise ValueError("a proxy is an address without a path, such as http://proxy.example.com:3128")
+    return text.rstrip("/")
+
+
+def origin_of(base_url: str) -> str:
+    """`scheme://host:port`, the port always written: what a credential is bound to."""
+    url = urlsplit(base_url)
+    host = (url.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    return f"{url.scheme}://{host}:{url.port or _DEFAULT_PORTS[url.scheme]}"
+
+
+def is_private_host(base_url: str) -> bool:
+    """Whether the address names this machine or a private network by itself, without asking DNS.
+
+    What a name resolves to is judged when the connection is made; this only says the obvious early.
+    """
+    host = (urlsplit(base_url).hostname or "").lower().rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            # Resolvers take `127.1` and `0x7f000001` for addresses; so does this.
+            address = ipaddress.ip_address(socket.inet_aton(host))
+        except OSError:
+            return False
+    return not address.is_global
+
+
+def _check_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    seen: set[str] = set()
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError("a header name has letters, digits and dashes only")
+        if name.lower() in _RESERVED_HEADERS:
+            raise ValueError(f"the header {name} is set by the gateway itself: remove it")
+        if name.lower() in seen:
+            raise ValueError(f"the header {name} is given twice")
+        seen.add(name.lower())
+        if not _HEADER_VALUE.fullmatch(value.get_secret_value()):
+            raise ValueError(f"the value of header {name} has characters that cannot be sent")
+    return headers
+
+
+def _check_secret(secret: SecretStr) -> SecretStr:
+    if not _HEADER_VALUE.fullmatch(secret.get_secret_value()):
+        raise ValueError("the secret has characters that cannot be sent in a header: check for line breaks")
+    return secret
+
+
+def _check_price(amount: Decimal) -> Decimal:
+    if amount != amount.quantize(Decimal("0.000001")):
+        raise ValueError("a price per million tokens has at most six decimals")
+    pico_per_token(amount)
+    return amount
+
+
+ProviderName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
+    Field(description="Letters, digits, dot, dash and underscore; unique whatever the case."),
+]
+# A model's name is used in addresses and headers: no spaces, nothing that needs quoting.
+_MODEL: Final = r"[A-Za-z0-9@][A-Za-z0-9@._:/+-]{0,199}"
+ModelName = Annotated[
+    str,
+    StringConstraints(pattern=rf"^({_MODEL}\*?|\*)$"),
+    Field(description="What callers send as `model`; a name that ends in * answers for every name that starts so."),
+]
+UpstreamModel = Annotated[
+    str,
+    StringConstraints(pattern=rf"^({_MODEL}|\*)$"),
+    Field(description="The model's name at the provider; * passes on the name the caller used."),
+]
+Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,100}$", strip_whitespace=True)]
+BaseUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(read_base_url)]
+Secret = Annotated[SecretStr, Field(max_length=16384), AfterValidator(_check_secret)]
+Headers = Annotated[dict[str, SecretStr], Field(max_length=50), AfterValidator(_check_headers)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+PricePerMillion = Annotated[Usd, AfterValidator(_check_price)]
+Options = dict[str, Any]
+
+
+class Timeouts(BaseModel):
+    """Seconds; what is left out takes the process's setting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connect: Seconds | None = None
+    first_byte: Seconds | None = None
+    idle: Seconds | None = None
+    total: Seconds | None = None
+
+
+class Target(BaseModel):
+    """One place a model name leads to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: ProviderName
+    model: UpstreamModel
+    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+class PriceFields(BaseModel):
+    """US dollars per million tokens of each class, as decimal text. What is left out costs as input or as output."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input_per_million: PricePerMillion
+    output_per_million: PricePerMillion
+    cached_input_per_million: PricePerMillion | None = None
+    cache_write_per_million: PricePerMillion | None = None
+    cache_write_1h_per_million: PricePerMillion | None = None
+    input_audio_per_million: PricePerMillion | None = None
+    input_image_per_million: PricePerMillion | None = None
+    reasoning_per_million: PricePerMillion | None = None
+    output_audio_per_million: PricePerMillion | None = None
+    output_image_per_million: PricePerMillion | None = None

@@ -1,0 +1,157 @@
+"""Builds the immutable snapshot a worker serves from, out of everything that declares providers, models and prices.
+
+Pure: no clock, no I/O. Who declares wins in this order: configuration file, database, environment, built in. Reading
+the database and swapping snapshots is `loader.py`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+from tollkeeper.contracts.catalog import (
+    DeclaredCatalog,
+    ModelRoute,
+    Price,
+    ProviderConfig,
+    Snapshot,
+    Target,
+)
+from tollkeeper.domains.catalog.prices import FREE, PriceList, stable_id
+
+SIMULATED: Final = "simulated"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrice:
+    """A price from the database that is in force now.
+
+    With a provider it prices that provider's model; without one the name that callers use.
+    """
+
+    tenant_id: UUID | None
+    provider: str | None
+    model: str
+    price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCatalog:
+    """What the database holds, as far as it could be read."""
+
+    providers: tuple[ProviderConfig, ...] = ()
+    models: tuple[ModelRoute, ...] = ()
+    prices: tuple[StoredPrice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything a snapshot is built from."""
+
+    file: DeclaredCatalog = field(default_factory=DeclaredCatalog)
+    stored: StoredCatalog = field(default_factory=StoredCatalog)
+    environment: DeclaredCatalog = field(default_factory=DeclaredCatalog)
+    price_list: PriceList = field(default_factory=lambda: PriceList(MappingProxyType({})))
+
+
+def builtin_catalog() -> DeclaredCatalog:
+    """The simulated provider and its models: always there, free, for trying things without a key.
+
+    The provider reads faults and paces from the rest of a name that starts with `simulated-`.
+    """
+    provider = ProviderConfig(stable_id("provider", SIMULATED), SIMULATED, SIMULATED, base_url=None)
+    models = tuple(
+        ModelRoute(stable_id("model", name), name, (Target(SIMULATED, upstream),), price=FREE, is_simulated=True)
+        for name, upstream in (
+            (SIMULATED, SIMULATED),
+            ("simulated-embedding", "simulated-embedding"),
+            ("simulated-*", "*"),
+        )
+    )
+    return DeclaredCatalog((provider,), models)
+
+
+def build_snapshot(version: int, sources: Sources) -> Snapshot:
+    builtin = builtin_catalog()
+    providers: dict[str, ProviderConfig] = {}
+    for provider in (
+        *sources.file.providers,
+        *sources.stored.providers,
+        *sources.environment.providers,
+        *builtin.providers,
+    ):
+        providers.setdefault(provider.name, provider)
+    pricing = _Pricing(providers, sources.stored.prices, sources.price_list)
+    models: dict[tuple[UUID | None, str], ModelRoute] = {}
+    for route in (*sources.file.models, *sources.stored.models, *sources.environment.models, *builtin.models):
+        models.setdefault((route.tenant_id, route.name), pricing.complete(route))
+    for route in [*pricing.of_tenants(models), *pricing.known_names(models.values())]:
+        models.setdefault((route.tenant_id, route.name), route)
+    wildcards = sorted((route for route in models.values() if route.name.endswith("*")), key=_by_prefix)
+    return Snapshot(
+        version=version,
+        providers=MappingProxyType(providers),
+        models=MappingProxyType({key: route for key, route in models.items() if not route.name.endswith("*")}),
+        wildcards=tuple(wildcards),
+    )
+
+
+def _by_prefix(route: ModelRoute) -> tuple[int, str, bool]:
+    """Longest prefix first; of two equal ones a tenant's own comes before the shared one."""
+    return -len(route.name), route.name, route.tenant_id is None
+
+
+class _Pricing:
+    """Which price a route has: its own, else the database's, else the vendor's public one."""
+
+    def __init__(
+        self, providers: Mapping[str, ProviderConfig], stored: Sequence[StoredPrice], price_list: PriceList
+    ) -> None:
+        self._providers = providers
+        self._stored = {(row.tenant_id, row.provider, row.model): row.price for row in stored}
+        self._price_list = price_list
+
+    def complete(self, route: ModelRoute) -> ModelRoute:
+        """The route with its price, and marked when nothing real is behind it."""
+        is_simulated = all(self._kind(target.provider) == SIMULATED for target in route.targets)
+        price = route.price or self._find(route) or (FREE if is_simulated else None)
+        return replace(route, is_simulated=is_simulated, price=price)
+
+    def of_tenants(self, models: Mapping[tuple[UUID | None, str], ModelRoute]) -> Iterable[ModelRoute]:
+        """A price agreed with one tenant makes a route of the tenant's own out of the shared one."""
+        for (tenant_id, provider, model), price in self._stored.items():
+            shared = models.get((None, model))
+            if tenant_id is not None and provider is None and shared is not None:
+                yield replace(shared, tenant_id=tenant_id, price=price)
+
+    def known_names(self, routes: Iterable[ModelRoute]) -> Iterable[ModelRoute]:
+        """A wildcard cannot have one price for all; the names it covers that have a public price become routes."""
+        for route in routes:
+            if not route.name.endswith("*") or route.price is not None or any(t.model != "*" for t in route.targets):
+                continue
+            for name, _ in self._price_list.models_of(self._kind(route.targets[0].provider)):
+                if name.startswith(route.name[:-1]):
+                    targets = tuple(replace(target, model=name) for target in route.targets)
+                    named = replace(route, id=stable_id("model", str(route.id), name), name=name, targets=targets)
+                    if (priced := self.complete(named)).price is not None:
+                        yield priced
+
+    def _kind(self, provider: str) -> str:
+        config = self._providers.get(provider)
+        return config.kind if config else ""
+
+    def _find(self, route: ModelRoute) -> Price | None:
+        named = self._stored.get((route.tenant_id, None, route.name)) or self._stored.get((None, None, route.name))
+        if named is not None:
+            return named
+        found = [self._of_target(target) for target in route.targets]
+        prices = [price for price in found if price is not None]
+        # One unpriced target makes the route unpriced: a call that ends there would be charged at a guess.
+        if len(prices) < len(found):
+            return None
+        return max(prices, key=lambda price: (price.output, price.input))
+
+    def _of_target(self, target: Target) -> Price | None:
+        stored = self._stored.get((None, target.provider, target.model))
+        return stored or self._price_list.find(self._kind(target.provider), target.model)
