@@ -179,9 +179,10 @@ class Run:
         self._end = self._measure_from + plan.seconds
         self.loop.call_later(plan.warmup_seconds, self._start_measuring)
         if plan.per_second is None:
-            for connection in list(self._free):
-                connection.send(_now())
-            self._free.clear()
+            waiting, self._free = self._free, []
+            # Spread over the warm-up: a thousand paced streams must not tick as one.
+            for position, connection in enumerate(waiting):
+                self.loop.call_later(plan.warmup_seconds * position / len(waiting), self.take, connection)
             await asyncio.sleep(self._end - _now())
         else:
             await self._send_on_time(plan.per_second)
@@ -242,9 +243,10 @@ class Run:
             self._latencies.append(now - due)
             if events:
                 self._first_events.append(first_event_at - due)
-                self._events_fewest = events if self._events_fewest < 0 else min(events, self._events_fewest)
-                self._events_most = max(events, self._events_most)
-        self._events += events
+        if events:
+            self._events += events
+            self._events_fewest = events if self._events_fewest < 0 else min(events, self._events_fewest)
+            self._events_most = max(events, self._events_most)
         if self._measure_from <= now <= self._end and status.startswith(b"2"):
             self._completed_in_window += 1
 

@@ -1,0 +1,101 @@
+"""What can be measured: how each target is started, when it is ready, where it listens and what it wants to be told.
+
+A peer is one more class here with the same members.
+"""
+
+import json
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+HOST = "127.0.0.1"
+
+
+class Target(Protocol):
+    name: str
+
+    def command(self, port: int, upstream: str, folder: Path) -> list[str]:
+        """The process to start; `folder` is empty and its own."""
+
+    def environment(self) -> dict[str, str]: ...
+
+    def headers(self) -> dict[str, str]:
+        """What every call carries."""
+
+    ready_path: str
+    ready_timeout_seconds: float
+
+
+class Floor:
+    """`bench/floor.py`: what every figure is divided by."""
+
+    name = "floor"
+    ready_path = "/"
+    ready_timeout_seconds = 20.0
+
+    def command(self, port: int, upstream: str, folder: Path) -> list[str]:  # noqa: ARG002
+        return [sys.executable, "-m", "bench.floor", "--port", str(port), "--upstream", upstream]
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def headers(self) -> dict[str, str]:
+        return {"authorization": "Bearer none"}
+
+
+class Tollkeeper:
+    """The product as a user starts it: one worker, embedded servers, a key, a priced model, limits and accounting on."""
+
+    name = "tollkeeper"
+    ready_path = "/health/ready"
+    ready_timeout_seconds = 120.0
+
+    def __init__(self, models: Sequence[str]) -> None:
+        self._models = models
+        self._key = "tk-" + secrets.token_hex(24)
+
+    def command(self, port: int, upstream: str, folder: Path) -> list[str]:
+        config = folder / "tollkeeper.yaml"
+        # JSON is YAML.
+        config.write_text(json.dumps(self._config(upstream), indent=2))
+        where = ["--host", HOST, "--port", str(port), "--data-dir", str(folder / "data"), "--config", str(config)]
+        return [sys.executable, "-m", "tollkeeper", "serve", *where, "--workers", "1"]
+
+    def _config(self, upstream: str) -> dict[str, object]:
+        provider = {
+            "name": "mock",
+            "kind": "openai_compatible",
+            "base_url": upstream,
+            "api_key": "none",
+            "allow_private_address": True,
+        }
+        price = {"input_per_million": "0.15", "cached_input_per_million": "0.075", "output_per_million": "0.60"}
+        models = [
+            {
+                "name": name,
+                "strategy": "priority",
+                "targets": [{"provider": "mock", "model": name}],
+                "price": price,
+            }
+            for name in self._models
+        ]
+        return {"providers": [provider], "models": models}
+
+    def environment(self) -> dict[str, str]:
+        return {"TOLLKEEPER_INIT_API_KEY": self._key}
+
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self._key}"}
+
+
+def choose(name: str, models: Sequence[str]) -> Target:
+    if name == Floor.name:
+        return Floor()
+    if name == Tollkeeper.name:
+        return Tollkeeper(models)
+    raise ValueError(f"unknown target {name!r}: choose one of {', '.join(NAMES)}")
+
+
+NAMES = (Tollkeeper.name, Floor.name)
