@@ -39,6 +39,7 @@ class UsageSink(Protocol):
     async def ship(self, settlements: Sequence[Settlement]) -> None:
         """Write ledger rows and rollups, exactly once however often the same settlement is shipped.
 
-        Raises `DependencyUnavailable` when nothing was committed; the caller keeps the lines and tries again.
+        Raises `DependencyUnavailable` when nothing was committed; the caller keeps the lines and tries again. Raises
+        `ValueError`, nothing committed either, when the ledger can never take one of them.
         """
         ...
