@@ -1,0 +1,73 @@
+"""The price list that ships: every row is exact, sourced and dated."""
+
+import json
+from decimal import Decimal
+from importlib.resources import files
+
+import pytest
+from pydantic import ValidationError
+
+from tollkeeper.contracts.catalog import Price
+from tollkeeper.domains.catalog.fields import PriceFields
+from tollkeeper.domains.catalog.prices import (
+    FREE,
+    PRICE_CLASSES,
+    PriceFile,
+    load_price_list,
+    read_price,
+    read_price_file,
+    write_price,
+)
+
+CONTENT = files("tollkeeper.domains.catalog").joinpath("prices.json").read_bytes()
+
+
+def test_every_listed_price_becomes_exact_pico_dollars() -> None:
+    prices = load_price_list()
+    rows = [(vendor["kind"], row) for vendor in json.loads(CONTENT)["vendors"] for row in vendor["models"]]
+    assert 30 <= len(rows) <= 120
+    for kind, row in rows:
+        price = prices.find(kind, row["model"])
+        assert price is not None
+        for source, target in PRICE_CLASSES.items():
+            pico = getattr(price, target)
+            written = row.get(source)
+            assert (pico is None) == (written is None)
+            if written is not None:
+                assert Decimal(pico) / 1_000_000 == Decimal(written)
+
+
+def test_every_vendor_names_its_source_and_date() -> None:
+    for vendor in PriceFile.model_validate_json(CONTENT).vendors:
+        assert vendor.source.startswith("https://")
+        assert 2025 <= vendor.checked.year <= 2026
+
+
+def test_cached_input_never_costs_more_than_input() -> None:
+    for price in load_price_list().prices.values():
+        assert price.cache_read is None or price.cache_read <= price.input
+
+
+def test_price_survives_writing_and_reading() -> None:
+    fields = PriceFields.model_validate({"input_per_million": "0.123456", "output_per_million": "10"})
+    price = read_price(fields, "test")
+    assert (price.input, price.output, price.cache_read) == (123_456, 10_000_000, None)
+    assert write_price(price) == fields
+
+
+def test_free_is_a_price_of_zero_in_every_class() -> None:
+    classes = {name: getattr(FREE, name) for name in Price.__slots__ if name != "version"}
+    assert set(classes.values()) == {0}
+
+
+@pytest.mark.parametrize("amount", ["0.1234567", "-1", "NaN", "Infinity", "1e9", 0.5, True, None, "", "1,5", "1" * 40])
+def test_amount_that_is_not_exact_money_is_refused(amount: object) -> None:
+    with pytest.raises(ValidationError):
+        PriceFields.model_validate({"input_per_million": amount, "output_per_million": "1"})
+
+
+def test_model_listed_twice_is_refused() -> None:
+    row = {"model": "m", "input_per_million": "1", "output_per_million": "1"}
+    vendor = {"kind": "k", "source": "https://x", "checked": "2026-01-01", "models": [row, row]}
+    with pytest.raises(ValueError, match="lists m twice"):
+        read_price_file(json.dumps({"vendors": [vendor]}).encode())
