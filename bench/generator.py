@@ -156,11 +156,11 @@ class Run:
         self._first_events: list[float] = []
         self._statuses: collections.Counter[bytes] = collections.Counter()
         self._completed_in_window = 0
-        self._answered = 0
+        self.answered = 0
         self._failed = 0
-        self._events = 0
-        self._events_fewest = -1
-        self._events_most = 0
+        self.events = 0
+        self.events_fewest = -1
+        self.events_most = 0
         self._free: list[Connection] = []
         self._waiting: collections.deque[float] = collections.deque()
         self._open: set[Connection] = set()
@@ -192,7 +192,7 @@ class Run:
         try:
             await asyncio.wait_for(self._drained.wait(), _DRAIN_SECONDS)
         except TimeoutError:
-            self._failed += self.sent - self._answered - self._failed
+            self._failed += self.sent - self.answered - self._failed
         for connection in list(self._open):
             connection.close()
         return self._summary()
@@ -234,19 +234,19 @@ class Run:
 
     def on_answer(self, due: float, status: bytes, events: int, first_event_at: float) -> None:
         now = _now()
-        self._answered += 1
+        self.answered += 1
         self._statuses[status] += 1
         if not status.startswith(b"2"):
             self._failed += 1
-            self._answered -= 1
+            self.answered -= 1
         elif due >= self._measure_from:
             self._latencies.append(now - due)
             if events:
                 self._first_events.append(first_event_at - due)
         if events:
-            self._events += events
-            self._events_fewest = events if self._events_fewest < 0 else min(events, self._events_fewest)
-            self._events_most = max(events, self._events_most)
+            self.events += events
+            self.events_fewest = events if self.events_fewest < 0 else min(events, self.events_fewest)
+            self.events_most = max(events, self.events_most)
         if self._measure_from <= now <= self._end and status.startswith(b"2"):
             self._completed_in_window += 1
 
@@ -276,7 +276,7 @@ class Run:
         return Measured(
             generator="own",
             sent=self.sent,
-            completed=self._answered,
+            completed=self.answered,
             failed=self._failed,
             seconds=self.plan.seconds,
             per_second=self._completed_in_window / self.plan.seconds,
@@ -284,9 +284,9 @@ class Run:
             latency_ms=spread_ms(self._latencies),
             first_event_ms=spread_ms(self._first_events),
             gap_ms=spread_ms(self.gaps),
-            events=self._events,
-            events_fewest=max(self._events_fewest, 0),
-            events_most=self._events_most,
+            events=self.events,
+            events_fewest=max(self.events_fewest, 0),
+            events_most=self.events_most,
         )
 
 

@@ -107,6 +107,13 @@ class Child:
             # The start time tells our orphan from a stranger that was given the same number.
             if started is not None and _started(pid) == started:
                 os.kill(pid, signal.SIGKILL)
+                _wait_until_gone(pid, timeout_seconds)
+
+
+def _wait_until_gone(pid: int, timeout_seconds: float) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while (fields := _stat(pid)) is not None and fields[0] != "Z" and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def free_core_of_stores(pid: int, core: int) -> int:

@@ -75,8 +75,7 @@ class Rig:
         connections: int | None = None,
     ) -> Sample:
         body_file = self.folder / f"{scenario.name}.body"
-        if not body_file.exists():
-            body_file.write_bytes(scenario.body)
+        body_file.write_bytes(scenario.body)
         seconds = scenario.seconds if seconds is None else seconds
         command = [sys.executable, "-m", "bench.load", side.base_url + scenario.path, "--json"]
         command += ["--body-file", str(body_file), "--seconds", str(seconds), "--warmup", str(warmup_seconds)]
