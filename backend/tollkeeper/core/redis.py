@@ -1,0 +1,221 @@
+"""Redis with deadlines: a breaker in front of one pipelined connection, and redis-py for everything that is not hot.
+
+`RedisLink` is what the request path uses: an operation takes at most `operation_seconds`, the first one that does not
+opens the breaker, and from then on callers are told at once while a task in the background tries to come back.
+`create_client` makes a redis-py client with the same deadlines for publishing, subscribing and caches.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import hiredis
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.core.resp import Command, ConnectionLost, RespConnection, open_connection, parse_url
+
+log = structlog.get_logger(__name__)
+
+CONNECT_SECONDS: Final = 0.1
+OPERATION_SECONDS: Final = 0.05
+PROBE_SECONDS: Final = 0.1
+MAX_PROBE_SECONDS: Final = 1.0
+# After the deadline one more look at the socket: a reply may lie there because this process was late, not Redis.
+GRACE_SECONDS: Final = 0.003
+
+
+class RedisUnavailable(DependencyUnavailable):
+    """Redis is gone, or did not answer in time. Callers fall back to their declared degraded mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisState:
+    """For readiness and metrics. `since` is on the monotonic clock."""
+
+    is_available: bool
+    since: float
+    problem: str | None
+    run_id: str | None
+    trips: int
+
+
+class RedisLink:
+    """`start` and `close` frame its life; between them `call` answers, or raises `RedisUnavailable` at once."""
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        connect_seconds: float = CONNECT_SECONDS,
+        operation_seconds: float = OPERATION_SECONDS,
+        on_connect: Callable[[str | None], None] | None = None,
+    ) -> None:
+        """`on_connect` gets the server's run_id at each connection: another one means that counters may be gone."""
+        self._address = parse_url(url)
+        self._clock = clock
+        self._connect_seconds = connect_seconds
+        self._operation_seconds = operation_seconds
+        self._on_connect = on_connect
+        self._connection: RespConnection | None = None
+        self._probing: asyncio.Task[None] | None = None
+        self._is_closed = True
+        self._problem: str | None = "not connected yet"
+        self._run_id: str | None = None
+        self._since = clock.monotonic()
+        self._trips = 0
+
+    @property
+    def is_available(self) -> bool:
+        return self._connection is not None
+
+    def state(self) -> RedisState:
+        return RedisState(self.is_available, self._since, self._problem, self._run_id, self._trips)
+
+    async def start(self) -> None:
+        """Connect, or go on trying in the background. Never raises for a Redis that is away."""
+        self._is_closed = False
+        try:
+            await self._connect()
+        except (OSError, ConnectionLost) as error:
+            self._down(error)
+
+    async def close(self) -> None:
+        self._is_closed = True
+        if self._probing is not None:
+            self._probing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._probing
+            self._probing = None
+        if self._connection is not None:
+            self._connection.abort()
+            self._connection = None
+
+    async def call(self, *command: bytes | str | int) -> Any:
+        """One command, its reply. Raises `hiredis.ReplyError` for an error of the server."""
+        reply = (await self.call_many((command,)))[0]
+        if isinstance(reply, hiredis.ReplyError):
+            raise reply
+        return reply
+
+    async def call_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Several commands in one round trip; an error of the server is a `hiredis.ReplyError` in its place.
+
+        Raises `RedisUnavailable`: nothing is known then about what was done. A caller that is cancelled leaves the
+        connection in step.
+        """
+        connection = self._connection
+        if connection is None:
+            raise RedisUnavailable("Redis is not available.")
+        loop = asyncio.get_running_loop()
+        try:
+            done = connection.send(commands)
+        except ConnectionLost as error:
+            raise RedisUnavailable("Redis is not available.") from error
+        timer = loop.call_later(self._operation_seconds, self._expire, connection, done)
+        try:
+            return await done
+        except ConnectionLost as error:
+            raise RedisUnavailable("Redis did not answer in time.") from error
+        finally:
+            timer.cancel()
+
+    def trip(self, problem: str) -> None:
+        """Open the breaker: the server answers, but not usefully (loading, read-only, out of memory)."""
+        if self._connection is not None:
+            self._problem = problem
+            self._connection.abort()
+            self._lost(self._connection)
+
+    def _expire(self, connection: RespConnection, done: "asyncio.Future[list[Any]]") -> None:
+        if not done.done():
+            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._give_up, connection, done)
+
+    def _give_up(self, connection: RespConnection, done: "asyncio.Future[list[Any]]") -> None:
+        # A caller that was cancelled leaves `done` cancelled; whether Redis stalls is for the next caller to find out.
+        if done.done() or connection is not self._connection:
+            return
+        self.trip("no answer in time")
+        if not done.done():
+            done.set_exception(ConnectionLost("no answer in time"))
+
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                connection = await open_connection(self._address, self._lost)
+                try:
+                    # A server that is loading its data accepts connections and refuses everything else.
+                    pong, info = await connection.send((("PING",), ("INFO", "server")))
+                except BaseException:
+                    connection.abort()
+                    raise
+        except TimeoutError as error:
+            raise ConnectionLost("no connection in time") from error
+        if isinstance(pong, hiredis.ReplyError):
+            connection.abort()
+            raise ConnectionLost(str(pong))
+        self._run_id = _run_id(info)
+        self._connection = connection
+        if self._problem is not None:
+            log.info("redis_available", seconds=round(self._clock.monotonic() - self._since, 3))
+        self._problem = None
+        self._since = self._clock.monotonic()
+        if self._on_connect is not None:
+            self._on_connect(self._run_id)
+
+    def _lost(self, connection: RespConnection) -> None:
+        if connection is self._connection:
+            self._connection = None
+            self._trips += 1
+            self._down(None)
+
+    def _down(self, error: Exception | None) -> None:
+        if self._is_closed:
+            return
+        self._since = self._clock.monotonic()
+        self._problem = (str(error) if error else self._problem) or "the connection ended"
+        log.warning("redis_unavailable", problem=self._problem)
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.get_running_loop().create_task(self._probe(), name="redis-probe")
+
+    async def _probe(self) -> None:
+        """One try at a time, so a server that comes back is not met by a herd."""
+        pause = PROBE_SECONDS
+        while self._connection is None:
+            await asyncio.sleep(pause)
+            try:
+                await self._connect()
+            except (OSError, ConnectionLost) as error:
+                self._problem = str(error)
+                pause = min(MAX_PROBE_SECONDS, pause * 2)
+
+
+def create_client(
+    url: str, *, connect_seconds: float = CONNECT_SECONDS, operation_seconds: float | None = OPERATION_SECONDS
+) -> Redis:
+    """A redis-py client with deadlines and without retries. For a subscription pass `operation_seconds=None`.
+
+    Each command uses a connection alone; one whose command was cancelled is closed and never used again.
+    """
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=connect_seconds,
+        socket_timeout=operation_seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _run_id(info: Any) -> str | None:
+    """None when the server's access rules keep INFO from us."""
+    if isinstance(info, bytes):
+        for line in info.split(b"\r\n"):
+            if line.startswith(b"run_id:"):
+                return line[7:].decode()
+    return None
