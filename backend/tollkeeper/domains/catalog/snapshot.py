@@ -43,6 +43,8 @@ class StoredCatalog:
     providers: tuple[ProviderConfig, ...] = ()
     models: tuple[ModelRoute, ...] = ()
     prices: tuple[StoredPrice, ...] = ()
+    # When the next stored price begins.
+    next_change_unix: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
