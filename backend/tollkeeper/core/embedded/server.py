@@ -110,11 +110,12 @@ class EmbeddedServer(ABC):
 
         Called again after a crash it starts anew, on the same port, so that addresses handed out stay true.
         """
-        self.launch()
-        return self.wait_ready(timeout_seconds=timeout_seconds)
+        return start_together([self], timeout_seconds=timeout_seconds)[0]
 
     def launch(self) -> None:
-        """The first half of `start`: returns while the server is still starting, so that another can be launched."""
+        """The first half of `start`: returns while the server is still starting. Use `start_together`, which cleans up."""
+        if self._running is not None and self._running.child.poll() is None:
+            return
         self._control = make_control(self._data_dir, self.NAME)
         if self._starter is None:
             self._starter = FileLock(self._control / "starter.lock")
@@ -137,9 +138,7 @@ class EmbeddedServer(ABC):
                 self._say(f"{self.TITLE} is still starting ({self._control})")
                 patience = deadline
             if time.monotonic() > deadline:
-                message = self._late()
-                self.stop()
-                raise EmbeddedError(message)
+                raise EmbeddedError(self._late())
             time.sleep(0.005)
 
     def poll(self) -> bool:
@@ -192,14 +191,11 @@ class EmbeddedServer(ABC):
     def _url(self, port: int) -> str: ...
 
     def _launch_own(self) -> None:
-        try:
-            home = find_home(self._control, self._say, elsewhere=self._elsewhere)
-            with writing_to(self._data_dir):
-                binaries = self._find_binaries(home)
-                self._spawn(Site(home, binaries), attempt=1)
-        except BaseException:
-            self.stop()
-            raise
+        self._endpoint = None
+        home = find_home(self._control, self._say, elsewhere=self._elsewhere)
+        with writing_to(self._data_dir):
+            binaries = self._find_binaries(home)
+            self._spawn(Site(home, binaries), attempt=1)
 
     def _find_binaries(self, home: Home) -> Binaries:
         def may_run(binaries: Binaries) -> bool:
@@ -234,14 +230,19 @@ class EmbeddedServer(ABC):
         if running.child.poll() is None:
             try:
                 return self._make_endpoint(running.address) if self._is_up(running) else None
-            except BaseException:
-                self.stop()
-                raise
+            except EmbeddedError:
+                # One that dies while it is asked is not at fault for its answer; its log says more.
+                if not wait_until(lambda: running.child.poll() is not None, seconds=0.2):
+                    raise
+                return None
+        if self._endpoint is not None:  # It was ready, and died since.
+            self._endpoint = None
+            self._spawn(running.site, attempt=1)
+            return None
         why = self._log_tail(running.log_offset)
         if _PORT_TAKEN in why and running.attempt < _PORT_ATTEMPTS:
             self._spawn(running.site, attempt=running.attempt + 1)
             return None
-        self.stop()
         raise EmbeddedError(f"{self.TITLE} did not start. Its last words, from {self._control}/server.log:\n{why}")
 
     def _adopt(self) -> Endpoint | None:
@@ -328,13 +329,13 @@ def write_private(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def start_together(servers: Iterable[EmbeddedServer]) -> list[Endpoint]:
+def start_together(servers: Iterable[EmbeddedServer], *, timeout_seconds: float = 120) -> list[Endpoint]:
     """Start several at once, in the time of the slowest; none is left running when one fails."""
     servers = list(servers)
     try:
         for server in servers:
             server.launch()
-        return [server.wait_ready() for server in servers]
+        return [server.wait_ready(timeout_seconds=timeout_seconds) for server in servers]
     except BaseException:
         for server in servers:
             server.stop()

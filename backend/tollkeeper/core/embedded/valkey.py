@@ -80,7 +80,7 @@ class EmbeddedValkey(EmbeddedServer):
 def _ask(port: int, commands: str) -> bytes:
     """Everything the server says to `commands`; nothing when there is none."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=0.5) as connection:
             connection.sendall(f"{commands}QUIT\r\n".encode())
             answer = b""
             while part := connection.recv(65_536):
