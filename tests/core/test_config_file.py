@@ -1,12 +1,15 @@
 """`tollkeeper.yaml` as text: what is read, what is refused, and that each refusal names file and line."""
 
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tollkeeper.core.config_file import load_config_file
-from tollkeeper.core.config_source import MAX_FILE_BYTES, ConfigError
+from tollkeeper.core.config_source import MAX_FILE_BYTES, ConfigError, Problem
 
 
 def write(folder: Path, text: str, name: str = "tollkeeper.yaml") -> Path:
@@ -216,3 +219,24 @@ def test_no_message_or_repr_quotes_a_value(tmp_path: Path) -> None:
         assert canary not in "".join(problems(write(tmp_path, text)))
     tree = load_config_file(write(tmp_path, f"a: {canary}\nb: ${{K}}\n"), {"K": canary})
     assert canary not in repr(tree)
+
+
+@given(text=st.text(alphabet=st.sampled_from("ab:- \n\t[]{}&*!#'\"|>%@`${}~0.,?\x00é\u2028"), max_size=60))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_read_or_refused_in_words(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, text)
+    found: tuple[Problem, ...] = ()
+    try:
+        load_config_file(path, {}).plain()
+    except ConfigError as error:
+        found = error.problems
+    assert all(problem.place is not None and problem.place.line >= 1 for problem in found)
+
+
+@given(content=st.binary(max_size=40))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_read_or_refused_in_words(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "tollkeeper.yaml"
+    path.write_bytes(content)
+    with suppress(ConfigError):
+        load_config_file(path, {})

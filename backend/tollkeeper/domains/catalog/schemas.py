@@ -1,0 +1,203 @@
+"""What the catalog's routes take and answer. Secrets go in and never come out: a reply says that one is there."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from tollkeeper.core.ids import ModelId, PriceId, ProviderId, PublicId, TenantId
+from tollkeeper.domains.catalog.fields import (
+    BaseUrl,
+    Headers,
+    Label,
+    ModelName,
+    Options,
+    PriceFields,
+    ProviderName,
+    Secret,
+    Target,
+    Timeouts,
+    read_proxy_url,
+)
+
+CredentialId = Annotated[UUID, PublicId("crd")]
+
+
+def _check_proxy(secret: SecretStr) -> SecretStr:
+    return SecretStr(read_proxy_url(secret.get_secret_value()))
+
+
+ProxyUrl = Annotated[SecretStr, Field(max_length=2048), AfterValidator(_check_proxy)]
+
+
+class ManagedBy(StrEnum):
+    """Who owns an object; only those of `api` can be changed here."""
+
+    API = "api"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    BUILTIN = "builtin"
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Patch(_In):
+    """An update names what it changes; null is a value only where the field may be empty."""
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("name at least one field to change")
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class CredentialCreate(_In):
+    name: Label = "default"
+    secret: Annotated[Secret, Field(min_length=1, description="The provider's key; never shown again.")]
+
+
+class CredentialOut(BaseModel):
+    """A stored key, without the key. The fingerprint tells two keys apart and nothing else."""
+
+    id: CredentialId
+    name: str
+    fingerprint: str
+    origins: list[str]
+    is_active: bool
+    created_at: datetime
+
+
+class ProviderCreate(_In):
+    name: ProviderName
+    kind: Annotated[str, Field(max_length=100)]
+    base_url: BaseUrl | None = None
+    api_key: Annotated[Secret, Field(min_length=1)] | None = None
+    headers: Headers = Field(default_factory=dict)
+    allow_private_address: bool = False
+    proxy: ProxyUrl | None = None
+    ca_bundle: Annotated[str, Field(max_length=4096)] | None = None
+    timeouts: Timeouts = Timeouts()
+    options: Options = Field(default_factory=dict)
+    is_active: bool = True
+
+
+class ProviderUpdate(_Patch):
+    """A provider's name and kind stay: models and ledger rows refer to them."""
+
+    base_url: BaseUrl | None = None
+    api_key: Annotated[Secret, Field(min_length=1, description="Replaces every key of the provider.")] = SecretStr("")
+    headers: Headers = Field(default_factory=dict)
+    allow_private_address: bool = False
+    proxy: ProxyUrl | None = None
+    ca_bundle: Annotated[str, Field(max_length=4096)] | None = None
+    timeouts: Timeouts = Timeouts()
+    options: Options = Field(default_factory=dict)
+    is_active: bool = True
+
+
+class ProviderOut(BaseModel):
+    """A provider. Where it is and how it is reached is told only to who may change it; others see null."""
+
+    id: ProviderId
+    name: str
+    kind: str
+    is_active: bool
+    managed_by: ManagedBy
+    declared_at: str | None = Field(None, description="File and line, or variable, of a declared object.")
+    has_credential: bool
+    base_url: str | None = None
+    header_names: list[str] | None = None
+    allow_private_address: bool | None = None
+    has_proxy: bool | None = None
+    ca_bundle: str | None = None
+    timeouts: Timeouts | None = None
+    options: Options | None = None
+    credentials: list[CredentialOut] | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    version: int | None = None
+
+
+class ModelCreate(_In):
+    name: ModelName
+    tenant_id: TenantId | None = Field(None, description="Only this tenant sees the model; left out: everyone does.")
+    strategy: Literal["priority"] = "priority"
+    targets: Annotated[list[Target], Field(min_length=1, max_length=50)]
+    price: PriceFields | None = None
+    unpriced: Literal["allow", "block"] = "allow"
+    owned_by: Label | None = None
+    is_active: bool = True
+
+
+class ModelUpdate(_Patch):
+    strategy: Literal["priority"] = "priority"
+    targets: Annotated[list[Target], Field(min_length=1, max_length=50)] = Field(default_factory=list)
+    unpriced: Literal["allow", "block"] = "allow"
+    owned_by: Label | None = None
+    is_active: bool = True
+
+
+class ModelOut(BaseModel):
+    """A model name, where it leads, and the price calls are charged at now (null: unpriced)."""
+
+    id: ModelId
+    name: str
+    tenant_id: TenantId | None
+    strategy: str
+    targets: list[Target]
+    price: PriceFields | None
+    unpriced: Literal["allow", "block"]
+    owned_by: str
+    is_active: bool
+    is_simulated: bool
+    managed_by: ManagedBy
+    declared_at: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    version: int | None = None
+
+
+class PriceCreate(PriceFields):
+    """A new price; it takes the place of the one before from `effective_at` on, which is now when left out."""
+
+    model: ModelName
+    provider: ProviderName | None = Field(None, description="Price this provider's model instead of a name of ours.")
+    tenant_id: TenantId | None = Field(None, description="A price agreed with one tenant.")
+    effective_at: AwareDatetime | None = None
+
+
+class PriceOut(PriceFields):
+    """One entry of a model's price history."""
+
+    id: PriceId
+    model: str
+    provider: str | None
+    tenant_id: TenantId | None
+    effective_at: datetime
+    is_in_force: bool
+    source: Literal["file", "api", "builtin"]
+    created_at: datetime
+
+
+class KindOut(BaseModel):
+    """A kind of provider that this gateway can talk to."""
+
+    kind: str
+    title: str
+    base_url: str | None
+    needs_base_url: bool
+    needs_credential: bool
+    env_var: str | None
+
+
+class ReloadOut(BaseModel):
+    """The configuration now in force on the worker that answered; the others follow at once."""
+
+    snapshot_version: int
