@@ -59,6 +59,7 @@ class Report:
     resident_mb: float | None
     floor_resident_mb: float | None
     served: dict[str, int]
+    foreign_share: float | None
 
     @property
     def is_sound(self) -> bool:
@@ -72,6 +73,7 @@ class Report:
 def run_suite(rig: Rig, suite: Suite, only: frozenset[str], say: Say) -> Report:
     outcomes = []
     added = None
+    before = processes.look()
     for scenario in suite.scenarios:
         is_wanted = not only or scenario.name in only
         wants_latency = scenario.name == "whole" and (not only or "latency" in only)
@@ -81,6 +83,7 @@ def run_suite(rig: Rig, suite: Suite, only: frozenset[str], say: Say) -> Report:
         outcomes.append(outcome)
         if wants_latency:
             added = run_latency(rig, scenario, suite.latency, outcome.per_second.target, suite.warmup_seconds, say)
+    after = processes.look()
     return Report(
         outcomes=tuple(outcomes),
         added=added,
@@ -88,6 +91,7 @@ def run_suite(rig: Rig, suite: Suite, only: frozenset[str], say: Say) -> Report:
         resident_mb=_resident_mb(rig.target),
         floor_resident_mb=_resident_mb(rig.floor),
         served=rig.stats(),
+        foreign_share=after.foreign_share_since(before) if after and before else None,
     )
 
 

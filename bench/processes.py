@@ -153,6 +153,34 @@ def cost(pid: int) -> Cost | None:
     return Cost(own, store)
 
 
+@dataclass(frozen=True)
+class Moment:
+    """What all cores and our own processes had worked by now, to tell later how quiet the machine was."""
+
+    at: float
+    busy_seconds: float
+    own_seconds: float
+    core_count: int
+
+    def foreign_share_since(self, before: "Moment") -> float:
+        """The share of all cores that processes other than ours used in between, 0 to 1."""
+        foreign = (self.busy_seconds - before.busy_seconds) - (self.own_seconds - before.own_seconds)
+        return min(1.0, max(0.0, foreign / ((self.at - before.at) * self.core_count)))
+
+
+def look() -> Moment | None:
+    if sys.platform != "linux":
+        return None
+    lines = Path("/proc/stat").read_text().splitlines()
+    user, nice, system, _idle, _wait, hard, soft = (int(field) for field in lines[0].split()[1:8])
+    return Moment(
+        at=time.monotonic(),
+        busy_seconds=(user + nice + system + hard + soft) / _TICKS_PER_SECOND,
+        own_seconds=sum(_cpu_seconds(each) for each in [os.getpid(), *descendants(os.getpid())]),
+        core_count=sum(line.startswith("cpu") for line in lines) - 1,
+    )
+
+
 def resident_mb(pid: int) -> float | None:
     """The largest resident set among the gateway's own processes: that of a worker."""
     if sys.platform != "linux":

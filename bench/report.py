@@ -23,6 +23,7 @@ _ADDED_P50_MS = 0.6
 _ADDED_P99_MS = 2.0
 _RESIDENT_MB = 200.0
 _READY_SECONDS = 3.0
+_QUIET_SHARE = 0.05
 _GAP_MAX_MS = 500.0  # ten times the pace of 20 tokens/s
 
 
@@ -34,7 +35,12 @@ def table(report: Report, target: str, cores: Cores) -> str:
     )
     if report.boot.stores_moved:
         where += f"; {report.boot.stores_moved} embedded server processes moved to core {cores.load}"
-    lines = [where, "", _row("", "floor", target, "ratio", "range", "bar")]
+    lines = [where]
+    if report.foreign_share is not None and report.foreign_share > _QUIET_SHARE:
+        lines.append(
+            f"NOT QUIET: other processes used {report.foreign_share:.0%} of the cores; times are too long, ratios less so"
+        )
+    lines += ["", _row("", "floor", target, "ratio", "range", "bar")]
     for outcome in report.outcomes:
         lines += ["", f"{outcome.title}  ({outcome.generator}, {outcome.sent:,} {outcome.unit})"]
         lines += [_row(*cells) for cells in _outcome_rows(outcome) if cells]

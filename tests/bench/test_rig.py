@@ -146,3 +146,9 @@ def test_cost_counts_the_work_of_a_process_and_its_children():
     assert processes.cost(child.pid).store_seconds == 0
     assert processes.resident_mb(child.pid) > 1
     child.stop()
+
+
+def test_work_of_other_processes_is_told_apart_from_ours():
+    before = processes.Moment(at=10.0, busy_seconds=100.0, own_seconds=50.0, core_count=2)
+    after = processes.Moment(at=20.0, busy_seconds=115.0, own_seconds=60.0, core_count=2)
+    assert after.foreign_share_since(before) == 0.25
