@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 # One round of the sweep, and what a test waits for at most.
 SWEEP_SECONDS = 0.005
 PATIENCE_SECONDS = 5.0
+LIMITS = HttpLimits(sweep_seconds=SWEEP_SECONDS)
 
 
 class ManualClock:
@@ -66,7 +68,11 @@ class Client:
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE_SECONDS)
-        self.socket.connect(("127.0.0.1", port))
+        try:
+            self.socket.connect(("127.0.0.1", port))
+        except OSError:
+            self.socket.close()
+            raise
         self._seen = b""
 
     def send(self, data: bytes) -> None:
@@ -203,6 +209,30 @@ def request(
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 
 
+def send_quietly(client: Client, data: bytes) -> None:
+    """Offer what the server may refuse half way."""
+    with contextlib.suppress(OSError):
+        client.send(data)
+
+
+def only_connection(served: Served) -> Any:
+    assert eventually(lambda: len(served.state.connections) == 1)
+    (connection,) = served.state.connections
+    return connection
+
+
+def assert_refused(client: Client, status: int, code: str) -> None:
+    answer = client.read_answer()
+    assert (answer.status, answer.error["code"]) == (status, code)
+    assert answer.error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
+    assert answer.error["message"]
+    assert answer.error["param"] is None
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["connection"] == "close"
+    assert re.fullmatch(r"req_[0-9a-f]{12}7[0-9a-f]{19}", answer.headers["x-request-id"])
+    assert client.is_closed_by_server()
+
+
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Read the whole body; answer its length, the method, the path and the header names."""
     body = b""
@@ -222,3 +252,38 @@ async def respond(send: Any, body: bytes, status: int = 200, headers: tuple[tupl
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+class Gate:
+    """An application that waits until the test lets it go on, and notes when its client left."""
+
+    def __init__(self, *, stream_first: bool, then: App | None) -> None:
+        self.started = False
+        self.gone_at: list[float] = []
+        self._stream_first = stream_first
+        self._then = then
+        self._release = asyncio.Event()
+
+    def open(self, served: Served) -> None:
+        served.loop.call_soon_threadsafe(self._release.set)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"]["tollkeeper.connection"].on_disconnect(lambda: self.gone_at.append(time.monotonic()))
+        self.started = True
+        if self._stream_first:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await self._release.wait()
+        if self._then is not None:
+            await self._then(scope, receive, send)
+        elif self._stream_first:
+            await send({"type": "http.response.body", "body": b"done"})
+        else:
+            await respond(send, b"done")
+
+
+def serve_gate(
+    serve: Callable[..., Served], *, stream_first: bool = False, then: App | None = None
+) -> tuple[Served, Gate]:
+    gate = Gate(stream_first=stream_first, then=then)
+    return serve(gate), gate

@@ -45,6 +45,7 @@ class HttpCycle:
         "_callbacks",
         "_chunked",
         "_delivered",
+        "_drain_callbacks",
         "_event",
         "_expects_continue",
         "_head",
@@ -70,6 +71,7 @@ class HttpCycle:
         self.keep_alive = keep_alive
         self._expects_continue = expects_continue
         self._callbacks: tuple[Callable[[], object], ...] = ()
+        self._drain_callbacks: tuple[Callable[[], object], ...] = ()
         self._event: asyncio.Event | None = None
         self.body_seconds: float | None = None
         self.disconnected = False
@@ -100,6 +102,18 @@ class HttpCycle:
             callback()
         else:
             self._callbacks += (callback,)
+
+    def on_drain_expired(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once when the server must end while this answer is still under way.
+
+        A stream then has a moment to send its last, typed event. What is not complete after it is cancelled.
+        """
+        self._drain_callbacks += (callback,)
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to end: readiness says no from here on."""
+        return self._wire.draining
 
     def allow_body_seconds(self, seconds: float) -> None:
         """Replace the total deadline of this request's body (a route for large uploads)."""
@@ -141,6 +155,12 @@ class HttpCycle:
         callbacks, self._callbacks = self._callbacks, ()
         for callback in callbacks:
             callback()
+
+    def drain_expired(self) -> None:
+        callbacks, self._drain_callbacks = self._drain_callbacks, ()
+        if not (self.complete or self.disconnected):
+            for callback in callbacks:
+                callback()
 
     async def run(self, app: ASGI3Application, scope: HTTPScope, tasks: set["asyncio.Task[None]"]) -> None:
         """Boundary: whatever the application raises ends here, as a 500 or a cut connection."""

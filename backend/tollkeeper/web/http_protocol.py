@@ -252,8 +252,7 @@ class HttpProtocol(HttpToolsProtocol):
         limits = self._limits
         if self._in_head:
             if self._head_by == math.inf:
-                self._head_by = self._now() + limits.header_seconds
-                self._watch(self._head_by)
+                self._head_by = self._now() + limits.header_seconds  # `deadline` is never later than this.
             if len(self.url) > limits.target_bytes:
                 self._refuse(URI_TOO_LONG)
             elif self._fed > limits.head_bytes or len(self.headers) > limits.header_count:
@@ -352,12 +351,17 @@ class HttpProtocol(HttpToolsProtocol):
     # ── The end ──
 
     def shutdown(self) -> None:
-        """Called by the server when it ends: nothing new, and running answers are the last of their connection."""
-        if self._running is None and not self._in_message:
+        """Called by the server while it ends, as often as it likes: close where nothing is under way.
+
+        Running answers say `connection: close` by themselves then (`Connections.draining`).
+        """
+        if self._running is None and not (self._in_message or self._discarding):
             self._close()
-        for cycle in (self._running, *(cycle for cycle, _ in self._queued)):
-            if cycle is not None:
-                cycle.keep_alive = False
+
+    def drain_expired(self) -> None:
+        """Called by the server when it will wait no longer."""
+        if self._running is not None:
+            self._running.drain_expired()
 
     def _linger(self) -> None:
         """Say that nothing more will come, and read a little on: closing with unread data would reset the answer away."""
