@@ -1,6 +1,7 @@
 """Real processes: the floor relays, the harness measures it, and nothing is left running."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -152,3 +153,19 @@ def test_work_of_other_processes_is_told_apart_from_ours():
     before = processes.Moment(at=10.0, busy_seconds=100.0, own_seconds=50.0, core_count=2)
     after = processes.Moment(at=20.0, busy_seconds=115.0, own_seconds=60.0, core_count=2)
     assert after.foreign_share_since(before) == 0.25
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_embedded_servers_are_moved_off_the_core_and_counted_apart(tmp_path):
+    (tmp_path / "valkey-server").symlink_to(shutil.which("sleep"))
+    code = f"import subprocess; subprocess.Popen(['{tmp_path}/valkey-server', '60']).wait()"
+    cores = processes.choose_cores()
+    child = Child("parent", [sys.executable, "-c", code], cores.server, {})
+    moved = 0
+    while not moved:
+        moved = processes.free_core_of_stores(child.pid, cores.load)
+    (store,) = processes.descendants(child.pid)
+    affinities = (os.sched_getaffinity(child.pid), os.sched_getaffinity(store))
+    child.stop()
+    assert moved == 1
+    assert affinities == ({cores.server}, {cores.load})
