@@ -7,12 +7,15 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
 from tollkeeper.core.embedded import EmbeddedPostgres, EmbeddedValkey
+from tollkeeper.core.embedded.binaries import POSTGRES, VALKEY, installed
 from tollkeeper.core.embedded.home import POINTER
+from tollkeeper.core.embedded.process import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other accounts; others are one already")
 
@@ -61,6 +64,37 @@ def test_private_home_is_used_without_opening_it(private_dir: Path) -> None:
         assert [status(pid, "CapEff") for pid in pids] == ["0" * 16] * 2
         assert postgres.run_sql("SELECT 1") == "1"
     assert not (private_dir / POINTER).exists()
+
+
+def test_killed_starter_in_a_private_home_leaves_no_process(private_dir: Path, start_in_process: Start) -> None:
+    starter = start_in_process(data_dir=str(private_dir), sql="CREATE TABLE kept AS SELECT 42 AS n")
+    pids = answer(starter)["pids"]
+    starter.kill()
+    starter.wait()
+    left = [Path(f"/proc/{pid}/stat") for pid in pids]
+    assert wait_until(lambda: not any(path.exists() and " Z " not in path.read_text() for path in left), seconds=10)
+    with EmbeddedPostgres(private_dir, fsync=False) as server:
+        assert server.run_sql("SELECT n FROM kept") == "42"
+
+
+def test_packages_in_a_private_home_are_copied_for_nobody(
+    server_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o700)
+    for package in (POSTGRES, VALKEY):
+        source = installed(package)
+        info = Path(str(distribution(package.name)._path))
+        shutil.copytree(info, tmp_path / info.name)
+        for path in (*source.programs(), *source.data()):
+            place = tmp_path / path.relative_to(source.root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+    monkeypatch.syspath_prepend(tmp_path)
+    with EmbeddedPostgres(server_dir, fsync=False) as postgres, EmbeddedValkey(server_dir) as valkey:
+        for server in (postgres, valkey):
+            assert Path(f"/proc/{server.endpoint.pid}/exe").readlink().is_relative_to(server_dir / "runtime")
+            assert status(server.endpoint.pid, "Uid") == str(pwd.getpwnam("nobody").pw_uid)
+        assert postgres.run_sql("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
 
 
 def test_without_user_namespaces_the_files_lie_elsewhere(private_dir: Path, start_in_process: Start) -> None:

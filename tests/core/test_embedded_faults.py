@@ -111,6 +111,7 @@ def test_frozen_server_of_a_killed_starter_is_ended(server_dir: Path, start_in_p
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     starter.kill()
+    starter.wait()
     said: list[str] = []
     server = EmbeddedPostgres(server_dir, fsync=False, say=said.append)
     server.LEFTOVER_SECONDS = 0.2

@@ -184,6 +184,7 @@ def test_stranger_on_the_port_is_not_adopted(stopped: Path) -> None:
 def test_taken_port_is_left_for_another(stopped: Path) -> None:
     before = (stopped / "postgres" / "address.json").read_text()
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", int(before.split('"port": ')[1].rstrip("}"))))
         taken.listen()
         with make(stopped) as server:
@@ -259,4 +260,9 @@ def test_stale_process_id_of_a_living_stranger_does_not_stop_the_start(stopped: 
     stale.chmod(0o600)
     os.chown(stale, owner.st_uid, owner.st_gid)
     with make(stopped) as server:
+        assert server.run_sql("SELECT 1") == "1"
+
+
+def test_path_with_blanks_quotes_and_letters_of_any_script(server_dir: Path) -> None:
+    with make(server_dir.with_name('it\'s a "Prüfung" データ')) as server:
         assert server.run_sql("SELECT 1") == "1"

@@ -6,8 +6,17 @@ and as whom it runs. Nothing here is used when `TOLLKEEPER_DATABASE_URL` and `TO
 """
 
 from tollkeeper.core.embedded.error import EmbeddedError
+from tollkeeper.core.embedded.home import make_data_dir
 from tollkeeper.core.embedded.postgres import EmbeddedPostgres
 from tollkeeper.core.embedded.server import EmbeddedServer, Endpoint, start_together
 from tollkeeper.core.embedded.valkey import EmbeddedValkey
 
-__all__ = ["EmbeddedError", "EmbeddedPostgres", "EmbeddedServer", "EmbeddedValkey", "Endpoint", "start_together"]
+__all__ = [
+    "EmbeddedError",
+    "EmbeddedPostgres",
+    "EmbeddedServer",
+    "EmbeddedValkey",
+    "Endpoint",
+    "make_data_dir",
+    "start_together",
+]

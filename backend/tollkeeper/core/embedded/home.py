@@ -66,7 +66,7 @@ def find_home(control: Path, say: Callable[[str], None], *, elsewhere: Path) -> 
         for account in _accounts_for_root(control):
             if ask_access(account, enter=[control]).enters:
                 return Home(data_dir, control, control, account)
-        if (control / "cluster").exists():
+        if any(data_dir.glob("*/cluster")):
             message = (
                 f"No account that may run a server can enter {control} any more. Let others pass its parent folders "
                 "(chmod o+x), or allow user namespaces, or run Tollkeeper as the owner of that folder."
@@ -76,7 +76,7 @@ def find_home(control: Path, say: Callable[[str], None], *, elsewhere: Path) -> 
     storage = Path(pointer.read_text().strip()) / control.name
     with writing_to(storage):
         make_folder(storage)
-    return Home(data_dir, control, storage, _nobody())
+    return Home(data_dir, control, storage.resolve(), _nobody())
 
 
 def _ordinary_account(control: Path) -> Account:
@@ -89,24 +89,33 @@ def _ordinary_account(control: Path) -> Account:
         )
         raise EmbeddedError(message)
     own = Account.own()
-    try:
-        pwd.getpwuid(own.uid)
-    except KeyError:
-        named = _nobody()
-        inside = Account(own.uid, own.gid, inside=(named.uid, named.gid))
-        return inside if ask_access(inside, enter=[control]).enters else own
-    return own
+    if _has_name(own.uid):
+        return own
+    named = _nobody()
+    inside = Account(own.uid, own.gid, inside=(named.uid, named.gid))
+    return inside if ask_access(inside, enter=[control]).enters else own
 
 
 def _accounts_for_root(control: Path) -> Iterator[Account]:
+    """The user whose directory it is; else nobody; else somebody without rights who still passes for root outside."""
     nobody = _nobody()
     cluster = control / "cluster"
-    if cluster.exists() and cluster.stat().st_uid not in {0, nobody.uid}:
-        owner = cluster.stat()
-        yield Account(owner.st_uid, owner.st_gid)
-        return
+    for folder, is_known in ((cluster, lambda _uid: True), (control.parent, _has_name)):
+        owner = folder.stat() if folder.exists() else None
+        if owner is not None and owner.st_uid not in {0, nobody.uid} and is_known(owner.st_uid):
+            yield Account(owner.st_uid, owner.st_gid)
+            if folder == cluster:
+                return
     yield nobody
     yield Account(os.geteuid(), os.getegid(), inside=(nobody.uid, nobody.gid))
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def _nobody() -> Account:

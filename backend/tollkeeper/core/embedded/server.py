@@ -247,12 +247,11 @@ class EmbeddedServer(ABC):
 
     def _adopt(self) -> Endpoint | None:
         assert self._starter is not None
-        address = self._last_address()
-        if address and self._proves_itself(address):
-            return self._make_endpoint(address)
         if self._starter.acquire():  # Its owner has ended.
             self._launch_own()
-        return None
+            return None
+        address = self._last_address()
+        return self._make_endpoint(address) if address and self._proves_itself(address) else None
 
     def _make_endpoint(self, address: Address) -> Endpoint:
         return Endpoint(self._url(address.port), address.pid, address.port, self._control)
