@@ -84,7 +84,8 @@ class Tollkeeper:
         return {"providers": [provider], "models": models}
 
     def environment(self) -> dict[str, str]:
-        return {"TOLLKEEPER_INIT_API_KEY": self._key}
+        # A limit that is checked on every call and never reached: 100,000 calls a second.
+        return {"TOLLKEEPER_INIT_API_KEY": self._key, "TOLLKEEPER_DEFAULT_REQUESTS_PER_MINUTE": "6000000"}
 
     def headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self._key}"}
