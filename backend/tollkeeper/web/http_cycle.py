@@ -48,11 +48,13 @@ class HttpCycle:
         "_drain_callbacks",
         "_event",
         "_expects_continue",
+        "_flow",
         "_head",
         "_http_1_0",
         "_is_head",
         "_remaining",
         "_started",
+        "_transport",
         "_wire",
         "body_seconds",
         "buffered",
@@ -66,6 +68,8 @@ class HttpCycle:
 
     def __init__(self, wire: Wire, *, is_head: bool, http_1_0: bool, keep_alive: bool, expects_continue: bool) -> None:
         self._wire = wire
+        self._transport = wire.transport
+        self._flow = wire.flow
         self._is_head = is_head
         self._http_1_0 = http_1_0
         self.keep_alive = keep_alive
@@ -187,7 +191,7 @@ class HttpCycle:
             self.wanted = True
             if self._expects_continue and not self._started:
                 self._expects_continue = False
-                self._wire.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._wire.body_wanted()
         while not (self.disconnected or self.complete):
             if not self._delivered and (self._body or not self.more_body):
@@ -203,13 +207,18 @@ class HttpCycle:
         return {"type": "http.disconnect"}
 
     async def send(self, message: ASGISendEvent) -> None:
-        flow = self._wire.flow
+        flow = self._flow
         if flow.write_paused and not self.disconnected:
             await flow.drain()
         if self.disconnected:
             return
         if message["type"] == "http.response.body":
-            self._send_body(message.get("body", b""), message.get("more_body", False))
+            body = message.get("body", b"")
+            more_body = message.get("more_body", False)
+            if body and more_body and self._chunked and self.on_wire:  # The hot path of a stream.
+                self._transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+            else:
+                self._send_body(body, more_body)
         elif message["type"] == "http.response.start":
             self._start(message["status"], message.get("headers", ()))
         else:
@@ -288,7 +297,7 @@ class HttpCycle:
             self._wire.response_done(self)
 
     def _write(self, parts: tuple[bytes, ...], body_bytes: int) -> None:
-        transport = self._wire.transport
+        transport = self._transport
         self._head = b""
         self.on_wire = True
         if body_bytes > _COPY_BYTES:
