@@ -78,6 +78,7 @@ class RespConnection(asyncio.Protocol):
 
     def send(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
         """One write; the future gets one reply per command, errors of the server among them as `ReplyError` values."""
+        assert commands
         if self._transport is None:
             raise ConnectionLost("the connection to Redis has ended")
         done: asyncio.Future[list[Any]] = self._loop.create_future()

@@ -128,6 +128,9 @@ class Admission:
 
     async def _decide(self, batch: list[_Waiting], voids: list[Limits]) -> None:
         groups = group(voids, [waiting.limits for waiting in batch])
+        if not groups:
+            # Everyone who waited has left.
+            return
         replies = await self._redis.call_many(
             [entry.command(b"EVALSHA", SCRIPT_SHA, self.script_now_us) for entry in groups]
         )

@@ -1,0 +1,31 @@
+"""One client process of the barrier test: waits for the moment, calls 200 times at once, prints how many passed."""
+
+import asyncio
+import sys
+import time
+from uuid import UUID
+
+from tests.money.records import make_principal
+from tollkeeper.core.clock import SystemClock
+from tollkeeper.core.redis import RedisLink
+from tollkeeper.gateway.money.admission import Admission
+
+CALLS = 200
+
+
+async def main() -> None:
+    url, tenant, key, moment = sys.argv[1:]
+    link = RedisLink(url, SystemClock(), connect_seconds=2.0, operation_seconds=2.0)
+    await link.start()
+    admission = Admission(link, SystemClock(), lambda: 1)
+    await admission.start()
+    principal = make_principal(tenant_id=UUID(tenant), key_id=UUID(key), key_limit=120)
+    await asyncio.sleep(max(0.0, float(moment) - time.time()))
+    answers = await asyncio.gather(*[admission.admit(principal) for _ in range(CALLS)], return_exceptions=True)
+    sys.stdout.write(str(sum(not isinstance(answer, BaseException) for answer in answers)))
+    await admission.close()
+    await link.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,96 @@
+"""What the money tests are made of: a clock that is moved by hand, calls, and a ledger that counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from tollkeeper.contracts.chat import Usage
+from tollkeeper.contracts.principal import Environment, Principal
+from tollkeeper.contracts.usage import CallStatus, Intent, Settlement
+from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.core.ids import uuid7
+
+TENANT = uuid7()
+KEY = uuid7()
+
+
+@dataclass
+class HandClock:
+    seconds: float = 1_000.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def unix(self) -> float:
+        return self.seconds
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def make_intent(**fields: Any) -> Intent:
+    values: dict[str, Any] = {
+        "request_id": uuid7(),
+        "attempt": 1,
+        "tenant_id": TENANT,
+        "key_id": KEY,
+        "user_id": None,
+        "operation": "chat",
+        "model": "gpt-4o-mini",
+        "provider": "local",
+        "upstream_model": "gpt-4o-mini-2024-07-18",
+        "estimated_input_tokens": 12,
+        "price_version": uuid7(),
+        "estimated_cost_nano": 1_800,
+    }
+    return Intent(**(values | fields))
+
+
+def make_settlement(intent: Intent | None = None, **fields: Any) -> Settlement:
+    values: dict[str, Any] = {
+        "intent": intent or make_intent(),
+        "status": CallStatus.OK,
+        "usage": Usage(input=12, output=30),
+        "cost_nano": 19_800,
+        "charge_nano": 19_800,
+        "latency_ms": 240,
+    }
+    return Settlement(**(values | fields))
+
+
+def make_principal(*, key_limit: int | None = None, tenant_limit: int | None = None, **fields: Any) -> Principal:
+    values: dict[str, Any] = {
+        "tenant_id": uuid7(),
+        "key_id": uuid7(),
+        "user_id": None,
+        "environment": Environment.LIVE,
+        "permissions": frozenset(),
+        "key_requests_per_minute": key_limit,
+        "tenant_requests_per_minute": tenant_limit,
+    }
+    return Principal(**(values | fields))
+
+
+RowKey = tuple[UUID, int, str]
+
+
+@dataclass
+class CountingLedger:
+    """A `UsageSink` in memory: exactly once by key, as the port promises."""
+
+    rows: dict[RowKey, Settlement] = field(default_factory=dict)
+    batches: list[int] = field(default_factory=list)
+    is_away: bool = False
+    refuses: frozenset[UUID] = frozenset()
+
+    async def ship(self, settlements: Sequence[Settlement]) -> None:
+        if self.is_away:
+            raise DependencyUnavailable("The ledger is away.")
+        if any(settlement.intent.request_id in self.refuses for settlement in settlements):
+            raise ValueError("cannot be stored")
+        self.batches.append(len(settlements))
+        for settlement in settlements:
+            intent = settlement.intent
+            self.rows.setdefault((intent.request_id, intent.attempt, settlement.kind.value), settlement)
