@@ -1,8 +1,9 @@
 """The embedded PostgreSQL: what it promises to those who start it and to those who connect."""
 
-import os
 import socket
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -252,15 +253,19 @@ def test_file_in_place_of_the_data_directory_is_explained(tmp_path: Path, place:
         make(Path(place.format(tmp_path / "file"))).start()
 
 
-def test_stale_process_id_of_a_living_stranger_does_not_stop_the_start(stopped: Path) -> None:
-    """After a container's restart the old number often belongs to another process of ours."""
-    stale = stopped / "postgres" / "cluster" / "postmaster.pid"
-    owner = stale.parent.stat()
-    stale.write_text(f"1\n{stale.parent}\n1\n1\n\n127.0.0.1\n0 0\nready   \n")
-    stale.chmod(0o600)
-    os.chown(stale, owner.st_uid, owner.st_gid)
-    with make(stopped) as server:
-        assert server.run_sql("SELECT 1") == "1"
+def test_stale_process_id_of_a_living_stranger_does_not_stop_the_start(server_dir: Path) -> None:
+    """After a container's restart the old number often belongs to another process of the same account."""
+    home = server_dir.with_name("home")
+    home.mkdir(mode=0o700)  # Private, so that root's server shares root's account, and believes what it may signal.
+    with make(home):
+        pass
+    stale = home / "postgres" / "cluster" / "postmaster.pid"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        stale.write_text(f"{stranger.pid}\n{stale.parent}\n1\n1\n\n127.0.0.1\n0 0\nready   \n")
+        stale.chmod(0o600)
+        with make(home) as server:
+            assert server.run_sql("SELECT 1") == "1"
+        stranger.communicate(b"\n")
 
 
 def test_path_with_blanks_quotes_and_letters_of_any_script(server_dir: Path) -> None:
