@@ -1,0 +1,110 @@
+"""The catalogue: providers, their encrypted credentials, model routes and the history of prices.
+
+A row without `tenant_id` belongs to the platform: every tenant may see it, none may change it.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from tollkeeper.db.base import Base, Changing, Created, Identified
+
+_OWNER = "coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid)"
+
+
+class Provider(Identified, Changing, Base):
+    """`proxy_url` is an encrypted envelope; secret headers are envelopes inside `headers`."""
+
+    __tablename__ = "providers"
+
+    tenant_id: Mapped[UUID | None]
+    name: Mapped[str]
+    kind: Mapped[str]
+    base_url: Mapped[str | None]
+    allow_private_address: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    proxy_url: Mapped[bytes | None] = mapped_column(LargeBinary)
+    ca_bundle: Mapped[str | None]
+    headers: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
+    options: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
+    timeouts: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
+        UniqueConstraint("tenant_id", "id"),
+        Index("uq_providers_name", text(_OWNER), text("lower(name)"), unique=True),
+    )
+
+
+class ProviderCredential(Identified, Created, Base):
+    """`envelope` is AES-256-GCM with `tenant|provider|field|version` as its associated data."""
+
+    __tablename__ = "provider_credentials"
+
+    tenant_id: Mapped[UUID | None]
+    provider_id: Mapped[UUID]
+    name: Mapped[str]
+    envelope: Mapped[bytes] = mapped_column(LargeBinary)
+    kek_id: Mapped[str]
+    origins: Mapped[list[str]]
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
+
+    __table_args__ = (
+        ForeignKeyConstraint(["provider_id"], ["providers.id"], ondelete="CASCADE"),
+        # Leads with the tenant where there is one: no credential hangs on another tenant's provider.
+        ForeignKeyConstraint(["tenant_id", "provider_id"], ["providers.tenant_id", "providers.id"], ondelete="CASCADE"),
+        Index("uq_provider_credentials_name", "provider_id", text("lower(name)"), unique=True),
+    )
+
+
+class Model(Identified, Changing, Base):
+    """`targets` is a list of `{provider, model, weight}`."""
+
+    __tablename__ = "models"
+
+    tenant_id: Mapped[UUID | None]
+    name: Mapped[str]
+    strategy: Mapped[str] = mapped_column(default="priority", server_default="priority")
+    targets: Mapped[list[dict[str, Any]]]
+    unpriced_policy: Mapped[str] = mapped_column(default="allow", server_default="allow")
+    owned_by: Mapped[str] = mapped_column(default="tollkeeper", server_default="tollkeeper")
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+
+    __table_args__ = (
+        CheckConstraint("unpriced_policy IN ('allow', 'block')", name="unpriced_policy"),
+        ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
+        Index("uq_models_name", text(_OWNER), "name", unique=True),
+    )
+
+
+class Price(Identified, Created, Base):
+    """Pico-dollars a token. Never updated: a later `effective_at` supersedes."""
+
+    __tablename__ = "prices"
+
+    tenant_id: Mapped[UUID | None]
+    provider: Mapped[str | None]
+    model: Mapped[str]
+    input_pico: Mapped[int] = mapped_column(BigInteger)
+    output_pico: Mapped[int] = mapped_column(BigInteger)
+    cache_read_pico: Mapped[int | None] = mapped_column(BigInteger)
+    cache_write_pico: Mapped[int | None] = mapped_column(BigInteger)
+    cache_write_1h_pico: Mapped[int | None] = mapped_column(BigInteger)
+    input_audio_pico: Mapped[int | None] = mapped_column(BigInteger)
+    input_image_pico: Mapped[int | None] = mapped_column(BigInteger)
+    reasoning_pico: Mapped[int | None] = mapped_column(BigInteger)
+    output_audio_pico: Mapped[int | None] = mapped_column(BigInteger)
+    output_image_pico: Mapped[int | None] = mapped_column(BigInteger)
+    effective_at: Mapped[datetime]
+    source: Mapped[str]
+
+    __table_args__ = (
+        CheckConstraint("source IN ('file', 'api', 'builtin')", name="source"),
+        CheckConstraint("input_pico >= 0 AND output_pico >= 0", name="amounts"),
+        ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
+        Index("ix_prices_model_effective_at", "model", text("effective_at DESC")),
+    )
