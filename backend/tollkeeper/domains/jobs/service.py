@@ -1,0 +1,90 @@
+"""Putting jobs into the table, and what an administrator may do with them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tollkeeper.core.errors import Conflict, NotFound
+from tollkeeper.core.ids import uuid7
+from tollkeeper.domains.jobs import repository
+from tollkeeper.domains.jobs.schemas import JobKind, JobStatus, JobView
+
+
+class JobNotFound(NotFound):
+    """No job of that id."""
+
+
+async def enqueue(
+    session: AsyncSession,
+    kind: str,
+    payload: Mapping[str, Any],
+    *,
+    tenant_id: UUID | None = None,
+    priority: int = 0,
+    run_at: datetime | None = None,
+    max_attempts: int = 5,
+) -> UUID:
+    """Add a job in the caller's transaction: it exists if and only if that commits."""
+    job_id = uuid7()
+    await repository.insert(
+        session,
+        job_id=job_id,
+        kind=kind,
+        payload=payload,
+        tenant_id=tenant_id,
+        priority=priority,
+        run_at=run_at,
+        max_attempts=max_attempts,
+        schedule_key=None,
+    )
+    return job_id
+
+
+async def ensure_recurring(session: AsyncSession, kinds: Sequence[JobKind]) -> None:
+    """One row for each recurring kind, whoever starts first."""
+    for kind in kinds:
+        if kind.every_seconds is not None:
+            await repository.insert(
+                session,
+                job_id=uuid7(),
+                kind=kind.name,
+                payload={},
+                tenant_id=None,
+                priority=0,
+                run_at=None,
+                max_attempts=kind.max_attempts,
+                schedule_key=kind.name,
+            )
+
+
+async def get(session: AsyncSession, job_id: UUID) -> JobView:
+    row = await repository.find(session, job_id)
+    if row is None:
+        raise JobNotFound("There is no such job.")
+    return JobView.model_validate(row)
+
+
+async def list_page(
+    session: AsyncSession, *, status: JobStatus | None, kind: str | None, before: UUID | None, limit: int
+) -> list[JobView]:
+    rows = await repository.list_page(session, status=status, kind=kind, before=before, limit=limit)
+    return [JobView.model_validate(row) for row in rows]
+
+
+async def cancel(session: AsyncSession, job_id: UUID) -> JobView:
+    job = await get(session, job_id)
+    if job.is_recurring:
+        raise Conflict("A recurring job cannot be cancelled: it keeps the gateway in order.", code="job_is_recurring")
+    if not await repository.cancel(session, job_id):
+        raise Conflict("The job has ended already.", code="job_has_ended")
+    return await get(session, job_id)
+
+
+async def retry(session: AsyncSession, job_id: UUID) -> JobView:
+    await get(session, job_id)
+    if not await repository.retry(session, job_id):
+        raise Conflict("Only a failed, dead or cancelled job can be tried again.", code="job_not_retryable")
+    return await get(session, job_id)
