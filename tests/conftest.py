@@ -13,11 +13,13 @@ test that asks starts it. The servers end with the process that started them, ev
     server_dir        an empty data directory for servers of your own     (function)
 """
 
+import asyncio
 import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ import pytest
 from tollkeeper.core.embedded import EmbeddedPostgres, EmbeddedValkey, Endpoint
 from tollkeeper.core.embedded.binaries import REDIS_62
 from tollkeeper.core.embedded.lock import FileLock
+from tollkeeper.db import migrations
 
 _PREFIX = "tollkeeper-tests-"
 _TEMPLATE = "migrated_template"
@@ -34,7 +37,12 @@ _STALE_SECONDS = 600
 
 
 def migrate_template(url: str) -> None:
-    """Bring the template database to the newest schema; every test database is a copy of it."""
+    """Bring the template database to the newest schema; every test database is a copy of it.
+
+    In a thread of its own: the event loop of this one belongs to pytest-asyncio.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, migrations.upgrade(url)).result()
 
 
 class RunServers:

@@ -34,3 +34,12 @@ async def test_valkey_answers(valkey_url: str) -> None:
 async def test_redis_6_2_is_the_real_one(redis62_url: str) -> None:
     async with redis.asyncio.from_url(redis62_url) as client:
         assert (await client.info("server"))["redis_version"].startswith("6.2.")
+
+
+async def test_test_databases_have_the_schema(database_url: str, empty_database_url: str) -> None:
+    found = []
+    for url in (database_url, empty_database_url):
+        connection = await asyncpg.connect(url)
+        found.append(await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"))
+        await connection.close()
+    assert found == [True, False]
