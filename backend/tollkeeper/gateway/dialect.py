@@ -4,14 +4,14 @@ A caller's end uses `read_call` and `write_chunks`/`write_whole`, a vendor's end
 """
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from tollkeeper.contracts.chat import Batch, Call, Chunk
 from tollkeeper.core.errors import TollkeeperError
 
 
 class Dialect(Protocol):
-    NAME: str
+    NAME: ClassVar[str]
 
     def read_call(self, body: bytes, headers: Mapping[bytes, bytes]) -> Call:
         """Bytes of a caller → `Call`. Raises `BadRequest` with `param` and a code for everything that is not one."""

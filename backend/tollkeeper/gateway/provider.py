@@ -1,13 +1,13 @@
 """What a provider is: how to reach one vendor with a call, and how to read its refusals."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
 from tollkeeper.contracts.chat import Call, Operation
-from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.core.errors import TollkeeperError, UpstreamError
 from tollkeeper.gateway.dialect import Dialect
 
 
@@ -32,9 +32,15 @@ class Failure:
     retry_after_seconds: float | None = None
 
 
+class NotSent(UpstreamError):
+    """Nothing left for the vendor: the attempt cannot have cost anything."""
+
+    code = "upstream_unreachable"
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """One HTTP request to a vendor. `credential` is attached by the channel, to its own origins only."""
+    """One HTTP request to a vendor. `secret_headers` are attached by the channel, to the credential's origins only."""
 
     method: str
     url: str
@@ -43,6 +49,8 @@ class UpstreamRequest:
     config: ProviderConfig
     deadline: float  # monotonic seconds; the call's own, whatever the provider's timeouts say
     is_stream: bool
+    credential: Credential | None = None
+    secret_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class UpstreamResponse(Protocol):
@@ -57,6 +65,10 @@ class UpstreamResponse(Protocol):
 
     def reads(self) -> AsyncIterator[bytes]:
         """The body as it arrives, split anywhere; raises `UpstreamTimeout` on silence, `UpstreamError` on a cut."""
+        ...
+
+    async def finish(self) -> None:
+        """Close after the answer's own end was seen: waits a moment for the end of the body so as to keep the line."""
         ...
 
     async def aclose(self) -> None: ...
@@ -87,7 +99,9 @@ class Provider(Protocol):
 
     def url(self, config: ProviderConfig, call: Call, target: Target) -> str: ...
 
-    def headers(self, credential: Credential | None) -> Mapping[str, str]: ...
+    def headers(self, credential: Credential | None) -> Mapping[str, str]:
+        """What carries the credential; the channel sends it nowhere but to the credential's origins."""
+        ...
 
     def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:
         """The call as this vendor takes it: its model name, its departures from the dialect."""

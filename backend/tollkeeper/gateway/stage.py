@@ -13,8 +13,9 @@ from uuid import UUID
 import structlog
 
 from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, Snapshot, Target
-from tollkeeper.contracts.chat import Call, Operation, Reply
+from tollkeeper.contracts.chat import Call, Operation, Reply, Usage
 from tollkeeper.contracts.principal import Principal
+from tollkeeper.contracts.usage import Intent
 from tollkeeper.core.errors import TollkeeperError
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,27 @@ class Outcome:
 
 
 Finisher = Callable[[Outcome], None]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request to a provider and what is known of its price so far. `dispatch` opens it, `meter` settles it."""
+
+    intent: Intent
+    started: float
+    # What came of it: the provider's own count, else what was relayed.
+    usage: Usage | None = None
+    text_length: int = 0
+    first_token: float | None = None
+    upstream_request_id: str | None = None
+    error: TollkeeperError | None = None
+    # False once it is certain that the provider takes nothing for it.
+    may_cost: bool = True
+    ended: float | None = None
+
+
+def _do_nothing() -> None:
+    pass
 
 
 @dataclass(slots=True)
@@ -63,9 +85,12 @@ class Exchange:
     # dispatch: where the answer came from, how many attempts were sent, seconds spent waiting for providers
     target: Target | None = None
     attempts: int = 0
+    tries: list[Attempt] = field(default_factory=list)
     upstream_seconds: float = 0.0
     first_token: float | None = None
     cost_nano: int | None = None
+    # Told by `dispatch` when a provider has accepted a stream (RULING 18): from then on the answer may be begun.
+    on_accepted: Callable[[], None] = _do_nothing
     # Headers for the answer, lower-case names.
     response_headers: dict[str, str] = field(default_factory=dict)
     finishers: list[Finisher] = field(default_factory=list)

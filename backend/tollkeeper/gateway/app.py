@@ -1,0 +1,191 @@
+"""The data plane's entry: one pure-ASGI middleware. Inference paths are served here, all else goes to the next app.
+
+It is a boundary: whatever a call raises becomes bytes in the caller's dialect, with the request id, and every call's
+finishers run exactly once, also when its caller goes away.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+
+from tollkeeper.contracts.chat import Operation, Reply
+from tollkeeper.contracts.principal import Principal
+from tollkeeper.core.errors import BadRequest, MethodNotAllowed, ModelNotFound, NotFound, TollkeeperError
+from tollkeeper.core.ids import uuid7
+from tollkeeper.gateway.dialect import Dialect
+from tollkeeper.gateway.edge.answer import Answer
+from tollkeeper.gateway.edge.errors import internal_error
+from tollkeeper.gateway.edge.limits import Body, ClientGone, Receive, Scope, Send, single_headers
+from tollkeeper.gateway.edge.record import Record
+from tollkeeper.gateway.edge.request_id import format_request_id, read_client_request_id
+from tollkeeper.gateway.edge.watch import Watch
+from tollkeeper.gateway.model_list import write_model, write_models
+from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_dialects, make_stages
+from tollkeeper.gateway.stage import Ending, Exchange, Outcome
+from tollkeeper.gateway.stages.resolve import is_visible
+
+log = structlog.get_logger(__name__)
+
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PREFIXES: Final = ("/v1", "/api/v1")
+OPERATION_PATHS: Final[Mapping[str, Operation]] = {
+    "/chat/completions": Operation.CHAT,
+    "/completions": Operation.COMPLETIONS,
+    "/embeddings": Operation.EMBEDDINGS,
+}
+_MODELS: Final = frozenset(prefix + "/models" for prefix in PREFIXES)
+_MODEL_PREFIXES: Final = tuple(prefix + "/models/" for prefix in PREFIXES)
+# nginx's word for a caller that closed its connection; only logs and metrics see it.
+_CLIENT_GONE: Final = 499
+
+
+class Gateway:
+    """`Gateway(next_app, services)`: paths that are not ours go to `next_app`."""
+
+    def __init__(self, next_app: ASGIApp, services: Services) -> None:
+        self._next_app = next_app
+        self._services = services
+        self._settings = services.settings
+        self._clock = services.clock.monotonic
+        dialects = make_dialects(services.settings)
+        self._authenticate = make_authenticate(services)
+        self._pipeline = compose(make_stages(services, self._authenticate, dialects))
+        self._record = Record(services.metrics, services.access_log)
+        self._fallback_dialect = dialects[Operation.CHAT]
+        self._operations = {
+            prefix + path: (operation, dialects[operation])
+            for prefix in PREFIXES
+            for path, operation in OPERATION_PATHS.items()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._next_app(scope, receive, send)
+            return
+        path = scope["path"]
+        operation = self._operations.get(path)
+        if operation is not None:
+            if scope["method"] == "POST":
+                await self._serve(*operation, scope, receive, send)
+            else:
+                await self._answer_plainly(scope, receive, send, "POST", None)
+        elif path in _MODELS or path.startswith(_MODEL_PREFIXES):
+            await self._answer_plainly(scope, receive, send, "GET, HEAD", self._list_models)
+        elif path == "/v1" or path.startswith("/v1/"):
+            await self._answer_plainly(scope, receive, send, None, None)
+        else:
+            await self._next_app(scope, receive, send)
+
+    async def _serve(self, operation: Operation, dialect: Dialect, scope: Scope, receive: Receive, send: Send) -> None:
+        """One inference call from its headers to its finishers."""
+        try:
+            headers = single_headers(scope["headers"])
+            refusal = None
+        except BadRequest as error:
+            headers, refusal = dict(scope["headers"]), error
+        body = Body(receive, headers, self._settings.max_body_bytes)
+        exchange = self._exchange(operation, headers, body)
+        answer = self._answer(send, exchange, dialect)
+        exchange.on_accepted = answer.accepted
+        watch = Watch(scope, receive, body)
+        exchange.read_body = watch.read_body
+        self._record.begin()
+        outcome = Outcome(Ending.DROPPED, _CLIENT_GONE)
+        reply: Reply | None = None
+        try:
+            try:
+                if refusal is not None:
+                    raise refusal
+                reply = await self._pipeline(exchange)
+                outcome = await answer.write(reply)
+            except TollkeeperError as error:
+                outcome = await answer.refuse(error, body)
+            except ClientGone:
+                pass
+            except Exception:
+                log.exception("call_failed", request_id=format_request_id(exchange.request_id))
+                outcome = await answer.refuse(internal_error(), body)
+        except asyncio.CancelledError:
+            # Our own watch's cancellation ends here, where it was aimed at; anybody else's goes on.
+            if not watch.absorbs():
+                raise
+        finally:
+            watch.close()
+            answer.close()
+            exchange.finish(outcome)
+            self._record.end(exchange, outcome, self._clock())
+            if reply is not None and reply.rest is not None:
+                await reply.rest.aclose()  # type: ignore[attr-defined]
+
+    def _exchange(self, operation: Operation, headers: Mapping[bytes, bytes], body: Body) -> Exchange:
+        started = self._clock()
+        return Exchange(
+            request_id=uuid7(),
+            operation=operation,
+            headers=headers,
+            read_body=body.read,
+            started=started,
+            deadline=started + self._settings.upstream_total_seconds,
+            snapshot=self._services.snapshots.current(),
+            client_request_id=read_client_request_id(headers),
+        )
+
+    def _answer(self, send: Send, exchange: Exchange, dialect: Dialect) -> Answer:
+        settings = self._settings
+        return Answer(
+            send,
+            exchange,
+            dialect,
+            self._services.clock,
+            settings.commit_after_seconds,
+            settings.keepalive_comment_seconds,
+        )
+
+    async def _answer_plainly(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        allow: str | None,
+        serve: Callable[[str, Principal, Exchange], bytes] | None,
+    ) -> None:
+        """Everything but inference calls: the models, wrong methods, unknown paths."""
+        headers = dict(scope["headers"])
+        body = Body(receive, headers, self._settings.max_body_bytes)
+        exchange = self._exchange(Operation.CHAT, headers, body)
+        answer = self._answer(send, exchange, self._fallback_dialect)
+        method = scope["method"]
+        try:
+            if allow is None:
+                raise NotFound(f"Unknown request URL: {method} {scope['path'][:200]}.", code="unknown_url")
+            if method == "OPTIONS":
+                await answer.write_empty(allow)
+                return
+            if serve is None or method not in {"GET", "HEAD"}:
+                raise MethodNotAllowed(
+                    f"Not allowed to {method} on {scope['path'][:200]}; use {allow}.", headers={"allow": allow}
+                )
+            single_headers(scope["headers"])
+            principal = await self._authenticate.principal(headers)
+            await answer.write_document(serve(scope["path"], principal, exchange))
+        except TollkeeperError as error:
+            await answer.refuse(error, body)
+        except Exception:
+            log.exception("call_failed", request_id=format_request_id(exchange.request_id))
+            await answer.refuse(internal_error(), body)
+
+    def _list_models(self, path: str, principal: Principal, exchange: Exchange) -> bytes:
+        snapshot = exchange.snapshot
+        if path in _MODELS:
+            return write_models(route for route in snapshot.models.values() if is_visible(principal, route))
+        # ASGI has undone the percent-encoding, so slashes and colons of a name are simply there.
+        name = path.split("/models/", 1)[1]
+        route = snapshot.find_model(principal.tenant_id, name)
+        if route is None or not is_visible(principal, route):
+            raise ModelNotFound(
+                f"The model `{name[:200]}` does not exist or you do not have access to it.", param="model"
+            )
+        return write_model(route, name)

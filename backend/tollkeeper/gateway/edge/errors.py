@@ -1,0 +1,36 @@
+"""An error as an HTTP answer: status, headers, and the body in the caller's dialect."""
+
+import math
+
+from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.gateway.dialect import Dialect
+
+Header = tuple[bytes, bytes]
+
+# openai-python waits for up to this long and gives up on anything longer (COMPATIBILITY section 4).
+_LONGEST_RETRY_SECONDS = 120.0
+
+
+def error_headers(error: TollkeeperError) -> list[Header]:
+    """What tells a client whether and when to try again."""
+    headers: list[Header] = [
+        (name.lower().encode("ascii"), value.encode("latin-1", "replace")) for name, value in error.headers.items()
+    ]
+    if error.retry_after_seconds is not None:
+        seconds = min(max(error.retry_after_seconds, 0.0), _LONGEST_RETRY_SECONDS)
+        headers.append((b"retry-after", str(math.ceil(seconds)).encode()))
+        headers.append((b"retry-after-ms", str(math.ceil(seconds * 1000)).encode()))
+    if error.should_retry is not None:
+        headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return headers
+
+
+def error_body(error: TollkeeperError, request_id: str, dialect: Dialect) -> bytes:
+    return dialect.write_error(error, request_id)
+
+
+def internal_error() -> TollkeeperError:
+    """What the caller learns of a fault of ours."""
+    return TollkeeperError("The gateway failed to serve this request. Quote the request id when you report it.")

@@ -1,0 +1,51 @@
+"""Cancels the task that serves a call when its caller goes away.
+
+Our HTTP protocol tells at once through `tollkeeper.connection`; under another server ASGI's `receive` has to be awaited
+beside the work.
+"""
+
+import asyncio
+
+from tollkeeper.gateway.edge.limits import Body, Receive, Scope
+
+
+class Watch:
+    __slots__ = ("_body", "_is_closed", "_is_gone", "_is_told", "_listener", "_receive", "_serving")
+
+    def __init__(self, scope: Scope, receive: Receive, body: Body) -> None:
+        self._receive = receive
+        self._body = body
+        self._serving = asyncio.current_task()
+        self._listener: asyncio.Task[None] | None = None
+        self._is_gone = False
+        self._is_closed = False
+        connection = scope.get("extensions", {}).get("tollkeeper.connection")
+        self._is_told = connection is not None
+        if connection is not None:
+            connection.on_disconnect(self._drop)
+
+    async def read_body(self) -> bytes:
+        """The body; from its end on a disconnect can be told apart from more of it."""
+        data = await self._body.read()
+        if not self._is_told:
+            self._listener = asyncio.get_running_loop().create_task(self._listen())
+        return data
+
+    def absorbs(self) -> bool:
+        """Whether the cancellation was this watch's alone; then it is over."""
+        return self._is_gone and self._serving is not None and self._serving.uncancel() == 0
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._listener is not None:
+            self._listener.cancel()
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._drop()
+
+    def _drop(self) -> None:
+        if not self._is_closed and not self._is_gone and self._serving is not None:
+            self._is_gone = True
+            self._serving.cancel()

@@ -1,0 +1,109 @@
+"""What a refusal in OpenAI's format means: for routing (its class) and for the caller (its error)."""
+
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from tollkeeper.core.errors import BadRequest, RateLimited, UpstreamError, UpstreamTimeout
+from tollkeeper.gateway.openai_errors import VendorError, read_error_body
+from tollkeeper.gateway.provider import Failure, FailureClass
+
+_CONTEXT_CODES: Final = frozenset({"context_length_exceeded", "string_above_max_length"})
+_CONTEXT_TYPES: Final = frozenset({"exceed_context_size_error"})
+_POLICY_CODES: Final = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
+_QUOTA_CODES: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
+_CONTEXT_WORDS: Final = ("maximum context length", "context window", "context length", "too many tokens")
+
+
+def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+    """Only sentences about the caller's own request are passed on; whatever a vendor says of our account is not."""
+    vendor = read_error_body(body)
+    retry_after = read_retry_after(headers)
+    if status == 429 and vendor.code not in _QUOTA_CODES and vendor.type not in _QUOTA_CODES:
+        error: UpstreamError | RateLimited | BadRequest = RateLimited(
+            "The provider is at its rate limit; try again later.", retry_after_seconds=retry_after
+        )
+        return Failure(FailureClass.RATE, error, retry_after)
+    if status in {402, 429}:
+        return Failure(
+            FailureClass.CREDENTIAL,
+            UpstreamError(
+                "The gateway's account at the provider is out of credit. Tell the operator.",
+                status=503,
+                code="upstream_quota",
+                should_retry=False,
+            ),
+        )
+    if status in {401, 403}:
+        return Failure(
+            FailureClass.CREDENTIAL,
+            UpstreamError(
+                "The provider refused the gateway's own credential. Tell the operator; your key is fine.",
+                code="upstream_authentication",
+                should_retry=False,
+            ),
+        )
+    if status in {408, 504}:
+        return Failure(FailureClass.TIMEOUT, UpstreamTimeout("The provider timed out."), retry_after)
+    if status == 404:
+        return Failure(FailureClass.SERVER, _not_found(vendor))
+    if 400 <= status < 500 and status not in {409, 425}:
+        return _request_failure(status, vendor)
+    text = "is overloaded" if status in {503, 529} else f"answered with status {status}"
+    return Failure(
+        FailureClass.SERVER,
+        UpstreamError(
+            f"The provider {text}.", status=503 if status in {503, 529} else 502, retry_after_seconds=retry_after
+        ),
+        retry_after,
+    )
+
+
+def _request_failure(status: int, vendor: VendorError) -> Failure:
+    """The caller's own mistake, in the vendor's words. OpenAI answers 400 where others answer 422."""
+    kind, code = FailureClass.REQUEST, vendor.code or "invalid_request"
+    message = vendor.message or "The provider refused the request."
+    if vendor.code in _CONTEXT_CODES or vendor.type in _CONTEXT_TYPES or _speaks_of_context(message):
+        kind, code = FailureClass.CONTEXT_WINDOW, "context_length_exceeded"
+    elif vendor.code in _POLICY_CODES:
+        kind = FailureClass.CONTENT_POLICY
+    error = BadRequest(message, code=code, param=vendor.param, status=413 if status == 413 else 400)
+    return Failure(kind, error)
+
+
+def _not_found(vendor: VendorError) -> UpstreamError:
+    """A target that the vendor does not have: the configuration's fault, so another target may do."""
+    return UpstreamError(
+        vendor.message or "The provider does not know this model or endpoint.",
+        status=404,
+        code=vendor.code or "model_not_found",
+        param=vendor.param or "model",
+        should_retry=False,
+    )
+
+
+def _speaks_of_context(message: str) -> bool:
+    lowered = message.lower()
+    return any(words in lowered for words in _CONTEXT_WORDS)
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from `retry-after-ms`, `retry-after` in seconds or as a date; None for nonsense."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None or text is None:
+        return seconds
+    try:
+        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    if text is None or len(text) > 20 or not text.strip().replace(".", "", 1).isdigit():
+        return None
+    return float(text)

@@ -1,0 +1,64 @@
+"""What vendors that speak OpenAI's format get wrong in an answer, put right: shared by whole answers and streams."""
+
+import os
+from typing import Any, Final
+
+import orjson
+
+from tollkeeper.core.errors import UpstreamError
+from tollkeeper.gateway.openai_errors import VendorError, read_error
+
+FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+_FILTERED: Final = frozenset(
+    {"safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety", "refusal", "sensitive"}
+)
+_SHORTENED: Final = frozenset({"max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded"})
+
+
+def repair_finish_reason(reason: object) -> str | None:
+    """One of OpenAI's five words, or None while a choice goes on. Raises for a vendor's own word for failure."""
+    if reason is None or reason == "":
+        return None
+    if not isinstance(reason, str):
+        return "stop"
+    if reason in FINISH_REASONS:
+        return reason
+    word = reason.lower()
+    if word in FINISH_REASONS:
+        return word
+    if word == "error":
+        raise UpstreamError("The provider broke its answer off with an error.", code="upstream_error")
+    if word in _FILTERED:
+        return "content_filter"
+    if word in _SHORTENED:
+        return "length"
+    return "tool_calls" if word == "tool_use" else "stop"
+
+
+def repair_arguments(arguments: object, *, empty: str) -> str:
+    """Tool arguments as the JSON string clients parse; vendors send null, `"null"` or the object itself."""
+    if isinstance(arguments, str):
+        return empty if arguments in {"", "null"} else arguments
+    return empty if arguments is None else orjson.dumps(arguments).decode()
+
+
+def raise_error(data: dict[str, Any]) -> None:
+    """Raise when a document under status 200 is an error after all."""
+    if data.get("error") is None and data.get("object") != "error" and data.get("type") != "error":
+        return
+    error = read_error(data)
+    if error is not None:
+        raise embedded_error(error)
+
+
+def embedded_error(error: VendorError) -> UpstreamError:
+    """An error that came inside a 200: the vendor's sentence, and its code unless that says nothing."""
+    return UpstreamError(
+        error.message or "The provider broke its answer off with an error.",
+        code=error.code or "upstream_error",
+        param=error.param,
+    )
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}{os.urandom(12).hex()}"

@@ -1,0 +1,97 @@
+"""The order of work, composed once at the start. This list is the design: every call passes it from top to bottom."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tollkeeper.contracts.chat import Operation, Reply
+from tollkeeper.contracts.ports import KeyLookup, SessionLookup, SnapshotSource
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.config import Settings
+from tollkeeper.gateway.dialect import Dialect
+from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
+from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
+from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
+from tollkeeper.gateway.edge.record import AccessLog
+from tollkeeper.gateway.key_cache import KeyCache
+from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.provider import Channel, Provider
+from tollkeeper.gateway.providers import PROVIDERS
+from tollkeeper.gateway.stage import Exchange, Next, Stage
+from tollkeeper.gateway.stages.admit import Admit, Admits
+from tollkeeper.gateway.stages.authenticate import Authenticate, KeyHasher
+from tollkeeper.gateway.stages.dispatch import Dispatch
+from tollkeeper.gateway.stages.meter import Meter
+from tollkeeper.gateway.stages.read import Read
+from tollkeeper.gateway.stages.resolve import resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the data plane needs from outside; `wiring` makes one per worker."""
+
+    settings: Settings
+    clock: Clock
+    snapshots: SnapshotSource
+    key_cache: KeyCache
+    key_lookup: KeyLookup
+    key_hasher: KeyHasher
+    admission: Admits
+    journal: Journal
+    channel: Channel
+    metrics: Metrics
+    session_lookup: SessionLookup | None = None
+    # One call per finished call with its figures; None: no access log.
+    access_log: AccessLog | None = None
+    providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
+
+
+def make_dialects(settings: Settings) -> Mapping[Operation, Dialect]:
+    """The dialect of a caller, by the operation its path names."""
+    depth = settings.max_json_depth
+    return {
+        Operation.CHAT: OpenAIChat(depth),
+        Operation.COMPLETIONS: OpenAICompletions(depth),
+        Operation.EMBEDDINGS: OpenAIEmbeddings(depth),
+    }
+
+
+def make_authenticate(services: Services) -> Authenticate:
+    return Authenticate(
+        services.key_cache,
+        services.key_lookup,
+        services.key_hasher,
+        services.clock,
+        services.settings,
+        services.session_lookup,
+    )
+
+
+def make_stages(services: Services, authenticate: Authenticate, dialects: Mapping[Operation, Dialect]) -> list[Stage]:
+    return [
+        authenticate,
+        Read(dialects),
+        resolve,
+        Meter(services.journal, services.clock),
+        Admit(services.admission),
+        Dispatch(services.providers, services.channel, services.journal, services.clock, services.metrics),
+    ]
+
+
+def compose(stages: Sequence[Stage]) -> Next:
+    """One function out of all stages; the last one answers and calls nobody."""
+    following: Next = _nothing_left
+    for stage in reversed(stages):
+        following = _bind(stage, following)
+    return following
+
+
+def _bind(stage: Stage, following: Next) -> Next:
+    def run(exchange: Exchange) -> Awaitable[Reply]:
+        return stage(exchange, following)
+
+    return run
+
+
+async def _nothing_left(exchange: Exchange) -> Reply:
+    raise AssertionError(f"no stage answered {exchange.request_id}")

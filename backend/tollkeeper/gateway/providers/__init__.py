@@ -1,0 +1,28 @@
+"""The providers this gateway ships: this list is the registry."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from tollkeeper.contracts.catalog import ProviderKind
+from tollkeeper.gateway.provider import Provider
+from tollkeeper.gateway.providers.compatible import Compatible
+from tollkeeper.gateway.providers.vendors import VENDORS
+
+PROVIDERS: Final[Mapping[str, Provider]] = {
+    provider.kind: provider for provider in (*(Compatible(vendor) for vendor in VENDORS),)
+}
+
+
+def provider_kinds() -> tuple[ProviderKind, ...]:
+    """The registry as plain data for the control plane, in its order."""
+    return tuple(
+        ProviderKind(
+            kind=vendor.kind,
+            title=vendor.title,
+            base_url=vendor.base_url,
+            needs_base_url=vendor.base_url is None,
+            env_var=vendor.env_var,
+            needs_credential=vendor.needs_credential,
+        )
+        for vendor in VENDORS
+    )

@@ -1,0 +1,116 @@
+"""Every vendor that speaks OpenAI's format: one class, one row of `vendors` each."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
+from tollkeeper.contracts.chat import ABSENT, Call, Operation
+from tollkeeper.core.errors import BadRequest, UpstreamError
+from tollkeeper.gateway.dialect import Dialect
+from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
+from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
+from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings, has_tokens
+from tollkeeper.gateway.openai_failures import read_failure
+from tollkeeper.gateway.provider import Channel, Failure
+from tollkeeper.gateway.providers.vendors import Vendor
+
+_PATHS: Final[Mapping[Operation, str]] = {
+    Operation.CHAT: "/chat/completions",
+    Operation.COMPLETIONS: "/completions",
+    Operation.EMBEDDINGS: "/embeddings",
+}
+_DIALECTS: Final[Mapping[Operation, Dialect]] = {
+    Operation.CHAT: OpenAIChat(),
+    Operation.COMPLETIONS: OpenAICompletions(),
+    Operation.EMBEDDINGS: OpenAIEmbeddings(),
+}
+_CAPS: Final = ("max_tokens", "max_completion_tokens")
+
+
+class Compatible:
+    def __init__(self, vendor: Vendor) -> None:
+        self.vendor = vendor
+
+    @property
+    def kind(self) -> str:
+        return self.vendor.kind
+
+    @property
+    def channel(self) -> Channel | None:
+        return None
+
+    def dialect(self, operation: Operation) -> Dialect:
+        vendor = self.vendor
+        if (operation is Operation.EMBEDDINGS and not vendor.has_embeddings) or (
+            operation is Operation.COMPLETIONS and not vendor.has_completions
+        ):
+            raise BadRequest(f"{vendor.title} does not offer {operation}.", code="unsupported_operation", param="model")
+        return _DIALECTS[operation]
+
+    def url(self, config: ProviderConfig, call: Call, target: Target) -> str:  # noqa: ARG002 - the interface
+        base = config.base_url or self.vendor.base_url
+        if base is None:
+            raise UpstreamError(
+                f"The provider '{config.name}' has no base_url. Tell the operator.",
+                code="upstream_configuration",
+                should_retry=False,
+            )
+        return base.rstrip("/") + _PATHS[call.operation]
+
+    def headers(self, credential: Credential | None) -> Mapping[str, str]:
+        if credential is None:
+            return {}
+        return {self.vendor.auth_header: self.vendor.auth_scheme + credential.secret}
+
+    def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:  # noqa: ARG002 - the interface
+        """The call itself when nothing has to change, so that its bytes go out as they came in."""
+        vendor, body = self.vendor, call.body
+        changes: dict[str, Any] = {}
+        if target.model not in {"*", call.model}:
+            changes["model"] = target.model
+        if call.operation is Operation.EMBEDDINGS:
+            self._prepare_embeddings(call, changes)
+        elif call.is_stream:
+            self._prepare_stream(call, changes)
+        if call.operation is Operation.CHAT:
+            if vendor.max_tokens_field is not None:
+                self._rename_cap(body, changes)
+            if "parallel_tool_calls" in body and not body.get("tools"):
+                changes["parallel_tool_calls"] = ABSENT
+        if not vendor.drops.isdisjoint(body):
+            changes |= dict.fromkeys(vendor.drops & body.keys(), ABSENT)
+        return call.replace(**changes) if changes else call
+
+    def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+        return read_failure(status, headers, body)
+
+    def _prepare_stream(self, call: Call, changes: dict[str, Any]) -> None:
+        """Ask for usage whatever the caller wants to see of it: without it a stream cannot be billed rightly."""
+        options = call.body.get("stream_options")
+        if not self.vendor.supports_stream_usage:
+            if "stream_options" in call.body:
+                changes["stream_options"] = ABSENT
+        elif not call.wants_usage:
+            changes["stream_options"] = {**(options or {}), "include_usage": True}
+
+    def _prepare_embeddings(self, call: Call, changes: dict[str, Any]) -> None:
+        if not self.vendor.takes_tokens and has_tokens(call):
+            raise BadRequest(
+                f"{self.vendor.title} reads text, not token ids. Send strings "
+                "(LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False)).",
+                code="unsupported_input",
+                param="input",
+            )
+        if not self.vendor.embeds_base64 and "encoding_format" in call.body:
+            # Not reported as dropped: the caller still gets the encoding it asked for.
+            changes["encoding_format"] = "float"
+
+    def _rename_cap(self, body: Mapping[str, Any], changes: dict[str, Any]) -> None:
+        """One name, one value: vendors refuse both at once, and ignore the one they do not know."""
+        wanted = self.vendor.max_tokens_field
+        assert wanted is not None
+        other = _CAPS[0] if wanted == _CAPS[1] else _CAPS[1]
+        if other in body:
+            changes[other] = ABSENT
+            if body.get(wanted) is None:
+                changes[wanted] = body[other]

@@ -1,0 +1,246 @@
+"""The vendors that speak OpenAI's format, one row each. URLs and variables are those of the vendors' own references
+(looked up 2026-11); a row says only what differs from OpenAI's behaviour.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+# Fields that only OpenAI gives a meaning to; elsewhere they are dropped and reported, because strict vendors refuse them.
+OPENAI_ONLY: Final = frozenset(
+    {
+        "audio",
+        "metadata",
+        "modalities",
+        "moderation",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "verbosity",
+        "web_search_options",
+    }
+)
+_NO_LOGPROBS: Final = OPENAI_ONLY | {"logit_bias", "logprobs", "top_logprobs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """`max_tokens_field`: the only name of the output cap the vendor knows; None: both, or it depends on the model."""
+
+    kind: str
+    title: str
+    base_url: str | None = None
+    env_var: str | None = None
+    needs_credential: bool = True
+    max_tokens_field: str | None = "max_tokens"
+    supports_stream_usage: bool = True
+    drops: frozenset[str] = OPENAI_ONLY
+    has_embeddings: bool = True
+    has_completions: bool = True
+    # Embeddings: whether token arrays mean the same there, and whether base64 is understood.
+    takes_tokens: bool = False
+    embeds_base64: bool = False
+    auth_header: str = "authorization"
+    auth_scheme: str = "Bearer "
+    # Whether closing a stream ends the billing (per OpenRouter's published list); unknown counts as no.
+    cancel_stops_billing: bool = False
+
+
+_NOTHING: Final[frozenset[str]] = frozenset()
+
+
+def _local(kind: str, title: str, port: int, *, embeds_base64: bool = False, takes_tokens: bool = False) -> Vendor:
+    """A server on the operator's own machine: no credential, nothing dropped, closing the connection stops the work."""
+    return Vendor(
+        kind,
+        title,
+        f"http://127.0.0.1:{port}/v1",
+        needs_credential=False,
+        max_tokens_field=None,
+        drops=_NOTHING,
+        embeds_base64=embeds_base64,
+        takes_tokens=takes_tokens,
+        cancel_stops_billing=True,
+    )
+
+
+VENDORS: Final[tuple[Vendor, ...]] = (
+    Vendor(
+        "openai",
+        "OpenAI",
+        "https://api.openai.com/v1",
+        "OPENAI_API_KEY",
+        # Reasoning models refuse max_tokens; every chat model takes the newer name.
+        max_tokens_field="max_completion_tokens",
+        drops=_NOTHING,
+        takes_tokens=True,
+        embeds_base64=True,
+        cancel_stops_billing=True,
+    ),
+    Vendor(
+        "xai",
+        "xAI",
+        "https://api.x.ai/v1",
+        "XAI_API_KEY",
+        max_tokens_field=None,
+        cancel_stops_billing=True,
+    ),
+    Vendor(
+        "groq",
+        "Groq",
+        "https://api.groq.com/openai/v1",
+        "GROQ_API_KEY",
+        max_tokens_field=None,
+        drops=_NO_LOGPROBS - {"service_tier"},
+        has_embeddings=False,
+        has_completions=False,
+    ),
+    Vendor(
+        "mistral",
+        "Mistral AI",
+        "https://api.mistral.ai/v1",
+        "MISTRAL_API_KEY",
+        supports_stream_usage=False,  # sends it unasked, refuses unknown fields
+        drops=_NO_LOGPROBS | {"user"},
+        has_completions=False,
+    ),
+    Vendor(
+        "deepseek",
+        "DeepSeek",
+        "https://api.deepseek.com/v1",
+        "DEEPSEEK_API_KEY",
+        has_embeddings=False,
+        has_completions=False,
+        cancel_stops_billing=True,
+    ),
+    Vendor(
+        "openrouter",
+        "OpenRouter",
+        "https://openrouter.ai/api/v1",
+        "OPENROUTER_API_KEY",
+        max_tokens_field=None,
+        drops=_NOTHING,
+    ),
+    Vendor("together", "Together AI", "https://api.together.xyz/v1", "TOGETHER_API_KEY", cancel_stops_billing=True),
+    Vendor(
+        "fireworks",
+        "Fireworks AI",
+        "https://api.fireworks.ai/inference/v1",
+        "FIREWORKS_API_KEY",
+        max_tokens_field=None,
+        cancel_stops_billing=True,
+    ),
+    _local("ollama", "Ollama", 11434),
+    _local("vllm", "vLLM", 8000, embeds_base64=True, takes_tokens=True),
+    _local("llamacpp", "llama.cpp", 8080, embeds_base64=True),
+    _local("lmstudio", "LM Studio", 1234),
+    _local("localai", "LocalAI", 8080),
+    _local("sglang", "SGLang", 30000),
+    _local("tgi", "Text Generation Inference", 3000),
+    _local("jan", "Jan", 1337),
+    Vendor(
+        "cerebras",
+        "Cerebras",
+        "https://api.cerebras.ai/v1",
+        "CEREBRAS_API_KEY",
+        max_tokens_field=None,
+        drops=OPENAI_ONLY | {"logit_bias", "frequency_penalty", "presence_penalty"},
+        has_embeddings=False,
+    ),
+    Vendor(
+        "perplexity",
+        "Perplexity",
+        "https://api.perplexity.ai",
+        "PERPLEXITY_API_KEY",
+        supports_stream_usage=False,  # counts in every chunk unasked
+        drops=_NO_LOGPROBS - {"web_search_options"},
+        has_embeddings=False,
+        has_completions=False,
+    ),
+    Vendor("sambanova", "SambaNova", "https://api.sambanova.ai/v1", "SAMBANOVA_API_KEY", drops=_NO_LOGPROBS),
+    Vendor("nebius", "Nebius Token Factory", "https://api.tokenfactory.nebius.com/v1", "NEBIUS_API_KEY"),
+    Vendor("deepinfra", "DeepInfra", "https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_KEY"),
+    Vendor("hyperbolic", "Hyperbolic", "https://api.hyperbolic.xyz/v1", "HYPERBOLIC_API_KEY", has_embeddings=False),
+    Vendor("novita", "Novita AI", "https://api.novita.ai/openai/v1", "NOVITA_API_KEY"),
+    Vendor("moonshot", "Moonshot AI", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", has_embeddings=False),
+    Vendor("zai", "Z.ai", "https://api.z.ai/api/paas/v4", "ZAI_API_KEY", has_completions=False),
+    Vendor("zhipu", "Zhipu", "https://open.bigmodel.cn/api/paas/v4", "ZHIPUAI_API_KEY", has_completions=False),
+    Vendor(
+        "dashscope",
+        "Qwen (DashScope)",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        "DASHSCOPE_API_KEY",
+    ),
+    Vendor("minimax", "MiniMax", "https://api.minimax.io/v1", "MINIMAX_API_KEY", has_embeddings=False),
+    Vendor("stepfun", "StepFun", "https://api.stepfun.com/v1", "STEPFUN_API_KEY", has_embeddings=False),
+    Vendor("volcengine", "Volcengine Ark", "https://ark.cn-beijing.volces.com/api/v3", "ARK_API_KEY"),
+    Vendor("hunyuan", "Tencent Hunyuan", "https://api.hunyuan.cloud.tencent.com/v1", "HUNYUAN_API_KEY"),
+    Vendor("qianfan", "Baidu Qianfan", "https://qianfan.baidubce.com/v2", "QIANFAN_API_KEY"),
+    Vendor("baseten", "Baseten", "https://inference.baseten.co/v1", "BASETEN_API_KEY", has_embeddings=False),
+    Vendor("huggingface", "Hugging Face", "https://router.huggingface.co/v1", "HF_TOKEN", has_embeddings=False),
+    Vendor("nvidia", "NVIDIA NIM", "https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY"),
+    Vendor(
+        "github",
+        "GitHub Models",
+        "https://models.github.ai/inference",
+        "GITHUB_MODELS_TOKEN",
+        max_tokens_field=None,
+        takes_tokens=True,
+        embeds_base64=True,
+        has_completions=False,
+    ),
+    Vendor("scaleway", "Scaleway", "https://api.scaleway.ai/v1", "SCW_SECRET_KEY"),
+    Vendor(
+        "ovhcloud",
+        "OVHcloud AI Endpoints",
+        "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1",
+        "OVH_AI_ENDPOINTS_ACCESS_TOKEN",
+    ),
+    Vendor("siliconflow", "SiliconFlow", "https://api.siliconflow.com/v1", "SILICONFLOW_API_KEY"),
+    Vendor(
+        "ai21",
+        "AI21",
+        "https://api.ai21.com/studio/v1",
+        "AI21_API_KEY",
+        supports_stream_usage=False,
+        drops=_NO_LOGPROBS,
+        has_embeddings=False,
+        has_completions=False,
+    ),
+    Vendor("cohere", "Cohere", "https://api.cohere.ai/compatibility/v1", "COHERE_API_KEY", has_completions=False),
+    Vendor("upstage", "Upstage", "https://api.upstage.ai/v1", "UPSTAGE_API_KEY", has_completions=False),
+    Vendor("friendli", "Friendli", "https://api.friendli.ai/serverless/v1", "FRIENDLI_TOKEN", has_embeddings=False),
+    Vendor("featherless", "Featherless", "https://api.featherless.ai/v1", "FEATHERLESS_API_KEY", has_embeddings=False),
+    Vendor("inference_net", "Inference.net", "https://api.inference.net/v1", "INFERENCE_API_KEY"),
+    Vendor("parasail", "Parasail", "https://api.parasail.io/v1", "PARASAIL_API_KEY"),
+    Vendor("chutes", "Chutes", "https://llm.chutes.ai/v1", "CHUTES_API_KEY", has_embeddings=False),
+    Vendor("nscale", "Nscale", "https://inference.api.nscale.com/v1", "NSCALE_API_KEY"),
+    Vendor("venice", "Venice AI", "https://api.venice.ai/api/v1", "VENICE_API_KEY"),
+    Vendor("inception", "Inception", "https://api.inceptionlabs.ai/v1", "INCEPTION_API_KEY", has_embeddings=False),
+    Vendor("ionos", "IONOS", "https://openai.inference.de-txl.ionos.com/v1", "IONOS_API_TOKEN"),
+    Vendor("digitalocean", "DigitalOcean", "https://inference.do-ai.run/v1", "DIGITALOCEAN_INFERENCE_KEY"),
+    Vendor(
+        "vercel",
+        "Vercel AI Gateway",
+        "https://ai-gateway.vercel.sh/v1",
+        "AI_GATEWAY_API_KEY",
+        max_tokens_field=None,
+        drops=_NOTHING,
+        has_completions=False,
+    ),
+    # The account or workspace is part of these URLs, so the operator gives them.
+    Vendor("cloudflare", "Cloudflare Workers AI"),
+    Vendor("databricks", "Databricks"),
+    Vendor(
+        "openai_compatible",
+        "Any OpenAI-compatible server",
+        needs_credential=False,
+        max_tokens_field=None,
+        drops=_NOTHING,
+        takes_tokens=True,
+        embeds_base64=True,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Where a call goes: pure decisions, so that the console can explain one with the same call."""

@@ -1,0 +1,44 @@
+"""Reads the body into a `Call`, once the caller is known (RULING 17)."""
+
+from collections.abc import Mapping
+
+from tollkeeper.contracts.chat import Operation, Reply
+from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.dialect import Dialect
+from tollkeeper.gateway.stage import Exchange, Next
+
+
+class Read:
+    def __init__(self, dialects: Mapping[Operation, Dialect]) -> None:
+        self._dialects = dialects
+
+    async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
+        body = await exchange.read_body()
+        call = exchange.call = self._dialects[exchange.operation].read_call(body, exchange.headers)
+        seconds = timeout_seconds(exchange.headers, is_stream=call.is_stream)
+        if seconds is not None:
+            exchange.deadline = min(exchange.deadline, exchange.started + seconds)
+        return await next_stage(exchange)
+
+
+def timeout_seconds(headers: Mapping[bytes, bytes], *, is_stream: bool) -> float | None:
+    """How long the caller will wait, by its own word.
+
+    `x-stainless-read-timeout` (OpenAI's SDKs) bounds the silence between two reads: for a whole answer that is all of
+    it, for a stream it says nothing about the total.
+    """
+    ours = headers.get(b"x-tollkeeper-timeout-ms")
+    if ours is not None:
+        if not ours.isdigit() or len(ours) > 9 or int(ours) == 0:
+            raise BadRequest(
+                "Invalid 'x-tollkeeper-timeout-ms': expected a whole number of milliseconds above 0.",
+                param="x-tollkeeper-timeout-ms",
+                code="invalid_value",
+            )
+        return int(ours) / 1000
+    if is_stream:
+        return None
+    theirs = headers.get(b"x-stainless-read-timeout")
+    if theirs is None or len(theirs) > 12 or not theirs.replace(b".", b"", 1).isdigit():
+        return None
+    return float(theirs) or None

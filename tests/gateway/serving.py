@@ -1,0 +1,266 @@
+"""The gateway over real sockets with fakes at its ports, and what tests ask of it."""
+
+import asyncio
+import hashlib
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+import httpx
+import uvicorn
+
+from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig, Snapshot, Target
+from tollkeeper.contracts.principal import Environment, KeyRecord, Principal, SecretDigest
+from tollkeeper.contracts.usage import Settlement
+from tollkeeper.core.clock import SystemClock
+from tollkeeper.core.config import Settings
+from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
+from tollkeeper.core.ids import uuid7
+from tollkeeper.core.permissions import Permission
+from tollkeeper.gateway.app import Gateway
+from tollkeeper.gateway.key_cache import KeyCache
+from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.pipeline import Services
+from tollkeeper.gateway.upstream import Upstream
+
+TENANT = uuid7()
+KEY = "tk-live_abcdefghijkl_" + "s" * 38
+PRICE = Price(version=uuid7(), input=150_000, output=600_000)
+
+
+class ManualClock(SystemClock):
+    """Real time plus what a test adds."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def unix(self) -> float:
+        return super().unix() + self.ahead
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+class Hasher:
+    """Digests without peppers: what a token hashes to is not what these tests are about."""
+
+    def public_id(self, token: str) -> str | None:
+        parts = token.split("_")
+        return parts[1] if token.startswith("tk-") and len(parts) == 3 and len(parts[1]) == 12 else None
+
+    def digests(self, token: str) -> Mapping[str, bytes]:
+        return {"p1": hashlib.sha256(token.encode()).digest()}
+
+
+def principal(**fields: Any) -> Principal:
+    values: dict[str, Any] = {
+        "tenant_id": TENANT,
+        "key_id": uuid7(),
+        "user_id": None,
+        "environment": Environment.LIVE,
+        "permissions": frozenset({Permission.GATEWAY_USE}),
+    }
+    return Principal(**{**values, **fields})
+
+
+class FakeKeys:
+    """The key and session look-up ports."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, KeyRecord] = {}
+        self.is_down = False
+        self.lookups = 0
+        self.gate: asyncio.Event | None = None
+        self.sessions: dict[str, KeyRecord] = {}
+
+    def add(self, token: str, *, refusal: str | None = None, expires_at: float | None = None, **fields: Any) -> Principal:
+        who = principal(**fields)
+        digests = (SecretDigest("p1", Hasher().digests(token)["p1"]),)
+        self.records[Hasher().public_id(token) or token] = KeyRecord(who, digests, expires_at, refusal)
+        return who
+
+    async def find_by_public_id(self, public_id: str) -> KeyRecord | None:
+        await self._ask()
+        return self.records.get(public_id)
+
+    async def find_by_digest(self, digests: Sequence[bytes]) -> KeyRecord | None:
+        await self._ask()
+        return next((r for r in self.records.values() if any(d.digest in digests for d in r.digests)), None)
+
+    async def find_by_session(self, access_token: str, key_id: UUID) -> KeyRecord | None:
+        await self._ask()
+        record = self.sessions.get(access_token)
+        return record if record is not None and record.principal.key_id == key_id else None
+
+    async def _ask(self) -> None:
+        self.lookups += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.is_down:
+            raise DependencyUnavailable("PostgreSQL does not answer.")
+
+
+class FakeAdmission:
+    def __init__(self) -> None:
+        self.headers: Mapping[str, str] = MappingProxyType({})
+        self.refusal: TollkeeperError | None = None
+
+    async def admit(self, principal: Principal) -> Mapping[str, str]:
+        if self.refusal is not None:
+            raise self.refusal
+        return self.headers
+
+
+@dataclass
+class FixedSnapshot:
+    snapshot: Snapshot
+
+    def current(self) -> Snapshot:
+        return self.snapshot
+
+
+class RecordingJournal(Journal):
+    """The real journal, keeping what was settled for a test to look at."""
+
+    settlements: list[Settlement]
+    voided: list[tuple[UUID, int]]
+
+    def settle(self, settlement: Settlement) -> bool:
+        is_new = super().settle(settlement)
+        if is_new:
+            self.settlements.append(settlement)
+        return is_new
+
+    def void(self, request_id: UUID, attempt: int) -> None:
+        self.voided.append((request_id, attempt))
+        super().void(request_id, attempt)
+
+
+def provider(name: str, base_url: str | None, **fields: Any) -> ProviderConfig:
+    values: dict[str, Any] = {
+        "id": uuid7(),
+        "name": name,
+        "kind": "openai_compatible",
+        "base_url": base_url,
+        "credentials": (Credential(uuid7(), f"secret-of-{name}"),),
+        "allow_private_address": True,
+    }
+    return ProviderConfig(**{**values, **fields})
+
+
+def route(name: str, *targets: tuple[str, str], **fields: Any) -> ModelRoute:
+    values: dict[str, Any] = {"price": PRICE, **fields}
+    return ModelRoute(id=uuid7(), name=name, targets=tuple(Target(*target) for target in targets), **values)
+
+
+def snapshot(providers: Sequence[ProviderConfig], routes: Sequence[ModelRoute]) -> Snapshot:
+    return Snapshot(
+        version=1,
+        providers={config.name: config for config in providers},
+        models={(r.tenant_id, r.name): r for r in routes if not r.name.endswith("*")},
+        wildcards=tuple(sorted((r for r in routes if r.name.endswith("*")), key=lambda r: -len(r.name))),
+    )
+
+
+@dataclass
+class Serving:
+    """A gateway that listens, and the handles of what stands behind its ports."""
+
+    origin: str
+    client: httpx.AsyncClient
+    keys: FakeKeys
+    cache: KeyCache
+    admission: FakeAdmission
+    snapshots: FixedSnapshot
+    journal: RecordingJournal
+    metrics: Metrics
+    clock: ManualClock
+    log: list[Mapping[str, object]] = field(default_factory=list)
+
+    @property
+    def settlements(self) -> list[Settlement]:
+        return self.journal.settlements
+
+    async def post(self, path: str = "/v1/chat/completions", body: Any = None, **options: Any) -> httpx.Response:
+        headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json", **options.pop("headers", {})}
+        content = body if isinstance(body, bytes) else json.dumps(chat() if body is None else body).encode()
+        return await self.client.post(path, content=content, headers=headers, **options)
+
+    async def settled(self, count: int = 1) -> list[Settlement]:
+        """The settlements once there are so many; a streamed call settles just after its last byte."""
+        for _ in range(400):
+            if len(self.settlements) >= count:
+                return self.settlements
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"{len(self.settlements)} settlements instead of {count}")
+
+
+def chat(**fields: Any) -> dict[str, Any]:
+    return {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}], **fields}
+
+
+async def next_app(scope: Any, receive: Any, send: Any) -> None:
+    """What stands behind the gateway: answers 299, so that a test sees who answered."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 299, "headers": []})
+        await send({"type": "http.response.body", "body": b"next"})
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, snap: Snapshot, *, http: Any = "httptools", **settings: Any
+) -> AsyncIterator[Serving]:
+    clock = ManualClock()
+    configured = Settings(_env_file=None, data_dir=folder, **settings)
+    journal = RecordingJournal(folder / "journal", host="test", clock=clock, max_bytes=64 * 1024 * 1024)
+    journal.settlements, journal.voided = [], []
+    upstream = Upstream(configured, clock)
+    keys, cache, admission, snapshots = FakeKeys(), KeyCache(configured.key_cache_size), FakeAdmission(), FixedSnapshot(snap)
+    keys.add(KEY)
+    metrics = Metrics()
+    log: list[Mapping[str, object]] = []
+    gateway = Gateway(
+        next_app,
+        Services(
+            settings=configured,
+            clock=clock,
+            snapshots=snapshots,
+            key_cache=cache,
+            key_lookup=keys,
+            key_hasher=Hasher(),
+            session_lookup=keys,
+            admission=admission,
+            journal=journal,
+            channel=upstream,
+            metrics=metrics,
+            access_log=log.append,
+        ),
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(gateway, http=http, lifespan="off", log_level="warning", access_log=False))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+    origin = f"http://127.0.0.1:{port}"
+    try:
+        async with httpx.AsyncClient(base_url=origin, timeout=10) as client:
+            yield Serving(origin, client, keys, cache, admission, snapshots, journal, metrics, clock, log)
+    finally:
+        server.should_exit = True
+        await task
+        await upstream.aclose()
+        journal.close()
+        listener.close()
+
+
+def events_of(text: str) -> list[str]:
+    """The data of each event; comments left out."""
+    return [block[6:] for block in text.split("\n\n") if block.startswith("data: ")]
