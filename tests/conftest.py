@@ -29,7 +29,6 @@ import pytest
 from tollkeeper.core.embedded import EmbeddedPostgres, EmbeddedValkey, Endpoint
 from tollkeeper.core.embedded.binaries import REDIS_62
 from tollkeeper.core.embedded.lock import FileLock
-from tollkeeper.db import migrations
 
 _PREFIX = "tollkeeper-tests-"
 _TEMPLATE = "migrated_template"
@@ -41,6 +40,9 @@ def migrate_template(url: str) -> None:
 
     In a thread of its own: the event loop of this one belongs to pytest-asyncio.
     """
+    # Imported here: tests without a database need neither SQLAlchemy nor a schema that is whole.
+    from tollkeeper.db import migrations
+
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, migrations.upgrade(url)).result()
 
