@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 
 from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
-from tollkeeper.commands.output import Json, fail, note, print_json, print_rows
+from tollkeeper.commands.output import FAILED, Json, fail, note, print_json, print_rows
+from tollkeeper.commands.serving import read_layers
+from tollkeeper.core.config_source import ConfigError
 
 app = typer.Typer(help="Check, show and reload the configuration.", no_args_is_help=True)
 
@@ -17,13 +20,20 @@ File = Annotated[Path, typer.Argument(help="Path of tollkeeper.yaml.")]
 @app.command("validate")
 def validate(path: File = Path("tollkeeper.yaml"), *, as_json: Json = False) -> None:
     """Check a file without starting anything: every problem with its line and what to do."""
-    from tollkeeper.configuration import ConfigurationError, load_configuration
+    from tollkeeper.configuration import load_configuration
+    from tollkeeper.gateway.providers import provider_kinds
 
     try:
-        configuration = load_configuration(path, os.environ)
-    except ConfigurationError as error:
+        configuration = load_configuration(path, os.environ, kinds=provider_kinds())
+    except ConfigError as error:
+        if as_json:
+            print_json({"ok": False, "problems": [str(problem) for problem in error.problems]})
+            raise typer.Exit(FAILED) from error
         fail(str(error))
-    summary = {"providers": len(configuration.providers), "models": len(configuration.models)}
+    for warning in configuration.warnings:
+        note(f"warning: {warning}")
+    catalog = configuration.catalog
+    summary = {"providers": len(catalog.providers), "models": len(catalog.models)}
     if as_json:
         print_json({"ok": True, **summary})
     else:
@@ -38,12 +48,15 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show the settings of a gateway started here and now; secrets are hidden."""
-    from tollkeeper.configuration import ConfigurationError, settings_with_origins
-
-    try:
-        rows = settings_with_origins(config, os.environ)
-    except ConfigurationError as error:
-        fail(str(error))
+    layers = read_layers(config)
+    rows = [
+        {
+            "name": name,
+            "value": "set, hidden" if isinstance(value, SecretStr) else value,
+            "origin": " ".join(part for part in (layers.origins[name].layer, layers.origins[name].place) if part),
+        }
+        for name, value in layers.settings
+    ]
     print_rows(rows, ("name", "value", "origin") if origin else ("name", "value"), as_json=as_json)
 
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tollkeeper.commands.client import Url
 from tollkeeper.commands.output import FAILED, Json, console, print_json
 from tollkeeper.commands.serving import Config, read_settings
+from tollkeeper.core.config import Settings
 
 _MIN_FREE_BYTES = 1024**3
 
@@ -62,23 +63,22 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-def _configuration(settings: Any) -> Iterator[Finding]:
-    from tollkeeper.configuration import ConfigurationError, load_configuration
+def _configuration(settings: Settings) -> Iterator[Finding]:
+    from tollkeeper.configuration import load_configuration
+    from tollkeeper.gateway.providers import provider_kinds
 
     if settings.config is None:
         yield Finding("configuration", Verdict.OK, "no file; providers come from the environment and the database")
         return
-    try:
-        configuration = load_configuration(settings.config, os.environ)
-    except ConfigurationError as error:
-        yield Finding(
-            "configuration", Verdict.BAD, str(error), "mend the lines named, then: tollkeeper config validate"
-        )
-        return
-    yield Finding("configuration", Verdict.OK, f"{settings.config}: {len(configuration.models)} models")
+    # It was read once already for the settings: what is left to say is what is in it.
+    configuration = load_configuration(settings.config, os.environ, kinds=provider_kinds())
+    count = len(configuration.catalog.models)
+    yield Finding("configuration", Verdict.OK, f"{settings.config}: {count} models")
+    for warning in configuration.warnings:
+        yield Finding("configuration", Verdict.WARNING, str(warning))
 
 
-def _disk(settings: Any) -> Iterator[Finding]:
+def _disk(settings: Settings) -> Iterator[Finding]:
     folder = settings.data_dir
     while not folder.exists():
         folder = folder.resolve().parent
@@ -91,7 +91,7 @@ def _disk(settings: Any) -> Iterator[Finding]:
         yield Finding("data folder", Verdict.OK, f"{settings.data_dir}, {free // 1024**3} GB free")
 
 
-def _secrets(settings: Any) -> Iterator[Finding]:
+def _secrets(settings: Settings) -> Iterator[Finding]:
     if settings.master_key is None:
         if settings.database_url is None:
             yield Finding("master key", Verdict.OK, "generated beside the embedded database")
@@ -108,7 +108,7 @@ def _secrets(settings: Any) -> Iterator[Finding]:
         yield Finding("master key", Verdict.OK, "set")
 
 
-def _stores(settings: Any) -> Iterator[Finding]:
+def _stores(settings: Settings) -> Iterator[Finding]:
     for subject, url, default_port in (
         ("PostgreSQL", settings.database_url, 5432),
         ("Redis", settings.redis_url, 6379),
@@ -136,7 +136,7 @@ def _stores(settings: Any) -> Iterator[Finding]:
             )
 
 
-def _gateway(settings: Any, url: str | None) -> Iterator[Finding]:
+def _gateway(settings: Settings, url: str | None) -> Iterator[Finding]:
     import httpx
 
     origin = (url or settings.origin).rstrip("/").removesuffix("/v1")

@@ -10,25 +10,31 @@ from typing import Annotated, Any
 import typer
 
 from tollkeeper.commands.output import Json, console, fail, note, print_json
+from tollkeeper.core.config import Settings
+from tollkeeper.core.config_layers import LayeredSettings, layer_settings
+from tollkeeper.core.config_source import ConfigError
 
 Config = Annotated[Path | None, typer.Option("--config", help="Path of tollkeeper.yaml.", show_default=False)]
 
 
-def read_settings(**flags: Any) -> Any:
-    """The settings, flags first; a setting that does not fit ends the command with its name and the reason."""
-    from pydantic import ValidationError
+def read_layers(config: Path | None = None, **flags: Any) -> LayeredSettings:
+    """Flags over environment over file; what does not fit ends the command with its name, its place and the reason."""
+    from tollkeeper.configuration import load_configuration
+    from tollkeeper.gateway.providers import provider_kinds
 
-    from tollkeeper.core.config import Settings
-
-    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**given)
-    except ValidationError as error:
-        lines = [
-            f"TOLLKEEPER_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
-            for item in error.errors()
-        ]
-        fail("a setting does not fit.\n  " + "\n  ".join(lines), code=2)
+        # The file may come from the environment, and may hold settings itself.
+        chosen = config or layer_settings({}).settings.config
+        if chosen is None:
+            return layer_settings(flags)
+        file = load_configuration(chosen, os.environ, kinds=provider_kinds())
+        return layer_settings({**flags, "config": chosen}, file=file.settings, file_places=file.places)
+    except ConfigError as error:
+        fail(str(error), code=2)
+
+
+def read_settings(config: Path | None = None, **flags: Any) -> Settings:
+    return read_layers(config, **flags).settings
 
 
 def serve(
@@ -42,16 +48,10 @@ def serve(
 ) -> None:
     """Run the gateway; starts an embedded PostgreSQL and Valkey where no URL of yours is set."""
     from tollkeeper import banner
-    from tollkeeper.configuration import ConfigurationError, load_configuration
     from tollkeeper.serve import StartError, Supervisor
 
     began = time.monotonic()
     settings = read_settings(host=host, port=port, workers=workers, data_dir=data_dir, config=config)
-    if settings.config is not None:
-        try:
-            load_configuration(settings.config, os.environ)
-        except ConfigurationError as error:
-            fail(str(error))
 
     def ready(report: dict[str, Any]) -> None:
         origin = settings.origin_at(report["port"])
@@ -99,7 +99,9 @@ def migrate(
 
     settings = read_settings()
     _require_stores(settings)
-    url = (settings.database_direct_url or settings.database_url).get_secret_value()
+    secret = settings.database_direct_url or settings.database_url
+    assert secret is not None
+    url = secret.get_secret_value()
     try:
         pending = asyncio.run(migrations.pending(url))
         if not status and pending:
@@ -129,7 +131,7 @@ def simulate(
     serve_simulator(host, port, api_key=api_key)
 
 
-def _require_stores(settings: Any) -> None:
+def _require_stores(settings: Settings) -> None:
     if settings.database_url is None:
         fail(
             "TOLLKEEPER_DATABASE_URL is not set. An embedded database belongs to `tollkeeper serve`, which migrates it "
