@@ -10,6 +10,7 @@ from tests.domains.catalog.kinds import KINDS
 from tollkeeper import configuration_schema
 from tollkeeper.configuration import ConfigError, Configuration, load_configuration
 from tollkeeper.configuration_schema import FileSettings, json_schema
+from tollkeeper.contracts.catalog import ProviderKind
 from tollkeeper.core.config import Settings
 from tollkeeper.core.config_layers import Layer, layer_settings
 
@@ -186,6 +187,17 @@ def test_bad_provider_is_refused_without_quoting_it(tmp_path: Path, lines: str, 
     message = provider_problem(tmp_path, lines)
     assert words in message
     assert "canary" not in message
+
+
+def test_server_that_usually_runs_beside_us_needs_no_further_word(tmp_path: Path) -> None:
+    kinds = (*KINDS, ProviderKind("ollama", "Ollama", "http://127.0.0.1:11434/v1", needs_credential=False))
+    path = tmp_path / "tollkeeper.yaml"
+    path.write_text("providers: [{name: o, kind: ollama}]\n", encoding="utf-8")
+    (provider,) = load_configuration(path, {}, kinds=kinds).catalog.providers
+    assert provider.allow_private_address
+    path.write_text("providers: [{name: o, kind: ollama, base_url: http://10.0.0.7:11434/v1}]\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="allow_private_address"):
+        load_configuration(path, {}, kinds=kinds)
 
 
 def test_vendor_without_its_key_says_which_variable_to_use(tmp_path: Path) -> None:

@@ -234,7 +234,9 @@ class _Check:
                 Credential(stable_id("credential", provider.name, name), secret, origins)
                 for name, secret in _named_secrets(provider)
             ),
-            allow_private_address=provider.allow_private_address,
+            # Who leaves out the address of a server that runs beside us has allowed it.
+            allow_private_address=provider.allow_private_address
+            or (provider.base_url is None and base_url is not None and is_private_host(base_url)),
             proxy_url=read_proxy_url(provider.proxy.get_secret_value()) if provider.proxy else None,
             ca_bundle=str((self._folder / ca_bundle).resolve()) if ca_bundle else None,
             headers=MappingProxyType({name: value.get_secret_value() for name, value in provider.headers.items()}),

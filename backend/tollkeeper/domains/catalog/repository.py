@@ -1,0 +1,130 @@
+"""The SQL of the catalog. Rows go in and out; what they mean is decided in `service` and `stored`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, collate, func, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from tollkeeper.db.models.catalog import Model, Price, Provider, ProviderCredential
+from tollkeeper.db.models.tenants import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRows:
+    """Everything a snapshot is built from, as stored. Times are the database's."""
+
+    providers: Sequence[Provider]
+    credentials: Sequence[ProviderCredential]
+    models: Sequence[Model]
+    prices: Sequence[Price]
+    next_change: datetime | None
+
+
+async def read_catalog(session: AsyncSession) -> CatalogRows:
+    """The active rows of every tenant, and of each price the one in force."""
+    in_force = (
+        select(Price)
+        .where(Price.source == "api", Price.effective_at <= func.now())
+        .distinct(Price.tenant_id, Price.provider, Price.model)
+        .order_by(Price.tenant_id, Price.provider, Price.model, Price.effective_at.desc(), Price.id.desc())
+    )
+    upcoming = select(func.min(Price.effective_at)).where(Price.source == "api", Price.effective_at > func.now())
+    return CatalogRows(
+        providers=(await session.scalars(select(Provider).where(Provider.is_active))).all(),
+        credentials=(
+            await session.scalars(
+                select(ProviderCredential).where(ProviderCredential.is_active).order_by(ProviderCredential.id)
+            )
+        ).all(),
+        models=(await session.scalars(select(Model).where(Model.is_active))).all(),
+        prices=(await session.scalars(in_force)).all(),
+        next_change=await session.scalar(upcoming),
+    )
+
+
+def _sorted(name: InstrumentedAttribute[str]) -> ColumnElement[str]:
+    """By code point, whatever the database's locale: stored names are merged with declared ones."""
+    return collate(name, "C")
+
+
+async def list_providers(session: AsyncSession, after: str, limit: int) -> Sequence[Provider]:
+    query = select(Provider).where(Provider.tenant_id.is_(None), _sorted(Provider.name) > after)
+    return (await session.scalars(query.order_by(_sorted(Provider.name)).limit(limit))).all()
+
+
+async def find_provider(session: AsyncSession, provider_id: UUID, *, for_update: bool = False) -> Provider | None:
+    query = select(Provider).where(Provider.id == provider_id)
+    return await session.scalar(query.with_for_update() if for_update else query)
+
+
+async def find_provider_by_name(session: AsyncSession, name: str) -> Provider | None:
+    return await session.scalar(
+        select(Provider).where(Provider.tenant_id.is_(None), func.lower(Provider.name) == name.lower())
+    )
+
+
+async def list_credentials(session: AsyncSession, provider_ids: Sequence[UUID]) -> Sequence[ProviderCredential]:
+    query = select(ProviderCredential).where(ProviderCredential.provider_id.in_(provider_ids))
+    return (await session.scalars(query.order_by(ProviderCredential.id))).all()
+
+
+async def list_models(
+    session: AsyncSession, tenant_id: UUID | None, after: tuple[str, UUID], limit: int
+) -> Sequence[Model]:
+    """Models by name; with `tenant_id` the shared ones and that tenant's, else everybody's."""
+    query = select(Model).where(tuple_(_sorted(Model.name), Model.id) > after)
+    if tenant_id is not None:
+        query = query.where(_visible_to(tenant_id, Model.tenant_id))
+    return (await session.scalars(query.order_by(_sorted(Model.name), Model.id).limit(limit))).all()
+
+
+async def find_model(session: AsyncSession, model_id: UUID, *, for_update: bool = False) -> Model | None:
+    query = select(Model).where(Model.id == model_id)
+    return await session.scalar(query.with_for_update() if for_update else query)
+
+
+async def list_models_of_provider(session: AsyncSession, provider: str) -> Sequence[str]:
+    """Names of the models that have the provider among their targets."""
+    query = select(Model.name).where(Model.targets.contains([{"provider": provider}]))
+    return (await session.scalars(query.order_by(Model.name).limit(5))).all()
+
+
+def _visible_to(tenant_id: UUID, column: InstrumentedAttribute[UUID | None]) -> ColumnElement[bool]:
+    return or_(column.is_(None), column == tenant_id)
+
+
+async def list_prices(
+    session: AsyncSession, tenant_id: UUID | None, model: str | None, before: tuple[datetime, UUID] | None, limit: int
+) -> Sequence[Price]:
+    """The history, newest first."""
+    query = select(Price)
+    if tenant_id is not None:
+        query = query.where(_visible_to(tenant_id, Price.tenant_id))
+    if model is not None:
+        query = query.where(Price.model == model)
+    if before is not None:
+        query = query.where(tuple_(Price.effective_at, Price.id) < before)
+    return (await session.scalars(query.order_by(Price.effective_at.desc(), Price.id.desc()).limit(limit))).all()
+
+
+async def find_price(session: AsyncSession, price_id: UUID) -> Price | None:
+    return await session.get(Price, price_id)
+
+
+async def find_price_in_force(session: AsyncSession, tenant_id: UUID | None, model: str) -> Price | None:
+    """The price of a name of ours as of now; a tenant's own before the shared one."""
+    query = (
+        select(Price)
+        .where(Price.source == "api", Price.provider.is_(None), Price.model == model, Price.effective_at <= func.now())
+        .where(or_(Price.tenant_id.is_(None), Price.tenant_id == tenant_id))
+        .order_by(Price.tenant_id.is_(None), Price.effective_at.desc(), Price.id.desc())
+    )
+    return await session.scalar(query.limit(1))
+
+
+async def has_tenant(session: AsyncSession, tenant_id: UUID) -> bool:
+    return await session.get(Tenant, tenant_id) is not None

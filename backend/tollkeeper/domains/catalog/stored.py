@@ -1,0 +1,152 @@
+"""Rows of the database → the values a snapshot is built from.
+
+A row that cannot be used (a secret that does not open, a value that no longer fits) is logged once with its id; the
+last good reading of it stays in force, so a bad edit never takes a working provider away.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, Protocol, TypeVar
+from uuid import UUID
+
+import structlog
+from pydantic import TypeAdapter
+
+from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig
+from tollkeeper.contracts.catalog import Target as RouteTarget
+from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.db.models.catalog import Model, Provider, ProviderCredential
+from tollkeeper.db.models.catalog import Price as PriceRow
+from tollkeeper.db.session import Database
+from tollkeeper.domains.catalog import repository
+from tollkeeper.domains.catalog.fields import Target, Timeouts, is_private_host, read_base_url, read_proxy_url
+from tollkeeper.domains.catalog.sealing import ProviderSecrets, SecretUnreadable
+from tollkeeper.domains.catalog.snapshot import StoredCatalog, StoredPrice
+
+log = structlog.get_logger(__name__)
+
+# Reading is off the request path: it may take longer than a lookup, but a database that hangs must not hold it up.
+READ_SECONDS: Final = 5.0
+_TARGETS: Final = TypeAdapter(tuple[Target, ...])
+
+
+class _Row(Protocol):
+    id: UUID
+
+
+Row = TypeVar("Row", bound=_Row)
+Value = TypeVar("Value")
+
+
+class StoredCatalogReader:
+    """Reads the whole catalog. Keeps the last good reading of each row."""
+
+    def __init__(self, database: Database, secrets: ProviderSecrets, base_urls: Mapping[str, str | None]) -> None:
+        self._database = database
+        self._secrets = secrets
+        # The usual address of each kind, for providers that name none.
+        self._base_urls = base_urls
+        self._good: dict[UUID, object] = {}
+        self._told: set[tuple[UUID, str]] = set()
+
+    async def read(self) -> StoredCatalog:
+        """Raises `DependencyUnavailable` when PostgreSQL does not answer in time."""
+        try:
+            async with asyncio.timeout(READ_SECONDS), self._database.platform() as session:
+                rows = await repository.read_catalog(session)
+        except TimeoutError as error:
+            raise DependencyUnavailable("The database does not answer. Try again shortly.") from error
+        credentials: dict[UUID, list[ProviderCredential]] = defaultdict(list)
+        for credential in rows.credentials:
+            credentials[credential.provider_id].append(credential)
+        # Forget rows that are gone, so that a later row of the same id is told about again.
+        present = {row.id for group in (rows.providers, rows.models, rows.prices) for row in group}
+        self._good = {row_id: value for row_id, value in self._good.items() if row_id in present}
+        return StoredCatalog(
+            providers=tuple(self._each(rows.providers, lambda row: self._provider(row, credentials[row.id]))),
+            models=tuple(self._each(rows.models, read_model)),
+            prices=tuple(self._each(rows.prices, read_stored_price)),
+            next_change_unix=rows.next_change.timestamp() if rows.next_change else None,
+        )
+
+    def _each(self, rows: Iterable[Row], read: Callable[[Row], Value]) -> Iterable[Value]:
+        for row in rows:
+            try:
+                value = read(row)
+            except (ValueError, KeyError, SecretUnreadable) as error:
+                self._tell(row, error)
+                good = self._good.get(row.id)
+                if good is None:
+                    continue
+                # Only `read` of the same kind of row ever stored under this id.
+                value = good  # type: ignore[assignment]
+            self._good[row.id] = value
+            yield value
+
+    def _tell(self, row: _Row, error: Exception) -> None:
+        # The reason's class only: a pydantic message could quote the value.
+        reason = str(error) if isinstance(error, SecretUnreadable) else type(error).__name__
+        if (row.id, reason) not in self._told:
+            self._told.add((row.id, reason))
+            log.error("catalog_row_unusable", table=type(row).__name__, id=str(row.id), reason=reason)
+
+    def _provider(self, row: Provider, credentials: Iterable[ProviderCredential]) -> ProviderConfig:
+        base_url = row.base_url or self._base_urls.get(row.kind)
+        timeouts = Timeouts.model_validate(row.timeouts)
+        proxy_url = self._secrets.open_proxy(row)
+        return ProviderConfig(
+            id=row.id,
+            name=row.name,
+            kind=row.kind,
+            base_url=read_base_url(base_url) if base_url else None,
+            credentials=tuple(
+                Credential(credential.id, self._secrets.open_credential(credential), frozenset(credential.origins))
+                for credential in credentials
+            ),
+            # A kind that usually runs beside us is reached there without further ado.
+            allow_private_address=row.allow_private_address
+            or (row.base_url is None and base_url is not None and is_private_host(base_url)),
+            proxy_url=read_proxy_url(proxy_url) if proxy_url else None,
+            ca_bundle=row.ca_bundle,
+            headers=MappingProxyType(self._secrets.open_headers(row)),
+            options=MappingProxyType(row.options),
+            connect_seconds=timeouts.connect,
+            first_byte_seconds=timeouts.first_byte,
+            idle_seconds=timeouts.idle,
+            total_seconds=timeouts.total,
+        )
+
+
+def read_model(row: Model) -> ModelRoute:
+    return ModelRoute(
+        id=row.id,
+        name=row.name,
+        targets=tuple(RouteTarget(t.provider, t.model, t.weight) for t in _TARGETS.validate_python(row.targets)),
+        strategy=row.strategy,
+        blocks_unpriced=row.unpriced_policy == "block",
+        tenant_id=row.tenant_id,
+        created_unix=int(row.created_at.timestamp()),
+        owned_by=row.owned_by,
+    )
+
+
+def read_price_row(row: PriceRow) -> Price:
+    return Price(
+        version=row.id,
+        input=row.input_pico,
+        output=row.output_pico,
+        cache_read=row.cache_read_pico,
+        cache_write=row.cache_write_pico,
+        cache_write_1h=row.cache_write_1h_pico,
+        input_audio=row.input_audio_pico,
+        input_image=row.input_image_pico,
+        reasoning=row.reasoning_pico,
+        output_audio=row.output_audio_pico,
+        output_image=row.output_image_pico,
+    )
+
+
+def read_stored_price(row: PriceRow) -> StoredPrice:
+    return StoredPrice(row.tenant_id, row.provider, row.model, read_price_row(row))
