@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tollkeeper.core.config import Settings
-from tollkeeper.core.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedServer, EmbeddedValkey, start_together
+from tollkeeper.core.embedded import (
+    EmbeddedError,
+    EmbeddedPostgres,
+    EmbeddedServer,
+    EmbeddedValkey,
+    make_data_dir,
+    start_together,
+)
 from tollkeeper.core.embedded.lock import FileLock
 
 Say = Callable[[str], None]
@@ -291,12 +298,14 @@ class Supervisor:
 
 
 def prepare_data_dir(path: Path) -> Path:
-    """Make the folder (0700) and prove that it can be written to."""
+    """Make the folder and prove that it can be written to. Raises `StartError`."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_data_dir(path)
         probe = path / f".probe-{os.getpid()}"
         probe.write_bytes(b"")
         probe.unlink()
+    except EmbeddedError as error:
+        raise StartError(error.message) from error
     except OSError as error:
         raise StartError(
             f"cannot write to the data folder {path} ({error.strerror}). Choose another with --data-dir, or change its owner."
