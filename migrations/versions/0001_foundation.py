@@ -1,545 +1,517 @@
-"""The foundation: every table of the first version, its row-level security and its first partitions.
+"""The foundation: every table of the first release, with row-level security forced from the start.
 
-Runs as `tk_owner`. A table that belongs to tenants has row-level security enabled and forced, so that even its owner
-sees nothing without a policy; `tests/db/test_row_level_security.py` checks all of it against the catalogue.
+The roles exist before (`tollkeeper/db/roles.py`), and this runs as `tk_owner`.
 """
 
-import datetime as dt
-from collections.abc import Sequence
-
-import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
-revision: str = "0001"
-down_revision: str | None = None
-branch_labels: Sequence[str] | None = None
-depends_on: Sequence[str] | None = None
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+TABLES = (
+    """
+    CREATE TABLE tenants (
+        id uuid NOT NULL,
+        name text NOT NULL,
+        slug text NOT NULL,
+        email text,
+        is_active boolean DEFAULT true NOT NULL,
+        rate_limit integer,
+        monthly_budget_nano bigint,
+        allowed_models text[],
+        allowed_providers text[],
+        logging_policy text DEFAULT 'metadata' NOT NULL,
+        settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        updated_at timestamptz DEFAULT now() NOT NULL,
+        version integer DEFAULT 1 NOT NULL,
+        CONSTRAINT pk_tenants PRIMARY KEY (id),
+        CONSTRAINT ck_tenants_rate_limit CHECK (rate_limit > 0),
+        CONSTRAINT ck_tenants_monthly_budget_nano CHECK (monthly_budget_nano >= 0),
+        CONSTRAINT ck_tenants_logging_policy CHECK (logging_policy IN ('none', 'metadata', 'redacted', 'full'))
+    )
+    """,
+    "CREATE UNIQUE INDEX uq_tenants_name ON tenants (lower(name))",
+    "CREATE UNIQUE INDEX uq_tenants_slug ON tenants (slug)",
+    """
+    CREATE TABLE users (
+        id uuid NOT NULL,
+        tenant_id uuid NOT NULL,
+        email text NOT NULL,
+        name text NOT NULL,
+        password_hash text,
+        role text NOT NULL,
+        is_active boolean DEFAULT true NOT NULL,
+        preferences jsonb DEFAULT '{}'::jsonb NOT NULL,
+        session_epoch integer DEFAULT 0 NOT NULL,
+        last_login_at timestamptz,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        updated_at timestamptz DEFAULT now() NOT NULL,
+        version integer DEFAULT 1 NOT NULL,
+        CONSTRAINT pk_users PRIMARY KEY (id),
+        CONSTRAINT ck_users_role CHECK (role IN ('platform_admin', 'tenant_admin', 'developer', 'finance', 'auditor', 'viewer')),
+        CONSTRAINT fk_users_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id),
+        CONSTRAINT uq_users_tenant_id_id UNIQUE (tenant_id, id)
+    )
+    """,
+    "CREATE UNIQUE INDEX uq_users_email ON users (lower(email))",
+    """
+    CREATE TABLE sessions (
+        id uuid NOT NULL,
+        tenant_id uuid NOT NULL,
+        user_id uuid NOT NULL,
+        family_id uuid NOT NULL,
+        token_digest bytea NOT NULL,
+        last_used_at timestamptz,
+        expires_at timestamptz NOT NULL,
+        revoked_at timestamptz,
+        replaced_by uuid,
+        user_agent text,
+        address text,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        CONSTRAINT pk_sessions PRIMARY KEY (id),
+        CONSTRAINT fk_sessions_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES users (tenant_id, id) ON DELETE CASCADE
+    )
+    """,
+    "CREATE INDEX ix_sessions_family_id ON sessions (family_id)",
+    "CREATE INDEX ix_sessions_tenant_id_user_id ON sessions (tenant_id, user_id)",
+    "CREATE UNIQUE INDEX uq_sessions_token_digest ON sessions (token_digest)",
+    """
+    CREATE TABLE api_keys (
+        id uuid NOT NULL,
+        tenant_id uuid NOT NULL,
+        user_id uuid NOT NULL,
+        name text NOT NULL,
+        public_id text,
+        digest bytea NOT NULL,
+        pepper_id text NOT NULL,
+        previous_digest bytea,
+        previous_pepper_id text,
+        previous_expires_at timestamptz,
+        display_prefix text NOT NULL,
+        last_four text NOT NULL,
+        environment text DEFAULT 'live' NOT NULL,
+        scopes text[] NOT NULL,
+        status text DEFAULT 'active' NOT NULL,
+        expires_at timestamptz,
+        revoked_at timestamptz,
+        rate_limit_override integer,
+        allowed_models_override text[],
+        tags jsonb DEFAULT '{}'::jsonb NOT NULL,
+        last_used_at timestamptz,
+        created_by uuid,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        updated_at timestamptz DEFAULT now() NOT NULL,
+        version integer DEFAULT 1 NOT NULL,
+        CONSTRAINT pk_api_keys PRIMARY KEY (id),
+        CONSTRAINT ck_api_keys_environment CHECK (environment IN ('live', 'test')),
+        CONSTRAINT ck_api_keys_status CHECK (status IN ('active', 'revoked')),
+        CONSTRAINT ck_api_keys_scopes CHECK (scopes <@ ARRAY['inference', 'admin']::text[] AND scopes <> '{}'),
+        CONSTRAINT ck_api_keys_rate_limit_override CHECK (rate_limit_override > 0),
+        CONSTRAINT fk_api_keys_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id),
+        CONSTRAINT fk_api_keys_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES users (tenant_id, id)
+    )
+    """,
+    "CREATE INDEX ix_api_keys_previous_digest ON api_keys (previous_digest) WHERE previous_digest IS NOT NULL",
+    "CREATE INDEX ix_api_keys_tenant_id_id ON api_keys (tenant_id, id)",
+    "CREATE INDEX ix_api_keys_tenant_id_user_id ON api_keys (tenant_id, user_id)",
+    "CREATE UNIQUE INDEX uq_api_keys_digest ON api_keys (digest) WHERE public_id IS NULL",
+    "CREATE UNIQUE INDEX uq_api_keys_public_id ON api_keys (public_id)",
+    """
+    CREATE TABLE providers (
+        id uuid NOT NULL,
+        tenant_id uuid,
+        name text NOT NULL,
+        kind text NOT NULL,
+        base_url text,
+        allow_private_address boolean DEFAULT false NOT NULL,
+        proxy_url bytea,
+        ca_bundle text,
+        headers jsonb DEFAULT '{}'::jsonb NOT NULL,
+        options jsonb DEFAULT '{}'::jsonb NOT NULL,
+        timeouts jsonb DEFAULT '{}'::jsonb NOT NULL,
+        is_active boolean DEFAULT true NOT NULL,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        updated_at timestamptz DEFAULT now() NOT NULL,
+        version integer DEFAULT 1 NOT NULL,
+        CONSTRAINT pk_providers PRIMARY KEY (id),
+        CONSTRAINT fk_providers_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id),
+        CONSTRAINT uq_providers_tenant_id_id UNIQUE (tenant_id, id)
+    )
+    """,
+    "CREATE UNIQUE INDEX uq_providers_name ON providers (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid), lower(name))",
+    """
+    CREATE TABLE provider_credentials (
+        id uuid NOT NULL,
+        tenant_id uuid,
+        provider_id uuid NOT NULL,
+        name text NOT NULL,
+        envelope bytea NOT NULL,
+        kek_id text NOT NULL,
+        origins text[] NOT NULL,
+        is_active boolean DEFAULT true NOT NULL,
+        version integer DEFAULT 1 NOT NULL,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        CONSTRAINT pk_provider_credentials PRIMARY KEY (id),
+        CONSTRAINT fk_provider_credentials_provider_id FOREIGN KEY(provider_id) REFERENCES providers (id) ON DELETE CASCADE,
+        CONSTRAINT fk_provider_credentials_tenant_id_provider_id FOREIGN KEY(tenant_id, provider_id) REFERENCES providers (tenant_id, id) ON DELETE CASCADE
+    )
+    """,
+    "CREATE UNIQUE INDEX uq_provider_credentials_name ON provider_credentials (provider_id, lower(name))",
+    """
+    CREATE TABLE models (
+        id uuid NOT NULL,
+        tenant_id uuid,
+        name text NOT NULL,
+        strategy text DEFAULT 'priority' NOT NULL,
+        targets jsonb NOT NULL,
+        unpriced_policy text DEFAULT 'allow' NOT NULL,
+        owned_by text DEFAULT 'tollkeeper' NOT NULL,
+        is_active boolean DEFAULT true NOT NULL,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        updated_at timestamptz DEFAULT now() NOT NULL,
+        version integer DEFAULT 1 NOT NULL,
+        CONSTRAINT pk_models PRIMARY KEY (id),
+        CONSTRAINT ck_models_unpriced_policy CHECK (unpriced_policy IN ('allow', 'block')),
+        CONSTRAINT fk_models_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id)
+    )
+    """,
+    "CREATE UNIQUE INDEX uq_models_name ON models (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid), name)",
+    """
+    CREATE TABLE prices (
+        id uuid NOT NULL,
+        tenant_id uuid,
+        provider text,
+        model text NOT NULL,
+        input_pico bigint NOT NULL,
+        output_pico bigint NOT NULL,
+        cache_read_pico bigint,
+        cache_write_pico bigint,
+        cache_write_1h_pico bigint,
+        input_audio_pico bigint,
+        input_image_pico bigint,
+        reasoning_pico bigint,
+        output_audio_pico bigint,
+        output_image_pico bigint,
+        effective_at timestamptz NOT NULL,
+        source text NOT NULL,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        CONSTRAINT pk_prices PRIMARY KEY (id),
+        CONSTRAINT ck_prices_source CHECK (source IN ('file', 'api', 'builtin')),
+        CONSTRAINT ck_prices_amounts CHECK (input_pico >= 0 AND output_pico >= 0),
+        CONSTRAINT fk_prices_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id)
+    )
+    """,
+    "CREATE INDEX ix_prices_model_effective_at ON prices (model, effective_at DESC)",
+    """
+    CREATE TABLE usage_logs (
+        tenant_id uuid NOT NULL,
+        day date NOT NULL,
+        request_id uuid NOT NULL,
+        attempt smallint NOT NULL,
+        kind text NOT NULL,
+        api_key_id uuid NOT NULL,
+        user_id uuid,
+        environment text NOT NULL,
+        operation text NOT NULL,
+        model text NOT NULL,
+        provider text NOT NULL,
+        upstream_model text NOT NULL,
+        status text NOT NULL,
+        http_status integer NOT NULL,
+        error_code text,
+        is_stream boolean DEFAULT false NOT NULL,
+        is_estimated boolean DEFAULT false NOT NULL,
+        input_tokens bigint DEFAULT 0 NOT NULL,
+        cache_read_tokens bigint DEFAULT 0 NOT NULL,
+        cache_write_tokens bigint DEFAULT 0 NOT NULL,
+        cache_write_1h_tokens bigint DEFAULT 0 NOT NULL,
+        input_audio_tokens bigint DEFAULT 0 NOT NULL,
+        input_image_tokens bigint DEFAULT 0 NOT NULL,
+        output_tokens bigint DEFAULT 0 NOT NULL,
+        reasoning_tokens bigint DEFAULT 0 NOT NULL,
+        output_audio_tokens bigint DEFAULT 0 NOT NULL,
+        output_image_tokens bigint DEFAULT 0 NOT NULL,
+        cost_nano bigint,
+        charge_nano bigint,
+        price_version uuid,
+        latency_ms integer NOT NULL,
+        first_token_ms integer,
+        run_id text,
+        team_id uuid,
+        tags jsonb,
+        end_user text,
+        resource_type text DEFAULT 'tokens' NOT NULL,
+        quantity bigint DEFAULT 0 NOT NULL,
+        client_request_id text,
+        upstream_request_id text,
+        created_at timestamptz NOT NULL,
+        shipped_at timestamptz DEFAULT now() NOT NULL,
+        CONSTRAINT pk_usage_logs PRIMARY KEY (tenant_id, day, request_id, attempt, kind),
+        CONSTRAINT ck_usage_logs_kind CHECK (kind IN ('settled', 'interrupted', 'correction')),
+        CONSTRAINT ck_usage_logs_status CHECK (status IN ('ok', 'error', 'cancelled', 'interrupted', 'blocked', 'cached'))
+    ) PARTITION BY RANGE (day)
+    """,
+    "CREATE INDEX ix_usage_logs_tenant_id_api_key_id ON usage_logs (tenant_id, api_key_id, created_at DESC)",
+    "CREATE INDEX ix_usage_logs_tenant_id_created_at ON usage_logs (tenant_id, created_at DESC, request_id)",
+    """
+    CREATE TABLE usage_late (
+        LIKE usage_logs INCLUDING DEFAULTS,
+        CONSTRAINT pk_usage_late PRIMARY KEY (tenant_id, day, request_id, attempt, kind)
+    )
+    """,
+    """
+    CREATE TABLE usage_rollups (
+        hour timestamptz NOT NULL,
+        tenant_id uuid NOT NULL,
+        api_key_id uuid NOT NULL,
+        user_id uuid NOT NULL,
+        model text NOT NULL,
+        provider text NOT NULL,
+        requests bigint DEFAULT 0 NOT NULL,
+        errors bigint DEFAULT 0 NOT NULL,
+        prompt_tokens bigint DEFAULT 0 NOT NULL,
+        completion_tokens bigint DEFAULT 0 NOT NULL,
+        cache_read_tokens bigint DEFAULT 0 NOT NULL,
+        cost_nano bigint DEFAULT 0 NOT NULL,
+        charge_nano bigint DEFAULT 0 NOT NULL,
+        latency_ms_sum bigint DEFAULT 0 NOT NULL,
+        unpriced_requests bigint DEFAULT 0 NOT NULL,
+        CONSTRAINT pk_usage_rollups PRIMARY KEY (hour, tenant_id, api_key_id, user_id, model, provider)
+    )
+    """,
+    "CREATE INDEX ix_usage_rollups_tenant_id_hour ON usage_rollups (tenant_id, hour)",
+    """
+    CREATE TABLE audit_logs (
+        id uuid NOT NULL,
+        tenant_id uuid NOT NULL,
+        sequence bigint NOT NULL,
+        previous_hash bytea NOT NULL,
+        hash bytea NOT NULL,
+        actor_type text NOT NULL,
+        actor_id text NOT NULL,
+        actor_name text NOT NULL,
+        action text NOT NULL,
+        object_type text NOT NULL,
+        object_id text NOT NULL,
+        before jsonb,
+        after jsonb,
+        request_id uuid,
+        address inet,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        CONSTRAINT pk_audit_logs PRIMARY KEY (id),
+        CONSTRAINT fk_audit_logs_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id)
+    )
+    """,
+    "CREATE INDEX ix_audit_logs_tenant_id_object ON audit_logs (tenant_id, object_type, object_id)",
+    "CREATE UNIQUE INDEX uq_audit_logs_tenant_id_sequence ON audit_logs (tenant_id, sequence)",
+    """
+    CREATE TABLE outbox (
+        id bigint GENERATED ALWAYS AS IDENTITY,
+        tenant_id uuid NOT NULL,
+        event text NOT NULL,
+        payload jsonb NOT NULL,
+        delivered_at timestamptz,
+        attempts integer DEFAULT 0 NOT NULL,
+        next_attempt_at timestamptz DEFAULT now() NOT NULL,
+        last_error text,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        CONSTRAINT pk_outbox PRIMARY KEY (id),
+        CONSTRAINT fk_outbox_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id)
+    )
+    """,
+    "CREATE INDEX ix_outbox_due ON outbox (next_attempt_at, id) WHERE delivered_at IS NULL",
+    """
+    CREATE TABLE announcements (
+        id uuid NOT NULL,
+        kind text NOT NULL,
+        subject uuid NOT NULL,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        CONSTRAINT pk_announcements PRIMARY KEY (id)
+    )
+    """,
+    "CREATE INDEX ix_announcements_created_at ON announcements (created_at)",
+    """
+    CREATE TABLE jobs (
+        id uuid NOT NULL,
+        tenant_id uuid,
+        kind text NOT NULL,
+        payload jsonb DEFAULT '{}'::jsonb NOT NULL,
+        status text DEFAULT 'queued' NOT NULL,
+        priority smallint DEFAULT 0 NOT NULL,
+        run_at timestamptz DEFAULT now() NOT NULL,
+        attempts integer DEFAULT 0 NOT NULL,
+        max_attempts integer DEFAULT 5 NOT NULL,
+        leased_by text,
+        leased_until timestamptz,
+        heartbeat_at timestamptz,
+        progress jsonb,
+        result jsonb,
+        last_error text,
+        schedule_key text,
+        finished_at timestamptz,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        CONSTRAINT pk_jobs PRIMARY KEY (id),
+        CONSTRAINT ck_jobs_status CHECK (status IN ('queued', 'running', 'succeeded', 'failed', 'dead', 'cancelled')),
+        CONSTRAINT fk_jobs_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id)
+    )
+    """,
+    "CREATE INDEX ix_jobs_claim ON jobs (priority DESC, run_at, id) WHERE status IN ('queued', 'failed', 'running')",
+    "CREATE UNIQUE INDEX uq_jobs_schedule_key ON jobs (schedule_key)",
+    """
+    CREATE TABLE idempotency_keys (
+        tenant_id uuid NOT NULL,
+        route text NOT NULL,
+        key text NOT NULL,
+        body_digest bytea NOT NULL,
+        status_code integer,
+        response bytea,
+        object_id text,
+        created_at timestamptz DEFAULT now() NOT NULL,
+        CONSTRAINT pk_idempotency_keys PRIMARY KEY (tenant_id, route, key)
+    )
+    """,
+    "CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at)",
+    """
+    CREATE TABLE workers (
+        id uuid NOT NULL,
+        host text NOT NULL,
+        pid integer NOT NULL,
+        journal_path text NOT NULL,
+        started_at timestamptz DEFAULT now() NOT NULL,
+        heartbeat_at timestamptz DEFAULT now() NOT NULL,
+        CONSTRAINT pk_workers PRIMARY KEY (id)
+    )
+    """,
+    """
+    CREATE TABLE system_state (
+        key text NOT NULL,
+        value jsonb NOT NULL,
+        CONSTRAINT pk_system_state PRIMARY KEY (key)
+    )
+    """,
+)
+
+# Made by `LIKE` and attached, because that locks the ledger against nothing a running call does.
+PARTITION_FUNCTION = """
+CREATE FUNCTION create_usage_partition(day date) RETURNS boolean
+LANGUAGE plpgsql SECURITY INVOKER SET search_path = public, pg_temp AS $$
+DECLARE
+    partition text := 'usage_logs_p' || to_char(day, 'YYYYMMDD');
+BEGIN
+    IF to_regclass('public.' || partition) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE usage_logs INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', partition);
+    -- A partition asked for by its own name would not apply the ledger's policies: let nobody ask.
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', partition);
+    EXECUTE format('ALTER TABLE usage_logs ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', partition, day, day + 1);
+    RETURN true;
+END
+$$
+"""
+PARTITIONS_AHEAD = (
+    "SELECT create_usage_partition((now() AT TIME ZONE 'UTC')::date + ahead) FROM generate_series(-1, 7) AS ahead"
+)
 
 OWN = "tenant_id = nullif(current_setting('app.tenant', true), '')::uuid"
-OWN_OR_SHARED = f"(tenant_id IS NULL OR {OWN})"
-# Table → what the application role may do there, inside the tenant that the transaction names.
+# What `tk_app` may do inside its tenant, table by table; `tk_platform` has the same over all tenants where not said otherwise.
 TENANT_TABLES = {
     "users": "SELECT, INSERT, UPDATE, DELETE",
     "sessions": "SELECT, INSERT, UPDATE, DELETE",
     "api_keys": "SELECT, INSERT, UPDATE, DELETE",
-    "provider_credentials": "SELECT, INSERT, UPDATE, DELETE",
-    "idempotency_keys": "SELECT, INSERT, UPDATE, DELETE",
-    "outbox": "SELECT, INSERT",
-    "jobs": "SELECT, INSERT",
     "usage_logs": "SELECT",
     "usage_late": "SELECT",
     "usage_rollups": "SELECT",
-    # Nobody changes or deletes what was recorded.
     "audit_logs": "SELECT, INSERT",
+    "outbox": "INSERT",
+    "jobs": "SELECT, INSERT, UPDATE",
+    "idempotency_keys": "SELECT, INSERT, UPDATE, DELETE",
 }
-# Rows without a tenant are shared: every tenant reads them, none writes them.
-SHARED_TABLES = ("providers", "models", "prices")
-LOOKUP_TABLES = ("tenants", "users", "api_keys", "providers", "provider_credentials", "models", "prices")
-PLATFORM_ONLY = ("workers", "system_state")
-DAYS_AHEAD = 7
+# Rows without a tenant belong to the platform: seen by all, changed by none but the platform.
+SHARED_TABLES = {
+    "providers": "SELECT, INSERT, UPDATE, DELETE",
+    "models": "SELECT, INSERT, UPDATE, DELETE",
+    "prices": "SELECT, INSERT",
+}
+PLATFORM_GRANTS = {
+    "audit_logs": "SELECT, INSERT",
+    "usage_logs": "SELECT, INSERT",
+    "usage_late": "SELECT, INSERT",
+    "prices": "SELECT, INSERT",
+}
+ALL_TABLES = (
+    "tenants",
+    "users",
+    "sessions",
+    "api_keys",
+    "providers",
+    "provider_credentials",
+    "models",
+    "prices",
+    "usage_logs",
+    "usage_late",
+    "usage_rollups",
+    "audit_logs",
+    "outbox",
+    "announcements",
+    "jobs",
+    "idempotency_keys",
+    "workers",
+    "system_state",
+)
+ALL = "SELECT, INSERT, UPDATE, DELETE"
+# Columns where a proof needs only some: no password hash and no refresh token is ever read on a call's path.
+LOOKUP_GRANTS = {
+    "tenants": "SELECT",
+    "users": "SELECT (id, tenant_id, email, name, role, is_active, session_epoch, preferences)",
+    "sessions": "SELECT (id, tenant_id, user_id, family_id, expires_at, revoked_at)",
+    "api_keys": "SELECT",
+    "providers": "SELECT",
+    "provider_credentials": "SELECT",
+    "models": "SELECT",
+    "prices": "SELECT",
+    "announcements": "SELECT",
+    "system_state": "SELECT",
+}
 
 
 def upgrade() -> None:
-    op.create_table(
-        "audit_logs",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("sequence", sa.BigInteger(), nullable=False),
-        sa.Column("previous_hash", sa.LargeBinary(), nullable=False),
-        sa.Column("hash", sa.LargeBinary(), nullable=False),
-        sa.Column("actor_type", sa.Text(), nullable=False),
-        sa.Column("actor_id", sa.Uuid(), nullable=True),
-        sa.Column("actor_name", sa.Text(), nullable=True),
-        sa.Column("action", sa.Text(), nullable=False),
-        sa.Column("object_type", sa.Text(), nullable=False),
-        sa.Column("object_id", sa.Text(), nullable=False),
-        sa.Column("before", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("after", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("request_id", sa.Uuid(), nullable=True),
-        sa.Column("address", postgresql.INET(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_logs")),
-        sa.UniqueConstraint("tenant_id", "sequence", name=op.f("uq_audit_logs_tenant_id_sequence")),
-    )
-    op.create_index("ix_audit_logs_object", "audit_logs", ["tenant_id", "object_type", "object_id"], unique=False)
-    op.create_table(
-        "idempotency_keys",
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("route", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("body_digest", sa.LargeBinary(), nullable=False),
-        sa.Column("status_code", sa.Integer(), nullable=True),
-        sa.Column("response", sa.LargeBinary(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.PrimaryKeyConstraint("tenant_id", "route", "key", name=op.f("pk_idempotency_keys")),
-    )
-    op.create_table(
-        "jobs",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("tenant_id", sa.Uuid(), nullable=True),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column(
-            "payload", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
-        ),
-        sa.Column("status", sa.Text(), server_default="queued", nullable=False),
-        sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
-        sa.Column("run_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("max_attempts", sa.Integer(), server_default="5", nullable=False),
-        sa.Column("leased_by", sa.Text(), nullable=True),
-        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("progress", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("last_error", sa.Text(), nullable=True),
-        sa.Column("schedule_key", sa.Text(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "status IN ('queued', 'running', 'succeeded', 'failed', 'dead', 'cancelled')", name=op.f("ck_jobs_status")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
-        sa.UniqueConstraint("schedule_key", name=op.f("uq_jobs_schedule_key")),
-    )
-    op.create_index(
-        "ix_jobs_due",
-        "jobs",
-        ["run_at"],
-        unique=False,
-        postgresql_where=sa.text("status IN ('queued', 'failed', 'running')"),
-    )
-    op.create_table(
-        "outbox",
-        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("event", sa.Text(), nullable=False),
-        sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("next_attempt_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("last_error", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
-    )
-    op.create_index(
-        "ix_outbox_due", "outbox", ["next_attempt_at"], unique=False, postgresql_where=sa.text("delivered_at IS NULL")
-    )
-    op.create_table(
-        "system_state",
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("value", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_system_state")),
-    )
-    op.create_table(
-        "tenants",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("slug", sa.Text(), nullable=False),
-        sa.Column("email", sa.Text(), nullable=True),
-        sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
-        sa.Column("rate_limit", sa.Integer(), nullable=True),
-        sa.Column("monthly_budget_nano", sa.BigInteger(), nullable=True),
-        sa.Column("allowed_models", postgresql.ARRAY(sa.Text()), nullable=True),
-        sa.Column("allowed_providers", postgresql.ARRAY(sa.Text()), nullable=True),
-        sa.Column("logging_policy", sa.Text(), server_default="metadata", nullable=False),
-        sa.Column(
-            "settings", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
-        ),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
-        sa.CheckConstraint(
-            "logging_policy IN ('none', 'metadata', 'redacted', 'full')", name=op.f("ck_tenants_logging_policy")
-        ),
-        sa.CheckConstraint("monthly_budget_nano >= 0", name=op.f("ck_tenants_monthly_budget")),
-        sa.CheckConstraint("rate_limit > 0", name=op.f("ck_tenants_rate_limit")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_tenants")),
-        sa.UniqueConstraint("slug", name=op.f("uq_tenants_slug")),
-    )
-    op.create_index("uq_tenants_name", "tenants", [sa.literal_column("lower(name)")], unique=True)
-    op.create_table(
-        "usage_late",
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("day", sa.Date(), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=False),
-        sa.Column("attempt", sa.SmallInteger(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("api_key_id", sa.Uuid(), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=True),
-        sa.Column("environment", sa.Text(), nullable=False),
-        sa.Column("operation", sa.Text(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("provider", sa.Text(), nullable=False),
-        sa.Column("upstream_model", sa.Text(), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("http_status", sa.Integer(), nullable=False),
-        sa.Column("error_code", sa.Text(), nullable=True),
-        sa.Column("is_stream", sa.Boolean(), nullable=False),
-        sa.Column("is_estimated", sa.Boolean(), nullable=False),
-        sa.Column("input_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("cache_read_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("cache_write_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("cache_write_1h_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("input_audio_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("input_image_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("output_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("reasoning_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("output_audio_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("output_image_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("cost_nano", sa.BigInteger(), nullable=True),
-        sa.Column("charge_nano", sa.BigInteger(), nullable=True),
-        sa.Column("price_version", sa.Uuid(), nullable=True),
-        sa.Column("latency_ms", sa.Integer(), nullable=False),
-        sa.Column("first_token_ms", sa.Integer(), nullable=True),
-        sa.Column("run_id", sa.Text(), nullable=True),
-        sa.Column("team_id", sa.Uuid(), nullable=True),
-        sa.Column("tags", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("end_user", sa.Text(), nullable=True),
-        sa.Column("resource_type", sa.Text(), server_default="tokens", nullable=False),
-        sa.Column("quantity", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("client_request_id", sa.Text(), nullable=True),
-        sa.Column("upstream_request_id", sa.Text(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("shipped_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.PrimaryKeyConstraint("tenant_id", "day", "request_id", "attempt", "kind", name=op.f("pk_usage_late")),
-    )
-    op.create_table(
-        "usage_logs",
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("day", sa.Date(), nullable=False),
-        sa.Column("request_id", sa.Uuid(), nullable=False),
-        sa.Column("attempt", sa.SmallInteger(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("api_key_id", sa.Uuid(), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=True),
-        sa.Column("environment", sa.Text(), nullable=False),
-        sa.Column("operation", sa.Text(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("provider", sa.Text(), nullable=False),
-        sa.Column("upstream_model", sa.Text(), nullable=False),
-        sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("http_status", sa.Integer(), nullable=False),
-        sa.Column("error_code", sa.Text(), nullable=True),
-        sa.Column("is_stream", sa.Boolean(), nullable=False),
-        sa.Column("is_estimated", sa.Boolean(), nullable=False),
-        sa.Column("input_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("cache_read_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("cache_write_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("cache_write_1h_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("input_audio_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("input_image_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("output_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("reasoning_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("output_audio_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("output_image_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("cost_nano", sa.BigInteger(), nullable=True),
-        sa.Column("charge_nano", sa.BigInteger(), nullable=True),
-        sa.Column("price_version", sa.Uuid(), nullable=True),
-        sa.Column("latency_ms", sa.Integer(), nullable=False),
-        sa.Column("first_token_ms", sa.Integer(), nullable=True),
-        sa.Column("run_id", sa.Text(), nullable=True),
-        sa.Column("team_id", sa.Uuid(), nullable=True),
-        sa.Column("tags", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("end_user", sa.Text(), nullable=True),
-        sa.Column("resource_type", sa.Text(), server_default="tokens", nullable=False),
-        sa.Column("quantity", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("client_request_id", sa.Text(), nullable=True),
-        sa.Column("upstream_request_id", sa.Text(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("shipped_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("kind IN ('settled', 'interrupted', 'correction')", name=op.f("ck_usage_logs_kind")),
-        sa.CheckConstraint(
-            "status IN ('ok', 'error', 'cancelled', 'interrupted', 'blocked', 'cached')",
-            name=op.f("ck_usage_logs_status"),
-        ),
-        sa.PrimaryKeyConstraint("tenant_id", "day", "request_id", "attempt", "kind", name=op.f("pk_usage_logs")),
-        postgresql_partition_by="RANGE (day)",
-    )
-    op.create_index("ix_usage_logs_key", "usage_logs", ["tenant_id", "api_key_id", "created_at"], unique=False)
-    op.create_index("ix_usage_logs_time", "usage_logs", ["tenant_id", "created_at", "request_id"], unique=False)
-    op.create_table(
-        "usage_rollups",
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("api_key_id", sa.Uuid(), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("provider", sa.Text(), nullable=False),
-        sa.Column("requests", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("errors", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("prompt_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("completion_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("cache_read_tokens", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("cost_nano", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("charge_nano", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("latency_ms_sum", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("unpriced_requests", sa.BigInteger(), server_default="0", nullable=False),
-        sa.PrimaryKeyConstraint(
-            "tenant_id", "hour", "api_key_id", "user_id", "model", "provider", name=op.f("pk_usage_rollups")
-        ),
-    )
-    op.create_table(
-        "workers",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("host", sa.Text(), nullable=False),
-        sa.Column("pid", sa.Integer(), nullable=False),
-        sa.Column("journal_path", sa.Text(), nullable=True),
-        sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("heartbeat_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_workers")),
-    )
-    op.create_table(
-        "models",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("tenant_id", sa.Uuid(), nullable=True),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("strategy", sa.Text(), server_default="priority", nullable=False),
-        sa.Column("targets", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("unpriced_policy", sa.Text(), server_default="allow", nullable=False),
-        sa.Column("owned_by", sa.Text(), server_default="tollkeeper", nullable=False),
-        sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
-        sa.CheckConstraint("unpriced_policy IN ('allow', 'block')", name=op.f("ck_models_unpriced_policy")),
-        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_models_tenant_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_models")),
-        sa.UniqueConstraint(
-            "tenant_id", "name", name=op.f("uq_models_tenant_id_name"), postgresql_nulls_not_distinct=True
-        ),
-    )
-    op.create_table(
-        "prices",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("tenant_id", sa.Uuid(), nullable=True),
-        sa.Column("provider", sa.Text(), nullable=True),
-        sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("input_pico", sa.BigInteger(), nullable=False),
-        sa.Column("output_pico", sa.BigInteger(), nullable=False),
-        sa.Column("cache_read_pico", sa.BigInteger(), nullable=True),
-        sa.Column("cache_write_pico", sa.BigInteger(), nullable=True),
-        sa.Column("cache_write_1h_pico", sa.BigInteger(), nullable=True),
-        sa.Column("input_audio_pico", sa.BigInteger(), nullable=True),
-        sa.Column("input_image_pico", sa.BigInteger(), nullable=True),
-        sa.Column("reasoning_pico", sa.BigInteger(), nullable=True),
-        sa.Column("output_audio_pico", sa.BigInteger(), nullable=True),
-        sa.Column("output_image_pico", sa.BigInteger(), nullable=True),
-        sa.Column("effective_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("source", sa.Text(), server_default="api", nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("source IN ('file', 'api', 'builtin')", name=op.f("ck_prices_source")),
-        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_prices_tenant_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_prices")),
-    )
-    op.create_index("ix_prices_lookup", "prices", ["tenant_id", "model", "provider", "effective_at"], unique=False)
-    op.create_table(
-        "providers",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("tenant_id", sa.Uuid(), nullable=True),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("base_url", sa.Text(), nullable=True),
-        sa.Column("allow_private_address", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-        sa.Column("proxy_envelope", sa.LargeBinary(), nullable=True),
-        sa.Column("headers_envelope", sa.LargeBinary(), nullable=True),
-        sa.Column("ca_bundle", sa.Text(), nullable=True),
-        sa.Column(
-            "options", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
-        ),
-        sa.Column(
-            "timeouts", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
-        ),
-        sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
-        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_providers_tenant_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_providers")),
-    )
-    op.create_index(
-        "uq_providers_name",
-        "providers",
-        ["tenant_id", sa.literal_column("lower(name)")],
-        unique=True,
-        postgresql_nulls_not_distinct=True,
-    )
-    op.create_table(
-        "users",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("email", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("password_hash", sa.Text(), nullable=True),
-        sa.Column("role", sa.Text(), nullable=False),
-        sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
-        sa.Column(
-            "preferences",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'::jsonb"),
-            nullable=False,
-        ),
-        sa.Column("session_epoch", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("last_login_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
-        sa.CheckConstraint(
-            "role IN ('platform_admin', 'tenant_admin', 'developer', 'finance', 'auditor', 'viewer')",
-            name=op.f("ck_users_role"),
-        ),
-        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_users_tenant_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
-        sa.UniqueConstraint("tenant_id", "id", name=op.f("uq_users_tenant_id_id")),
-    )
-    op.create_index("uq_users_email", "users", [sa.literal_column("lower(email)")], unique=True)
-    op.create_table(
-        "api_keys",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("public_id", sa.Text(), nullable=True),
-        sa.Column("alternate_digest", sa.LargeBinary(), nullable=True),
-        sa.Column("digest", sa.LargeBinary(), nullable=False),
-        sa.Column("pepper_id", sa.Text(), nullable=False),
-        sa.Column("previous_digest", sa.LargeBinary(), nullable=True),
-        sa.Column("previous_pepper_id", sa.Text(), nullable=True),
-        sa.Column("previous_expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("display_prefix", sa.Text(), nullable=False),
-        sa.Column("last_four", sa.Text(), nullable=False),
-        sa.Column("environment", sa.Text(), server_default="live", nullable=False),
-        sa.Column("scopes", postgresql.ARRAY(sa.Text()), nullable=False),
-        sa.Column("status", sa.Text(), server_default="active", nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("rate_limit_override", sa.Integer(), nullable=True),
-        sa.Column("allowed_models_override", postgresql.ARRAY(sa.Text()), nullable=True),
-        sa.Column(
-            "tags", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
-        ),
-        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("created_by", sa.Uuid(), nullable=True),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
-        sa.CheckConstraint("environment IN ('live', 'test')", name=op.f("ck_api_keys_environment")),
-        sa.CheckConstraint("status IN ('active', 'revoked')", name=op.f("ck_api_keys_status")),
-        sa.CheckConstraint("(public_id IS NULL) <> (alternate_digest IS NULL)", name=op.f("ck_api_keys_one_form")),
-        sa.CheckConstraint("rate_limit_override > 0", name=op.f("ck_api_keys_rate_limit_override")),
-        sa.ForeignKeyConstraint(
-            ["tenant_id", "user_id"], ["users.tenant_id", "users.id"], name=op.f("fk_api_keys_tenant_id_user_id")
-        ),
-        sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_api_keys_tenant_id"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
-        sa.UniqueConstraint("alternate_digest", name=op.f("uq_api_keys_alternate_digest")),
-        sa.UniqueConstraint("public_id", name=op.f("uq_api_keys_public_id")),
-        sa.UniqueConstraint("tenant_id", "id", name=op.f("uq_api_keys_tenant_id_id")),
-    )
-    op.create_index("ix_api_keys_user", "api_keys", ["tenant_id", "user_id"], unique=False)
-    op.create_table(
-        "provider_credentials",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("tenant_id", sa.Uuid(), nullable=True),
-        sa.Column("provider_id", sa.Uuid(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("envelope", sa.LargeBinary(), nullable=False),
-        sa.Column("kek_id", sa.Text(), nullable=False),
-        sa.Column("origins", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'::text[]"), nullable=False),
-        sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
-        sa.ForeignKeyConstraint(
-            ["provider_id"], ["providers.id"], name=op.f("fk_provider_credentials_provider_id"), ondelete="CASCADE"
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_provider_credentials")),
-        sa.UniqueConstraint("provider_id", "name", name=op.f("uq_provider_credentials_provider_id_name")),
-    )
-    op.create_index("ix_provider_credentials_provider", "provider_credentials", ["provider_id"], unique=False)
-    op.create_table(
-        "sessions",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("tenant_id", sa.Uuid(), nullable=False),
-        sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("family_id", sa.Uuid(), nullable=False),
-        sa.Column("token_digest", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("replaced_by", sa.Uuid(), nullable=True),
-        sa.Column("user_agent", sa.Text(), nullable=True),
-        sa.Column("address", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["tenant_id", "user_id"],
-            ["users.tenant_id", "users.id"],
-            name=op.f("fk_sessions_tenant_id_user_id"),
-            ondelete="CASCADE",
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
-        sa.UniqueConstraint("token_digest", name=op.f("uq_sessions_token_digest")),
-    )
-    op.create_index("ix_sessions_family", "sessions", ["tenant_id", "family_id"], unique=False)
-    op.create_index("ix_sessions_user", "sessions", ["tenant_id", "user_id"], unique=False)
-    secure()
-    create_partitions()
-
-
-def secure() -> None:
-    """Row-level security and grants. The roles exist: `env.py` makes them."""
-    op.execute("GRANT USAGE ON SCHEMA public TO tk_app, tk_lookup, tk_platform")
-    protected = ["tenants", *TENANT_TABLES, *SHARED_TABLES]
-    for table in protected:
+    for statement in TABLES:
+        op.execute(statement)
+    op.execute(PARTITION_FUNCTION)
+    op.execute("REVOKE EXECUTE ON FUNCTION create_usage_partition(date) FROM PUBLIC")
+    op.execute(PARTITIONS_AHEAD)
+    for table in ALL_TABLES:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+        op.execute(f"GRANT {PLATFORM_GRANTS.get(table, ALL)} ON {table} TO tk_platform")
         op.execute(f"CREATE POLICY platform ON {table} TO tk_platform USING (true) WITH CHECK (true)")
     for table, privileges in TENANT_TABLES.items():
-        op.execute(f"CREATE POLICY own ON {table} TO tk_app USING ({OWN}) WITH CHECK ({OWN})")
         op.execute(f"GRANT {privileges} ON {table} TO tk_app")
-    for table in SHARED_TABLES:
-        op.execute(f"CREATE POLICY own_or_shared ON {table} FOR SELECT TO tk_app USING ({OWN_OR_SHARED})")
-        op.execute(f"CREATE POLICY insert_own ON {table} FOR INSERT TO tk_app WITH CHECK ({OWN})")
-        op.execute(f"CREATE POLICY update_own ON {table} FOR UPDATE TO tk_app USING ({OWN}) WITH CHECK ({OWN})")
-        op.execute(f"CREATE POLICY delete_own ON {table} FOR DELETE TO tk_app USING ({OWN})")
-        op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO tk_app")
-    itself = OWN.replace("tenant_id", "id", 1)
-    op.execute(f"CREATE POLICY own ON tenants TO tk_app USING ({itself}) WITH CHECK ({itself})")
+        op.execute(f"CREATE POLICY tenant ON {table} TO tk_app USING ({OWN}) WITH CHECK ({OWN})")
+    for table, privileges in SHARED_TABLES.items():
+        op.execute(f"GRANT {privileges} ON {table} TO tk_app")
+        op.execute(f"CREATE POLICY tenant ON {table} TO tk_app USING ({OWN}) WITH CHECK ({OWN})")
+        op.execute(f"CREATE POLICY shared ON {table} FOR SELECT TO tk_app USING (tenant_id IS NULL)")
+    # A tenant sees and changes itself; making and removing tenants is the platform's.
+    own_tenant = OWN.replace("tenant_id", "id")
     op.execute("GRANT SELECT, UPDATE ON tenants TO tk_app")
-    for table in LOOKUP_TABLES:
+    op.execute(f"CREATE POLICY tenant ON tenants TO tk_app USING ({own_tenant}) WITH CHECK ({own_tenant})")
+    # The secrets of shared providers are nobody's to see.
+    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON provider_credentials TO tk_app")
+    op.execute(f"CREATE POLICY tenant ON provider_credentials TO tk_app USING ({OWN}) WITH CHECK ({OWN})")
+    # Announcements name ids only, and every change makes one.
+    op.execute("GRANT INSERT ON announcements TO tk_app")
+    op.execute("CREATE POLICY announce ON announcements FOR INSERT TO tk_app WITH CHECK (true)")
+    for table, privileges in LOOKUP_GRANTS.items():
+        op.execute(f"GRANT {privileges} ON {table} TO tk_lookup")
         op.execute(f"CREATE POLICY lookup ON {table} FOR SELECT TO tk_lookup USING (true)")
-        op.execute(f"GRANT SELECT ON {table} TO tk_lookup")
-    for table in [*protected, *PLATFORM_ONLY]:
-        privileges = "SELECT, INSERT" if table == "audit_logs" else "SELECT, INSERT, UPDATE, DELETE"
-        op.execute(f"GRANT {privileges} ON {table} TO tk_platform")
-    # Whoever can connect may see which schema this is, and nothing else.
-    op.execute("GRANT SELECT ON alembic_version TO PUBLIC")
-
-
-def create_partitions() -> None:
-    """Today and the days ahead; from then on a job keeps them ahead. Nobody is granted a partition by itself."""
-    today = op.get_bind().execute(sa.text("SELECT (now() AT TIME ZONE 'UTC')::date")).scalar_one()
-    for offset in range(-1, DAYS_AHEAD + 1):
-        day = today + dt.timedelta(days=offset)
-        after = day + dt.timedelta(days=1)
-        op.execute(
-            f"CREATE TABLE usage_logs_{day:%Y%m%d} PARTITION OF usage_logs FOR VALUES FROM ('{day}') TO ('{after}')"
-        )
 
 
 def downgrade() -> None:
-    """Only for a test database: it drops everything."""
-    for table in ("sessions", "provider_credentials", "api_keys", "users", "providers", "prices", "models"):
-        op.drop_table(table)
-    for table in (
-        "workers",
-        "usage_rollups",
-        "usage_logs",
-        "usage_late",
-        "tenants",
-        "system_state",
-        "outbox",
-        "jobs",
-        "idempotency_keys",
-        "audit_logs",
-    ):
-        op.drop_table(table)
+    for table in reversed(ALL_TABLES):
+        op.execute(f"DROP TABLE {table}")
+    op.execute("DROP FUNCTION create_usage_partition(date)")

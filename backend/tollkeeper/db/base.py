@@ -34,18 +34,18 @@ class Base(DeclarativeBase):
 class Identified:
     """A UUIDv7 made by us, so that a row has its id before it is written."""
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-1)
 
 
 class Created:
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=1)
 
 
 class Changing(Created):
     """Rows the API updates. The version is the ETag; a concurrent change makes an UPDATE match no row."""
 
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
-    version: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now(), sort_order=2)
+    version: Mapped[int] = mapped_column(Integer, default=1, server_default="1", sort_order=3)
 
     @declared_attr.directive
     @classmethod

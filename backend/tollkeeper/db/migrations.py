@@ -1,110 +1,122 @@
-"""Bringing a database to the newest schema: at the start with the embedded one, by `tollkeeper migrate` otherwise.
+"""Brings a database to the newest schema. The check at each start costs one query and does not load alembic.
 
-Safe to run from several processes at once: the first takes an advisory lock, the others wait and find nothing to do.
+Safe to run at once from any number of processes: an advisory lock of the database lets one in at a time.
 """
 
 import asyncio
+import os
 import re
-import threading
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
-from tollkeeper.db.session import APP_ROLE, LOOKUP_ROLE, OWNER_ROLE, PLATFORM_ROLE, driver_url, unavailable
+from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.db.faults import translate_connect_faults, translate_faults
+from tollkeeper.db.roles import OWNER, DatabaseUnfit, check_login, ensure_roles
+from tollkeeper.db.session import CONNECT_SECONDS, plain_url
 
-ROLES: Final = (OWNER_ROLE, APP_ROLE, LOOKUP_ROLE, PLATFORM_ROLE)
-# Any constant of our own: the key of the advisory lock that migrations take.
-LOCK: Final = 7_365_410_921
-# Alembic keeps the running migration in module globals: one at a time in a process.
-_ALEMBIC: Final = threading.Lock()
-_REVISION: Final = re.compile(r'^revision(?:: str)? = "([0-9a-z_]+)"', re.MULTILINE)
-_PARENT: Final = re.compile(r'^down_revision(?:: [^=]+)? = (?:"([0-9a-z_]+)"|None)', re.MULTILINE)
+EXIT_REFUSED: Final = 3
+_LOCK: Final = 7_461_205_118_392_044  # any number, as long as it never changes
+_FILE: Final = re.compile(r"(\d{4})_\w+\.py")
+_PARTITION: Final = re.compile(r"usage_logs_p\d{8}")
 
-
-class MigrationError(TollkeeperError):
-    """The schema cannot be brought up to date; the message says what an administrator must do."""
-
-    code = "migration_failed"
-
-
-def scripts_folder() -> Path:
-    """`migrations/` of the checkout, or the copy inside an installed package."""
-    package = Path(__file__).resolve().parent.parent
-    for candidate in (package / "migrations", package.parent.parent / "migrations"):
-        if (candidate / "env.py").exists():
-            return candidate
-    raise MigrationError("The migrations are missing from this installation. Install it again.")
-
-
-def revisions() -> list[str]:
-    """Every revision, oldest first, read from the files: much cheaper than importing alembic at each start."""
-    parents: dict[str | None, str] = {}
-    for path in sorted((scripts_folder() / "versions").glob("*.py")):
-        source = path.read_text()
-        revision, parent = _REVISION.search(source), _PARENT.search(source)
-        if revision is None or parent is None:
-            raise MigrationError(f"{path.name} names no revision.")
-        parents[parent.group(1)] = revision.group(1)
-    ordered: list[str] = []
-    while (following := parents.get(ordered[-1] if ordered else None)) is not None:
-        ordered.append(following)
-    return ordered
+NameType = Literal["schema", "table", "column", "index", "unique_constraint", "foreign_key_constraint"]
 
 
 async def pending(url: str) -> list[str]:
-    """The revisions that the database lacks, oldest first."""
-    known = revisions()
-    current = await _current(url)
-    if current is None:
-        return known
-    if current not in known:
-        raise MigrationError(
-            f"The database is at schema {current}, which this version does not know: it is newer. Run that version again."
+    """Names of the migrations this database lacks, oldest first; [] when it is current.
+
+    Raises `DatabaseUnfit` for a login that may not be used, or a schema newer than this release.
+    """
+    known = _known()
+    with translate_faults():
+        connection = await _connect(url)
+        try:
+            if await connection.fetchval("SELECT to_regclass('public.alembic_version') IS NULL"):
+                return list(known.values())
+            await check_login(connection)
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL ROLE {OWNER}")
+                current = await connection.fetchval("SELECT version_num FROM alembic_version")
+        finally:
+            await connection.close()
+    if current is not None and current not in known:
+        raise DatabaseUnfit(
+            f"The database's schema ({current}) is newer than this release knows ({max(known)}). Run the newer release."
         )
-    return known[known.index(current) + 1 :]
+    return [name for revision, name in known.items() if current is None or revision > current]
 
 
-async def upgrade(url: str, *, revision: str = "head") -> None:
-    """Apply what is pending. Raises `MigrationError` or `DependencyUnavailable`."""
-    # Alembic is imported where it is needed: a start that finds the schema up to date does without it.
-    from alembic import command
-    from alembic.config import Config
+async def upgrade(url: str) -> None:
+    """Create the roles where they are missing and apply what is pending, in a process of its own (`db/upgrade.py`)."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tollkeeper.db.upgrade",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        # The package as this process found it, however it was put on the path.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    # The address holds a password: standard input, never an argument.
+    output, errors = await process.communicate(url.encode())
+    if process.returncode == 0:
+        return
+    code, _, message = output.decode().partition("\n")
+    if process.returncode != EXIT_REFUSED:
+        raise RuntimeError(f"The migrations failed:\n{errors.decode(errors='replace')}")
+    if code == DatabaseUnfit.code:
+        raise DatabaseUnfit(message)
+    raise DependencyUnavailable(message, code=code)
 
-    configuration = Config()
-    configuration.set_main_option("script_location", str(scripts_folder()))
-    configuration.attributes["url"] = url
 
-    def run() -> None:
-        with _ALEMBIC:
-            command.upgrade(configuration, revision)
+async def run_as_owner(url: str, work: Callable[[Connection], None]) -> None:
+    """Run `work` in one transaction as the owner of the tables, alone in this database."""
+    with translate_faults():
+        connection = await _connect(url)
+        try:
+            await ensure_roles(connection)
+        finally:
+            await connection.close()
 
-    try:
-        await asyncio.to_thread(run)
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
-        raise unavailable() from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise unavailable() from error
-        raise MigrationError(f"A migration failed: {str(error.orig).splitlines()[-1]}") from error
+        async def connect(**_arguments: Any) -> asyncpg.Connection:
+            return await _connect(url)
+
+        engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+        try:
+            async with engine.begin() as session:
+                await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+                await session.execute(text(f"SET LOCAL ROLE {OWNER}"))
+                await session.run_sync(work)
+        finally:
+            await engine.dispose()
 
 
-async def _current(url: str) -> str | None:
-    address, arguments = driver_url(url)
-    engine = create_async_engine(address, poolclass=NullPool, connect_args={"timeout": 10, **arguments})
-    try:
-        async with engine.connect() as connection:
-            row: Any = (await connection.execute(text("SELECT to_regclass('public.alembic_version')"))).scalar()
-            if row is None:
-                return None
-            found = (await connection.execute(text("SELECT version_num FROM public.alembic_version"))).scalar()
-            return None if found is None else str(found)
-    except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
-        raise DependencyUnavailable("The database does not answer. Is it running, and is its URL right?") from error
-    finally:
-        await engine.dispose()
+def is_ours(name: str | None, kind: NameType, _parents: Any) -> bool:
+    """For alembic's comparison: daily partitions are made by a job, not by the models."""
+    return kind != "table" or name is None or _PARTITION.fullmatch(name) is None
+
+
+async def _connect(url: str) -> asyncpg.Connection:
+    with translate_connect_faults():
+        connection: asyncpg.Connection = await asyncpg.connect(plain_url(url), timeout=CONNECT_SECONDS)
+        return connection
+
+
+def _known() -> dict[str, str]:
+    names = sorted(path.name for path in (migrations_folder() / "versions").iterdir())
+    return {match[1]: name.removesuffix(".py") for name in names if (match := _FILE.fullmatch(name))}
+
+
+def migrations_folder() -> Path:
+    """Inside the package when it came as a wheel, else at the root of the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    packaged = package / "migrations"
+    return packaged if packaged.is_dir() else package.parents[1] / "migrations"

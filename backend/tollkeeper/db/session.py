@@ -1,177 +1,217 @@
-"""Transactions: each begins by taking a role and, for a tenant's work, naming the tenant that row-level security sees.
+"""Transactions: each begins by taking on a role and a tenant, ends at the edge, and is never left half done.
 
-Both settings are local to the transaction, so a pooled connection (ours or a pooler's in transaction mode) carries
-nothing over to its next borrower. Without a tenant the application role sees no row at all.
+The first statement of every transaction is `set_config(…, true)`: local to the transaction, so a pooled connection (ours
+or a pooler's) carries nothing to its next user. A connection whose statement was cancelled is closed, not reused.
+Failure policy: PostgreSQL down, slow or read-only: `DependencyUnavailable`.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.db.faults import translate_connect_faults, translate_faults, unavailable
+from tollkeeper.db.roles import APP, LOOKUP, OWNER, PLATFORM, check_login
 
 log = structlog.get_logger(__name__)
 
-APP_ROLE: Final = "tk_app"
-LOOKUP_ROLE: Final = "tk_lookup"
-PLATFORM_ROLE: Final = "tk_platform"
-OWNER_ROLE: Final = "tk_owner"
-
-_BEGIN: Final = text("SELECT set_config('role', :role, true), set_config('app.tenant', :tenant, true)")
-# SQLSTATE classes: connection, resources, operator intervention, system; 25006 is a read-only standby.
-_UNAVAILABLE_STATES: Final = ("08", "53", "57", "58", "25006", "40")
-_CONNECTION_FAULTS: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    PoolTimeout,
+LOOKUP_SECONDS: Final = 0.1
+CONNECT_SECONDS: Final = 5.0
+POOL_WAIT_SECONDS: Final = 5.0
+STATEMENT_MS: Final = 30_000
+LOCK_MS: Final = 5_000
+MAINTENANCE_MS: Final = 600_000
+_BEGIN: Final = text(
+    "SELECT set_config('role', :role, true), set_config('app.tenant', :tenant, true), "
+    "set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true)"
 )
+_AFTER_COMMIT: Final = "after_commit"
 
 
 class Database:
-    """One engine a process. `lookup_seconds` bounds what the request path waits for, the pool included."""
+    """The connections of one process. Nobody else opens one, the LISTEN connection of announcements aside."""
 
     def __init__(
         self,
         url: str,
         *,
         pool_size: int = 10,
-        statement_seconds: float = 30,
-        lookup_seconds: float = 0.1,
-        connect_seconds: float = 3,
+        lookup_pool_size: int = 3,
+        lookup_seconds: float = LOOKUP_SECONDS,
+        pool_wait_seconds: float = POOL_WAIT_SECONDS,
+        is_behind_pooler: bool = False,
     ) -> None:
+        """`is_behind_pooler`: a pooler in transaction mode hands our connection to others, so nothing is prepared."""
+        self._url = plain_url(url)
+        self._is_behind_pooler = is_behind_pooler
         self._lookup_seconds = lookup_seconds
-        address, arguments = driver_url(url)
-        self._engine: AsyncEngine = create_async_engine(
-            address,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=connect_seconds,
-            pool_recycle=1800,
-            connect_args={
-                "timeout": connect_seconds,
-                "server_settings": {
-                    "application_name": "tollkeeper",
-                    "statement_timeout": str(int(statement_seconds * 1000)),
-                    "lock_timeout": "5000",
-                    "idle_in_transaction_session_timeout": "60000",
-                    "timezone": "UTC",
-                },
-                **arguments,
-            },
-        )
+        self._engine = self._create_engine(pool_size, pool_wait_seconds)
+        # Of their own: no report and no burst of writes keeps a caller's key from being proven.
+        self._lookups = self._create_engine(lookup_pool_size, CONNECT_SECONDS)
+        self._giving_back: set[asyncio.Future[None]] = set()
 
-    @property
-    def engine(self) -> AsyncEngine:
-        return self._engine
-
-    @contextlib.asynccontextmanager
+    @asynccontextmanager
     async def tenant(self, tenant_id: UUID) -> AsyncIterator[AsyncSession]:
-        """A tenant's transaction: it sees and writes that tenant's rows, whatever a query forgets to filter."""
-        async with self._transaction(APP_ROLE, str(tenant_id)) as session:
+        """Work inside one tenant: row-level security shows no other."""
+        async with self._transaction(self._engine, APP, tenant_id) as session:
             yield session
 
-    @contextlib.asynccontextmanager
+    @asynccontextmanager
     async def platform(self) -> AsyncIterator[AsyncSession]:
-        """A transaction across tenants, for the journal shipper, jobs and platform administrators."""
-        async with self._transaction(PLATFORM_ROLE, "") as session:
+        """Work across tenants."""
+        async with self._transaction(self._engine, PLATFORM) as session:
             yield session
 
-    @contextlib.asynccontextmanager
-    async def lookup(self) -> AsyncIterator[AsyncSession]:
-        """A read of the request path, within `lookup_seconds` from here to its end, or `DependencyUnavailable`."""
-        with _faults_named():
-            async with asyncio.timeout(self._lookup_seconds), self._transaction(LOOKUP_ROLE, "") as session:
-                yield session
-
-    @contextlib.asynccontextmanager
-    async def owner(self) -> AsyncIterator[AsyncSession]:
-        """The role that owns the tables, for partitions alone; row-level security shows it no row of a tenant."""
-        async with self._transaction(OWNER_ROLE, "") as session:
+    @asynccontextmanager
+    async def maintenance(self) -> AsyncIterator[AsyncSession]:
+        """Work on the tables themselves: partitions ahead, days dropped. Sees no rows."""
+        async with self._transaction(self._engine, OWNER, statement_ms=MAINTENANCE_MS) as session:
             yield session
 
-    @contextlib.asynccontextmanager
-    async def raw_platform(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        """The driver's own connection inside a platform transaction, for bulk writes."""
-        async with self._transaction(PLATFORM_ROLE, "") as session:
+    @asynccontextmanager
+    async def raw_platform(self) -> AsyncIterator[asyncpg.Connection]:
+        """The driver's own connection inside a `platform` transaction, for bulk writes."""
+        async with self.platform() as session:
             connection = await session.connection()
             raw = await connection.get_raw_connection()
             driver = raw.driver_connection
-            assert driver is not None
+            assert isinstance(driver, asyncpg.Connection)
             yield driver
 
-    @contextlib.asynccontextmanager
-    async def _transaction(self, role: str, tenant: str) -> AsyncIterator[AsyncSession]:
-        with _faults_named():
-            async with self._connection() as connection, connection.begin():
-                await connection.execute(_BEGIN, {"role": role, "tenant": tenant})
-                async with AsyncSession(
-                    bind=connection, expire_on_commit=False, join_transaction_mode="rollback_only"
-                ) as session:
-                    yield session
-                    await session.flush()
+    @asynccontextmanager
+    async def lookup(self, *, deadline_seconds: float | None = None) -> AsyncIterator[AsyncSession]:
+        """Read-only, across tenants, on the path of a call. The deadline holds for everything, the wait included."""
+        seconds = self._lookup_seconds if deadline_seconds is None else deadline_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                with translate_faults():
+                    async with (
+                        self._lookup_connection() as connection,
+                        AsyncSession(connection, expire_on_commit=False) as session,
+                    ):
+                        # PostgreSQL gives up as well, so that no abandoned query goes on working.
+                        await _begin_retrying(session, LOOKUP, None, int(seconds * 1000) + 50)
+                        yield session
+        except TimeoutError:
+            raise unavailable("lookup deadline") from None
 
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        """A pooled connection; one whose work was cancelled is closed, so that no answer of it can reach another."""
-        async with self._engine.connect() as connection:
-            try:
-                yield connection
-            except asyncio.CancelledError:
-                await connection.invalidate()
-                raise
+    async def check(self) -> None:
+        """At the start. Raises `DatabaseUnfit` for a superuser or a login without the roles."""
+        with translate_faults():
+            async with self._engine.connect() as connection:
+                raw = await connection.get_raw_connection()
+                assert isinstance(raw.driver_connection, asyncpg.Connection)
+                await check_login(raw.driver_connection)
 
-    async def ping(self) -> None:
-        """Raises `DependencyUnavailable` when PostgreSQL does not answer in time."""
-        async with self.lookup() as session:
+    async def ping(self, *, deadline_seconds: float = 1.0) -> None:
+        """For readiness. Raises `DependencyUnavailable`."""
+        async with self.lookup(deadline_seconds=deadline_seconds) as session:
             await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
+        await asyncio.gather(*self._giving_back)
         await self._engine.dispose()
+        await self._lookups.dispose()
+
+    def _create_engine(self, pool_size: int, pool_wait_seconds: float) -> AsyncEngine:
+        unprepared: dict[str, Any] = (
+            {"prepared_statement_cache_size": 0, "prepared_statement_name_func": lambda: f"tk_{uuid4().hex}"}
+            if self._is_behind_pooler
+            else {}
+        )
+        return create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self._connect,
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=pool_wait_seconds,
+            pool_recycle=1800,
+            pool_use_lifo=True,
+            hide_parameters=True,
+            connect_args=unprepared,
+        )
+
+    async def _connect(self, **_arguments: Any) -> asyncpg.Connection:
+        with translate_connect_faults():
+            cache: dict[str, Any] = {"statement_cache_size": 0} if self._is_behind_pooler else {}
+            connection: asyncpg.Connection = await asyncpg.connect(self._url, timeout=CONNECT_SECONDS, **cache)
+            return connection
+
+    @asynccontextmanager
+    async def _transaction(
+        self, engine: AsyncEngine, role: str, tenant_id: UUID | None = None, *, statement_ms: int = STATEMENT_MS
+    ) -> AsyncIterator[AsyncSession]:
+        with translate_faults():
+            async with AsyncSession(engine, expire_on_commit=False) as session:
+                await _begin_retrying(session, role, tenant_id, statement_ms)
+                yield session
+                await session.commit()
+        for hook in session.info.get(_AFTER_COMMIT, ()):
+            await hook()
+
+    @asynccontextmanager
+    async def _lookup_connection(self) -> AsyncIterator[AsyncConnection]:
+        """Opening goes on past the deadline of who asked first, so that a slow network does not fail for ever."""
+        opening = asyncio.ensure_future(self._open_lookup())
+        try:
+            connection = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(self._give_back)
+            raise
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(connection.close())
+
+    async def _open_lookup(self) -> AsyncConnection:
+        return await self._lookups.connect()
+
+    def _give_back(self, opening: "asyncio.Future[AsyncConnection]") -> None:
+        if opening.cancelled() or opening.exception() is not None:
+            return
+        task = asyncio.ensure_future(opening.result().close())
+        self._giving_back.add(task)
+        task.add_done_callback(self._giving_back.discard)
 
 
-@contextlib.contextmanager
-def _faults_named() -> Any:
-    """A fault of the connection becomes `DependencyUnavailable`; a mistake in SQL stays what it is."""
+def after_commit(session: AsyncSession, hook: Callable[[], Awaitable[None]]) -> None:
+    """Run `hook` once the transaction is durable. It must not raise: the change is already made."""
+    session.info.setdefault(_AFTER_COMMIT, []).append(hook)
+
+
+def plain_url(url: str) -> str:
+    """The address as the driver reads it; also takes SQLAlchemy's spelling."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql{separator}{rest}" if scheme.startswith("postgres") else url
+
+
+async def _begin(session: AsyncSession, role: str, tenant_id: UUID | None, statement_ms: int) -> None:
+    await session.execute(
+        _BEGIN,
+        {
+            "role": role,
+            "tenant": "" if tenant_id is None else str(tenant_id),
+            "statement": str(statement_ms),
+            "lock": str(LOCK_MS),
+        },
+    )
+
+
+async def _begin_retrying(session: AsyncSession, role: str, tenant_id: UUID | None, statement_ms: int) -> None:
+    """A pooled connection may be from before a restart of the server; SQLAlchemy then drops the whole pool."""
     try:
-        yield
+        await _begin(session, role, tenant_id, statement_ms)
     except DBAPIError as error:
-        cause = error.orig.__cause__ if error.orig is not None else None
-        state = getattr(error.orig, "sqlstate", None) or getattr(cause, "sqlstate", None) or ""
-        is_fault = error.connection_invalidated or isinstance(cause, _CONNECTION_FAULTS)
-        if is_fault or state.startswith(_UNAVAILABLE_STATES):
-            raise unavailable() from error
-        raise
-    except (*_CONNECTION_FAULTS, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
-        raise unavailable() from error
-
-
-def unavailable() -> DependencyUnavailable:
-    return DependencyUnavailable("The database does not answer. Try again shortly.", retry_after_seconds=2)
-
-
-def driver_url(url: str) -> tuple[str, dict[str, Any]]:
-    """An ordinary `postgresql://` URL as SQLAlchemy wants it, and the arguments that asyncpg wants apart.
-
-    `sslmode` and `sslrootcert` mean what they mean to libpq (`verify-full` checks chain and host name).
-    """
-    parts = urlsplit(url)
-    query: dict[str, str] = dict(parse_qsl(parts.query))
-    arguments: dict[str, Any] = {}
-    # asyncpg reads libpq's TLS words itself from a DSN; SQLAlchemy's dialect takes the DSN apart, so hand it over whole.
-    tls = {name: query.pop(name) for name in ("sslmode", "sslrootcert", "sslcert", "sslkey") if name in query}
-    if tls:
-        arguments["dsn"] = parts._replace(scheme="postgresql", query=urlencode(query | tls)).geturl()
-    return parts._replace(scheme="postgresql+asyncpg", query=urlencode(query)).geturl(), arguments
+        if not error.connection_invalidated:
+            raise
+        await session.rollback()
+        await _begin(session, role, tenant_id, statement_ms)
