@@ -14,6 +14,7 @@ from uuid import UUID
 
 import httpx
 import uvicorn
+from uvicorn.server import ServerState
 
 from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig, Snapshot, Target
 from tollkeeper.contracts.principal import Environment, KeyRecord, Principal, SecretDigest
@@ -87,8 +88,10 @@ class FakeKeys:
         return who
 
     async def find_by_public_id(self, public_id: str) -> KeyRecord | None:
+        # Read first, answer later: what a slow look-up brings may be old by then.
+        found = self.records.get(public_id)
         await self._ask()
-        return self.records.get(public_id)
+        return found
 
     async def find_by_digest(self, digests: Sequence[bytes]) -> KeyRecord | None:
         await self._ask()
@@ -245,20 +248,27 @@ async def serving(
     )
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(gateway, http=http, lifespan="off", log_level="warning", access_log=False))
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
-        await asyncio.sleep(0.005)
+    config = uvicorn.Config(gateway, http=http, lifespan="off", log_level="warning", access_log=False)
+    config.load()
+    state = ServerState()
+    # uvicorn.Server looks at the clock ten times a second before it stops; its protocol needs none of that.
+    server = await asyncio.get_running_loop().create_server(
+        lambda: config.http_protocol_class(config=config, server_state=state, app_state={}), sock=listener
+    )
     origin = f"http://127.0.0.1:{port}"
     try:
         async with httpx.AsyncClient(base_url=origin, timeout=10) as client:
             yield Serving(origin, client, keys, cache, admission, snapshots, journal, metrics, clock, log)
     finally:
-        server.should_exit = True
-        await task
+        server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        if state.tasks:
+            await asyncio.wait(state.tasks, timeout=5)
+        for connection in list(state.connections):
+            connection.transport.abort()
         await upstream.aclose()
         journal.close()
-        listener.close()
 
 
 def events_of(text: str) -> list[str]:
