@@ -1,14 +1,13 @@
 """Loading and reloading: swapped whole, kept on every error, quick when told, slow but sure when not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 import structlog
-from tests.domains.catalog.kinds import KINDS
 
+from tests.domains.catalog.kinds import KINDS
+from tests.domains.catalog.waiting import running, until
 from tollkeeper.configuration import load_configuration
 from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute, ProviderConfig, Target
 from tollkeeper.core.clock import SystemClock
@@ -46,23 +45,6 @@ class FakeStore:
 def new_loader(store: FakeStore) -> tuple[SnapshotHolder, SnapshotLoader]:
     holder = SnapshotHolder()
     return holder, SnapshotLoader(holder, store, Sources(), SystemClock())
-
-
-@asynccontextmanager
-async def running(loader: SnapshotLoader) -> AsyncIterator[None]:
-    task = asyncio.create_task(loader.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_version_grows_only_when_something_changed() -> None:

@@ -4,7 +4,6 @@ from types import MappingProxyType
 from uuid import UUID
 
 from tests.domains.catalog.kinds import KINDS
-
 from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute, Price, ProviderConfig, Snapshot, Target
 from tollkeeper.domains.catalog.environment import environment_catalog
 from tollkeeper.domains.catalog.prices import FREE, PriceList, stable_id

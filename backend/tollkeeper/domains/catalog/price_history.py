@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, cast
 from uuid import UUID
 
+from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.catalog import Price
@@ -55,9 +56,7 @@ class PriceHistory:
         return _show(row, self._versions())
 
     async def create(self, session: AsyncSession, caller: Caller, body: PriceCreate) -> PriceOut:
-        now = self._clock.now()
-        effective_at = body.effective_at or now
-        if effective_at < now - _PAST_ALLOWED:
+        if body.effective_at is not None and body.effective_at < self._clock.now() - _PAST_ALLOWED:
             raise PriceInThePast(
                 "A price cannot begin in the past: those calls are charged. Leave effective_at out for now.",
                 param="effective_at",
@@ -70,7 +69,8 @@ class PriceHistory:
             tenant_id=body.tenant_id,
             provider=body.provider,
             model=body.model,
-            effective_at=effective_at,
+            # "Now" is the database's: another clock could put it a moment into the future.
+            effective_at=body.effective_at or func.now(),
             source="api",
             **{
                 f"{target}_pico": None if (amount := getattr(body, source)) is None else pico_per_token(amount)

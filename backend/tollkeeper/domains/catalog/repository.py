@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, collate, func, or_, select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -29,7 +30,7 @@ async def read_catalog(session: AsyncSession) -> CatalogRows:
     in_force = (
         select(Price)
         .where(Price.source == "api", Price.effective_at <= func.now())
-        .distinct(Price.tenant_id, Price.provider, Price.model)
+        .ext(distinct_on(Price.tenant_id, Price.provider, Price.model))
         .order_by(Price.tenant_id, Price.provider, Price.model, Price.effective_at.desc(), Price.id.desc())
     )
     upcoming = select(func.min(Price.effective_at)).where(Price.source == "api", Price.effective_at > func.now())

@@ -6,11 +6,12 @@ A ciphertext copied to another tenant, provider or field, or put back after a ch
 import base64
 import hashlib
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
 import orjson
 from pydantic import TypeAdapter
 
+from tollkeeper.core.crypto import Aad, EnvelopeError, SecretBox
 from tollkeeper.db.models.catalog import Provider, ProviderCredential
 
 _FINGERPRINT_CHARACTERS: Final = 12
@@ -18,22 +19,7 @@ _HEADERS: Final = TypeAdapter(dict[str, str])
 
 
 class SecretUnreadable(Exception):
-    """A sealed value does not open: wrong master key, or the row was tampered with."""
-
-
-class SecretBox(Protocol):
-    """Envelope encryption, from `core.crypto`."""
-
-    @property
-    def kek_id(self) -> str:
-        """Names the key that wraps new envelopes."""
-        ...
-
-    def seal(self, plaintext: bytes, bound_to: bytes) -> bytes: ...
-
-    def open(self, envelope: bytes, bound_to: bytes) -> bytes:
-        """Raises ValueError for an envelope that was not sealed with this key, bound to exactly this."""
-        ...
+    """A sealed value does not open: another master key, or the row was tampered with. Names the field."""
 
 
 class ProviderSecrets:
@@ -78,16 +64,16 @@ class ProviderSecrets:
         """Tells two keys apart without saying anything about either; derived from the sealed bytes."""
         return hashlib.sha256(row.envelope).hexdigest()[:_FINGERPRINT_CHARACTERS]
 
-    def _open(self, envelope: bytes, bound_to: bytes, name: str) -> str:
+    def _open(self, envelope: bytes, bound_to: Aad, name: str) -> str:
         try:
             return self._box.open(envelope, bound_to).decode()
-        except ValueError:
-            raise SecretUnreadable(f"the {name} cannot be opened: was the master key changed?") from None
+        except EnvelopeError as error:
+            raise SecretUnreadable(f"{name}: {error}") from None
 
 
-def _field(row: Provider, name: str) -> bytes:
-    return f"{row.tenant_id}|{row.id}|{name}|{row.version}".encode()
+def _field(row: Provider, name: str) -> Aad:
+    return Aad(row.tenant_id, row.id, name, row.version)
 
 
-def _credential(row: ProviderCredential) -> bytes:
-    return f"{row.tenant_id}|{row.provider_id}|credential:{row.id}|{row.version}".encode()
+def _credential(row: ProviderCredential) -> Aad:
+    return Aad(row.tenant_id, row.provider_id, f"credential:{row.id}", row.version)
