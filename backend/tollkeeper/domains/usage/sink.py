@@ -1,0 +1,167 @@
+"""Writes settlements into the ledger and its rollups: one statement, one transaction, each row counted once.
+
+The rollups grow by the rows that PostgreSQL says it inserted, so shipping a settlement again (a crash between commit
+and acknowledgement, two shippers with the same line) changes nothing. Rows and rollups are written in sorted order,
+which keeps concurrent shippers out of deadlocks.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+from sqlalchemy import text
+
+from tollkeeper.contracts.usage import Settlement
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.db.session import Database
+from tollkeeper.domains.usage.ledger_row import COLUMNS, NO_USER, created_at_of, day_of, rows_json
+from tollkeeper.domains.usage.partitions import add_days, oldest_kept_day
+
+log = structlog.get_logger(__name__)
+
+# How often a key's `last_used_at` is written at most: it is for people to look at.
+LAST_USED_SECONDS: Final = 10.0
+# A clock may be ahead of ours by this much; a day beyond it is no day to make a partition for.
+DAYS_AHEAD: Final = 2
+_DATA_FAULTS: Final = ("22", "23")
+
+
+def _statement(table: str) -> str:
+    names = ", ".join(name for name, _ in COLUMNS)
+    values = ", ".join(
+        f"nullif(line -> {index}, 'null')" if kind == "jsonb" else f"(line ->> {index})::{kind}"
+        for index, (_, kind) in enumerate(COLUMNS)
+    )
+    return f"""
+        WITH written AS (
+            INSERT INTO {table} ({names})
+            SELECT {values} FROM jsonb_array_elements($1::text::jsonb) AS lines (line)
+            ORDER BY 1, 2, 3, 4, 5
+            ON CONFLICT DO NOTHING
+            RETURNING *
+        )
+        INSERT INTO usage_rollups AS rollup (
+            tenant_id, hour, api_key_id, user_id, model, provider, requests, errors, prompt_tokens, completion_tokens,
+            cache_read_tokens, cost_nano, charge_nano, latency_ms_sum, unpriced_requests
+        )
+        SELECT tenant_id, date_trunc('hour', created_at, 'UTC') AS hour, api_key_id,
+               coalesce(user_id, '{NO_USER}'::uuid) AS user_id, model, provider,
+               count(*) FILTER (WHERE kind <> 'correction'),
+               count(*) FILTER (WHERE kind <> 'correction' AND status IN ('error', 'interrupted')),
+               sum(input_tokens + cache_read_tokens + cache_write_tokens + cache_write_1h_tokens
+                   + input_audio_tokens + input_image_tokens),
+               sum(output_tokens + reasoning_tokens + output_audio_tokens + output_image_tokens),
+               sum(cache_read_tokens),
+               coalesce(sum(cost_nano), 0),
+               coalesce(sum(charge_nano), 0),
+               sum(latency_ms),
+               count(*) FILTER (WHERE kind <> 'correction' AND charge_nano IS NULL)
+        FROM written
+        GROUP BY 1, 2, 3, 4, 5, 6
+        ORDER BY 1, 2, 3, 4, 5, 6
+        ON CONFLICT (tenant_id, hour, api_key_id, user_id, model, provider) DO UPDATE SET
+            requests = rollup.requests + excluded.requests,
+            errors = rollup.errors + excluded.errors,
+            prompt_tokens = rollup.prompt_tokens + excluded.prompt_tokens,
+            completion_tokens = rollup.completion_tokens + excluded.completion_tokens,
+            cache_read_tokens = rollup.cache_read_tokens + excluded.cache_read_tokens,
+            cost_nano = rollup.cost_nano + excluded.cost_nano,
+            charge_nano = rollup.charge_nano + excluded.charge_nano,
+            latency_ms_sum = rollup.latency_ms_sum + excluded.latency_ms_sum,
+            unpriced_requests = rollup.unpriced_requests + excluded.unpriced_requests
+    """  # noqa: S608 - names of our own
+
+
+_INTO_DAYS: Final = _statement("usage_logs")
+_INTO_LATE: Final = _statement("usage_late")
+_LAST_USED: Final = text("""
+    UPDATE api_keys SET last_used_at = used.at
+    FROM (SELECT * FROM unnest(CAST(:keys AS uuid[]), CAST(:times AS timestamptz[])) AS pairs (id, at) ORDER BY id) AS used
+    WHERE api_keys.id = used.id AND (api_keys.last_used_at IS NULL OR api_keys.last_used_at < used.at)
+""")
+
+
+class LedgerSink:
+    """The `UsageSink` of this system. Safe to call from several shippers at once."""
+
+    def __init__(self, database: Database, clock: Clock, *, retention_days: int) -> None:
+        self._database = database
+        self._clock = clock
+        self._retention_days = retention_days
+        self._last_used: dict[UUID, datetime] = {}
+        self._last_used_due = 0.0
+
+    async def ship(self, settlements: Sequence[Settlement]) -> None:
+        """Raises `DependencyUnavailable` or, for rows the ledger can never take, `ValueError`: nothing is written then."""
+        if not settlements:
+            return
+        today = self._clock.now().date()
+        first, last = oldest_kept_day(today, self._retention_days), today + timedelta(days=DAYS_AHEAD)
+        in_days: list[Settlement] = []
+        late: list[Settlement] = []
+        for entry in settlements:
+            (in_days if first <= day_of(entry.intent.request_id) <= last else late).append(entry)
+        try:
+            await self._write(in_days, late)
+        except _NoPartition:
+            await self._add_days({day_of(entry.intent.request_id) for entry in in_days})
+            try:
+                await self._write(in_days, late)
+            except _NoPartition as error:
+                # Its day was dropped between the two; by the next try it is late.
+                raise DependencyUnavailable("A day of the ledger is missing. Try again shortly.") from error
+        await self._note_use(settlements)
+
+    async def _add_days(self, days: set[date]) -> None:
+        async with self._database.platform() as session:
+            made = await add_days(session, sorted(days))
+        log.info("ledger_days_made", days=[str(day) for day in made])
+
+    async def _write(self, in_days: Sequence[Settlement], late: Sequence[Settlement]) -> None:
+        async with self._database.raw_platform() as connection:
+            try:
+                # An acknowledged line is deleted from the journal: the commit must have reached the disk.
+                await connection.execute("SET LOCAL synchronous_commit TO on")
+                if in_days:
+                    await connection.execute(_INTO_DAYS, rows_json(in_days))
+                if late:
+                    await connection.execute(_INTO_LATE, rows_json(late))
+            except asyncpg.DataError as error:
+                raise ValueError(f"a settlement does not fit the ledger: {error}") from error
+            except asyncpg.PostgresError as error:
+                raise _named(error) from error
+
+    async def _note_use(self, settlements: Sequence[Settlement]) -> None:
+        """Apart from the ledger's transaction: a key that is being edited must not hold up the ledger."""
+        for entry in settlements:
+            key_id, used_at = entry.intent.key_id, created_at_of(entry.intent.request_id)
+            known = self._last_used.get(key_id)
+            if known is None or known < used_at:
+                self._last_used[key_id] = used_at
+        if self._clock.monotonic() < self._last_used_due:
+            return
+        self._last_used_due = self._clock.monotonic() + LAST_USED_SECONDS
+        used, self._last_used = self._last_used, {}
+        try:
+            async with self._database.platform() as session:
+                await session.execute(_LAST_USED, {"keys": list(used), "times": list(used.values())})
+        except DependencyUnavailable as error:
+            log.warning("last_used_not_noted", problem=error.message)
+
+
+class _NoPartition(Exception):
+    """There is no partition for the day of a row."""
+
+
+def _named(error: asyncpg.PostgresError) -> Exception:
+    state: Any = error.sqlstate or ""
+    if isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name:
+        return _NoPartition()
+    if state.startswith(_DATA_FAULTS):
+        return ValueError(f"a settlement does not fit the ledger: {error}")
+    # Whatever else PostgreSQL complains of, the line stays in the journal until it does not any more.
+    return DependencyUnavailable("The ledger cannot be written at the moment.")
