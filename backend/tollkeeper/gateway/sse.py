@@ -66,12 +66,11 @@ class EventReader:
         if self._size > MAX_EVENT_BYTES:
             raise UpstreamError("The provider sent an event that is too large.")
 
-    def close(self) -> list[bytes]:
-        """What a vendor left without its blank line at the end."""
+    def close(self) -> bytes:
+        """What was left without its blank line at the end; `last_event` reads it."""
         rest = b"".join(self._parts).removeprefix(_BOM)
         self._parts.clear()
-        found = _data_of(rest)
-        return [found] if found is not None else []
+        return rest
 
     def _normalise(self, data: bytes) -> bytes:
         """Turn CRLF and CR into LF; a CR at the end waits for the next read, which may start with its LF."""
@@ -91,6 +90,12 @@ def _data_of(block: bytes) -> bytes | None:
         return None
     data = b"\n".join(parts).strip()
     return data or None
+
+
+def last_event(rest: bytes) -> bytes | None:
+    """The data of an event that a vendor did not close; the mark of the end is none."""
+    found = _data_of(rest)
+    return None if found == DONE else found
 
 
 def comment(text: str) -> bytes:

@@ -101,8 +101,15 @@ class OpenAIChat:
                     batch.append(chunk)
             if batch:
                 yield batch
+        rest = events.close()
+        if not chunks.has_begun and rest.lstrip().startswith(b"{"):
+            # A vendor that ignores `stream`, or refuses under status 200.
+            yield [_as_chunk(self.read_whole(rest, call)), *chunks.end()]
+            return
         # A vendor that leaves [DONE] out has still finished when each choice said why.
-        batch = [chunk for event in events.close() if event != sse.DONE and (chunk := chunks.read(event)) is not None]
+        event = sse.last_event(rest)
+        last = None if event is None else chunks.read(event)
+        batch = [] if last is None else [last]
         if not chunks.is_finished:
             if batch:
                 yield batch
@@ -127,6 +134,24 @@ class OpenAIChat:
 
     def write_error(self, error: TollkeeperError, request_id: str) -> bytes:
         return openai_errors.write_error_body(error, request_id)
+
+
+def _as_chunk(whole: Chunk) -> Chunk:
+    """A whole answer as the one chunk of a stream."""
+    data = {name: value for name, value in whole.data.items() if name != "usage"}
+    data["object"] = "chat.completion.chunk"
+    data["choices"] = [
+        {**{name: value for name, value in choice.items() if name != "message"}, "delta": _as_delta(choice["message"])}
+        for choice in data["choices"]
+    ]
+    return Chunk(data, is_content=True, usage=whole.usage, text_length=whole.text_length)
+
+
+def _as_delta(message: dict[str, Any]) -> dict[str, Any]:
+    calls = message.get("tool_calls")
+    if not calls:
+        return message
+    return {**message, "tool_calls": [{**call, "index": index} for index, call in enumerate(calls)]}
 
 
 def _end(chunks: ChatChunks) -> list[Chunk]:

@@ -75,7 +75,15 @@ class OpenAICompletions:
                     batch.append(chunk)
             if batch:
                 yield batch
-        batch = [chunk for event in events.close() if event != sse.DONE and (chunk := state.read(event)) is not None]
+        rest = events.close()
+        if not state.finished and rest.lstrip().startswith(b"{"):
+            whole = self.read_whole(rest, call)
+            whole.raw, whole.is_final = None, False
+            yield [whole, *state.end()]
+            return
+        event = sse.last_event(rest)
+        last = None if event is None else state.read(event)
+        batch = [] if last is None else [last]
         if not state.finished or not all(state.finished.values()):
             if batch:
                 yield batch
