@@ -48,8 +48,8 @@ def show(console: Console, settings: Settings, origin: str, report: dict[str, An
         f"PostgreSQL {'embedded' if settings.is_database_embedded else 'yours'}",
         f"Redis {'embedded' if settings.is_redis_embedded else 'yours'}",
     ]
-    table.add_row("API", url)
-    table.add_row("API docs", f"{origin}/docs")
+    table.add_row("Base URL", url)
+    table.add_row("API", f"{origin}/openapi.json   the control plane is under {origin}/api/v1")
     table.add_row("Store", ", ".join(stores) + f", data in {escape(str(settings.data_dir))}")
     table.add_row("Providers", escape(", ".join(report["providers"])))
     if first_run:

@@ -140,6 +140,7 @@ class Supervisor:
                 )
             values["master_key"] = embedded_master_key(data_dir)
         values["data_dir"] = str(data_dir)
+        values["migrate_at_start"] = self.settings.migrate_at_start or self.settings.is_database_embedded
         values["port"] = listener.getsockname()[1]
         self._worker_settings = json.loads(json.dumps(values, default=str))
         metrics = data_dir / "metrics"

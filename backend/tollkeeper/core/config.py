@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     database_direct_url: SecretStr | None = Field(
         None, description="PostgreSQL without a pooler, for LISTEN and migrations."
     )
+    migrate_at_start: bool = Field(
+        False, description="Apply pending migrations at the start, as the embedded case does."
+    )
     database_pool_size: int = Field(10, ge=1, le=200, description="Connections per worker.")
     redis_url: SecretStr | None = Field(None, description="Redis 6.2+ or Valkey; unset starts the embedded one.")
     objects_url: str | None = Field(None, description="Object store (s3://…); unset is a folder of data_dir.")

@@ -1,0 +1,1 @@
+"""The worker processes that serve now, on every machine that shares the database."""

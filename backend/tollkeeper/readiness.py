@@ -1,0 +1,94 @@
+"""What `/health/ready` says: each dependency with its state, and whether billable work can be admitted at all.
+
+Being degraded is being ready: with Redis or PostgreSQL gone, known keys go on working inside the declared modes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from tollkeeper.contracts.catalog import Snapshot
+from tollkeeper.core.announcements import ListenerState
+from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.core.redis import RedisState
+from tollkeeper.gateway.money.shipper import ShipperState
+
+
+class Status(StrEnum):
+    OK = "ok"
+    DEGRADED = "degraded"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    status: Status
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    status: Status
+    dependencies: Mapping[str, Dependency]
+
+
+class Pingable(Protocol):
+    async def ping(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    database: Pingable
+    redis: Callable[[], RedisState]
+    announcements: Callable[[], ListenerState]
+    shipper: Callable[[], ShipperState]
+    snapshot: Callable[[], Snapshot]
+
+    async def report(self) -> Report:
+        dependencies = {
+            "postgresql": await self._postgresql(),
+            "redis": self._redis(),
+            "announcements": self._announcements(),
+            "journal": self._journal(),
+            "catalog": self._catalog(),
+        }
+        worst = Status.OK
+        for dependency in dependencies.values():
+            if dependency.status is not Status.OK and worst is not Status.UNAVAILABLE:
+                worst = dependency.status
+        return Report(worst, dependencies)
+
+    async def _postgresql(self) -> Dependency:
+        try:
+            await self.database.ping()
+        except DependencyUnavailable:
+            return Dependency(
+                Status.DEGRADED,
+                "does not answer: known keys work, usage waits in the journal, the control plane is closed",
+            )
+        return Dependency(Status.OK)
+
+    def _redis(self) -> Dependency:
+        state = self.redis()
+        if state.is_available:
+            return Dependency(Status.OK)
+        return Dependency(Status.DEGRADED, "does not answer: each worker enforces its share of the rate limits")
+
+    def _announcements(self) -> Dependency:
+        state = self.announcements()
+        if state.is_cut_off:
+            return Dependency(Status.DEGRADED, "cut off: changes arrive with the next look at the database")
+        return Dependency(Status.OK)
+
+    def _journal(self) -> Dependency:
+        state = self.shipper()
+        if state.failing_since is None:
+            return Dependency(Status.OK)
+        return Dependency(Status.DEGRADED, "usage waits on disk until the ledger takes it")
+
+    def _catalog(self) -> Dependency:
+        snapshot = self.snapshot()
+        if snapshot.version == 0:
+            return Dependency(Status.UNAVAILABLE, "no configuration is loaded yet")
+        return Dependency(Status.OK)

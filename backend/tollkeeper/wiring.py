@@ -1,0 +1,328 @@
+"""The composition root: the one file that names concrete parts and hands them to one another.
+
+`open_services` builds everything a worker of the gateway runs on and takes it down again in the reverse order;
+`run_jobs` is the background half alone.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from pydantic import SecretStr
+
+from tollkeeper.configuration import load_configuration
+from tollkeeper.contracts.catalog import DeclaredCatalog
+from tollkeeper.core.access_log import AccessLogWriter
+from tollkeeper.core.announcements import Announcement, Listener, Publisher, Topic
+from tollkeeper.core.clock import Clock, SystemClock
+from tollkeeper.core.config import Settings
+from tollkeeper.core.crypto import MasterKey, SecretBox
+from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.core.objects import Objects
+from tollkeeper.core.passwords import Passwords
+from tollkeeper.core.redis import RedisLink, create_client
+from tollkeeper.core.secrets import KeyHasher
+from tollkeeper.core.tokens import AccessTokens
+from tollkeeper.db import migrations
+from tollkeeper.db.session import Database
+from tollkeeper.domains.catalog.environment import environment_catalog
+from tollkeeper.domains.catalog.loader import Declared, Reloader, SnapshotHolder, SnapshotLoader
+from tollkeeper.domains.catalog.prices import load_price_list
+from tollkeeper.domains.catalog.sealing import ProviderSecrets
+from tollkeeper.domains.catalog.snapshot import Sources
+from tollkeeper.domains.catalog.stored import StoredCatalogReader
+from tollkeeper.domains.fleet.service import Fleet
+from tollkeeper.domains.identity.first_run import FirstRun, ensure_first_run
+from tollkeeper.domains.identity.sessions import SqlSessionLookup
+from tollkeeper.domains.jobs.kinds import make_kinds
+from tollkeeper.domains.jobs.runner import Runner
+from tollkeeper.domains.keys.lookup import SqlKeyLookup
+from tollkeeper.domains.usage.sink import LedgerSink
+from tollkeeper.gateway import pipeline
+from tollkeeper.gateway.key_cache import KeyCache
+from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.money.admission import Admission
+from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.money.shipper import Shipper
+from tollkeeper.gateway.providers import provider_kinds
+from tollkeeper.gateway.upstream import Upstream
+from tollkeeper.readiness import Readiness
+
+log = structlog.get_logger(__name__)
+
+# Time for the journal to be shipped once the last call has ended.
+_SHIP_SECONDS: Final = 5.0
+
+
+class StartRefused(TollkeeperError):
+    """The gateway must not start like this; the message says what to do."""
+
+    code = "start_refused"
+
+
+@dataclass(slots=True)
+class Catalog:
+    holder: SnapshotHolder
+    loader: SnapshotLoader
+    reloader: Reloader
+    secrets: ProviderSecrets
+
+
+@dataclass(slots=True)
+class Services:
+    """What one process runs on. Routes of the control plane reach it as `request.app.state.services`."""
+
+    settings: Settings
+    clock: Clock
+    master_key: MasterKey
+    database: Database
+    objects: Objects
+    hasher: KeyHasher
+    secret_box: SecretBox
+    tokens: AccessTokens
+    passwords: Passwords
+    publisher: Publisher
+    catalog: Catalog
+    key_lookup: SqlKeyLookup
+    session_lookup: SqlSessionLookup
+    gateway: pipeline.Services
+    readiness: Readiness
+    first_run: FirstRun | None = None
+    # Set by the supervisor for its workers: each writes its metrics into files there, and any of them reads all.
+    is_multiprocess: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """What a worker reports when it is ready; the first start's secrets are in it, for the banner alone."""
+        snapshot = self.catalog.holder.current()
+        real = sorted(name for name in snapshot.providers if name != "simulated")
+        models = [route for route in snapshot.models.values() if not route.is_simulated and route.tenant_id is None]
+        first = self.first_run
+        return {
+            "port": self.settings.port,
+            "providers": [*real, "simulated"],
+            "only_simulated": not models,
+            "example_model": models[0].name if models else "simulated",
+            "first_run": None
+            if first is None
+            else {
+                "api_key": first.api_key,
+                "admin_email": first.admin_email,
+                "admin_password": first.admin_password,
+            },
+        }
+
+    async def reload(self) -> str:
+        """Read the configuration file again, whole or not at all; a sentence for the operator."""
+        version = await self.catalog.reloader.reload()
+        return f"the configuration is reloaded (version {version})"
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Services]:
+    """Everything a worker of the gateway needs, running. Raises `TollkeeperError` with what to do when it cannot."""
+    clock = clock or SystemClock()
+    master = MasterKey(_secret(settings.master_key, "TOLLKEEPER_MASTER_KEY"))
+    async with AsyncExitStack() as stack:
+        database = await _open_database(settings, stack)
+        hasher, passwords = KeyHasher(master), Passwords()
+        first_run = await ensure_first_run(database, settings, master, hasher, passwords)
+        redis_url = _secret(settings.redis_url, "TOLLKEEPER_REDIS_URL")
+        link = RedisLink(redis_url, clock)
+        await link.start()
+        stack.push_async_callback(link.close)
+        publisher = Publisher(create_client(redis_url))
+        stack.push_async_callback(publisher.close)
+        database.publish_with(publisher)
+
+        box = SecretBox(master)
+        catalog = await _open_catalog(settings, database, box, clock)
+        journal_folder = settings.data_dir / "journal"
+        fleet = Fleet(database, expected=settings.workers, journal_path=str(journal_folder))
+        journal = Journal(
+            journal_folder,
+            host=socket.gethostname(),
+            clock=clock,
+            max_bytes=settings.journal_max_bytes // settings.workers,
+            sync=settings.journal_sync,
+        )
+        stack.callback(journal.close)
+        sink = LedgerSink(database, clock, retention_days=settings.usage_retention_days)
+        shipper = Shipper(journal, sink, clock, directory=journal_folder)
+        admission = Admission(link, clock, fleet.live)
+        await admission.start()
+        stack.push_async_callback(admission.close)
+        upstream = Upstream(settings, clock)
+        stack.push_async_callback(upstream.aclose)
+
+        key_cache = KeyCache(settings.key_cache_size)
+        key_lookup = SqlKeyLookup(database, default_requests_per_minute=settings.default_requests_per_minute)
+        tokens = AccessTokens(master, clock, minutes=settings.session_minutes)
+        session_lookup = SqlSessionLookup(
+            database, tokens, default_requests_per_minute=settings.default_requests_per_minute
+        )
+        hearing = _Hearing(key_cache, catalog)
+        listener = Listener(
+            _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL"),
+            create_client(redis_url, operation_seconds=None),
+            on_announcement=hearing,
+            on_resync=hearing.resync,
+        )
+        await listener.start()
+        stack.push_async_callback(listener.close)
+
+        access_log = _open_access_log(settings, clock, stack)
+        services = Services(
+            settings=settings,
+            clock=clock,
+            master_key=master,
+            database=database,
+            objects=Objects.open(settings.objects_url, settings.data_dir),
+            hasher=hasher,
+            secret_box=box,
+            tokens=tokens,
+            passwords=passwords,
+            publisher=publisher,
+            catalog=catalog,
+            key_lookup=key_lookup,
+            session_lookup=session_lookup,
+            gateway=pipeline.Services(
+                settings=settings,
+                clock=clock,
+                snapshots=catalog.holder,
+                key_cache=key_cache,
+                key_lookup=key_lookup,
+                key_hasher=hasher,
+                admission=admission,
+                journal=journal,
+                channel=upstream,
+                metrics=Metrics(),
+                session_lookup=session_lookup,
+                access_log=access_log,
+            ),
+            readiness=Readiness(database, link.state, listener.state, shipper.state, catalog.holder.current),
+            first_run=first_run,
+            is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ,
+        )
+        work = {"shipper": shipper.run(), "catalog": catalog.loader.run(), "fleet": fleet.run()}
+        if settings.jobs_in_process:
+            work["jobs"] = make_runner(settings, database, name=str(fleet.worker_id)).run()
+        async with _running(work):
+            try:
+                yield services
+            finally:
+                if not await shipper.drain(_SHIP_SECONDS):
+                    log.warning("journal_kept", note="what was not shipped stays on disk for the next start")
+
+
+async def run_jobs(settings: Settings) -> None:
+    """`tollkeeper worker`: background jobs alone, until cancelled."""
+    async with AsyncExitStack() as stack:
+        database = await _open_database(settings, stack)
+        await make_runner(settings, database, name=f"{socket.gethostname()}-{os.getpid()}").run()
+
+
+def make_runner(settings: Settings, database: Database, *, name: str) -> Runner:
+    return Runner(database, make_kinds(database, settings), name=name)
+
+
+class _Hearing:
+    """What a worker does when it is told of a change: forget, and look again."""
+
+    def __init__(self, keys: KeyCache, catalog: Catalog) -> None:
+        self._keys = keys
+        self._catalog = catalog
+
+    def __call__(self, announcement: Announcement) -> None:
+        match announcement.topic:
+            case Topic.KEY:
+                self._keys.forget_key(announcement.subject)
+            case Topic.TENANT:
+                self._keys.forget_tenant(announcement.subject)
+            case Topic.USER:
+                self._keys.expire_all()
+            case Topic.CATALOG:
+                self._catalog.loader.changed()
+
+    def resync(self) -> None:
+        """A channel was away: nothing heard meanwhile can be trusted to be all."""
+        self._keys.expire_all()
+        self._catalog.loader.changed()
+
+
+async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
+    url = _secret(settings.database_url, "TOLLKEEPER_DATABASE_URL")
+    direct = _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL")
+    if pending := await migrations.pending(direct):
+        if not settings.migrate_at_start:
+            raise StartRefused(
+                f"The database lacks {len(pending)} migrations ({', '.join(pending)}). Run: tollkeeper migrate"
+            )
+        await migrations.upgrade(direct)
+    database = Database(
+        url, pool_size=settings.database_pool_size, is_behind_pooler=settings.database_direct_url is not None
+    )
+    stack.push_async_callback(database.close)
+    await database.check()
+    return database
+
+
+async def _open_catalog(settings: Settings, database: Database, box: SecretBox, clock: Clock) -> Catalog:
+    kinds = provider_kinds()
+    prices = load_price_list()
+
+    def read() -> Declared:
+        file = DeclaredCatalog()
+        if settings.config is not None:
+            file = load_configuration(settings.config, os.environ, kinds=kinds).catalog
+        # Whoever names providers in the file decides alone which vendors are reached.
+        environment = DeclaredCatalog() if file.providers else environment_catalog(os.environ, kinds, prices)
+        return Declared(file, environment)
+
+    declared = await asyncio.to_thread(read)
+    secrets = ProviderSecrets(box)
+    holder = SnapshotHolder()
+    stored = StoredCatalogReader(database, secrets, {kind.kind: kind.base_url for kind in kinds})
+    sources = Sources(file=declared.file, environment=declared.environment, price_list=prices)
+    loader = SnapshotLoader(holder, stored, sources, clock)
+    await loader.load()
+    return Catalog(holder, loader, Reloader(loader, read), secrets)
+
+
+def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) -> AccessLogWriter | None:
+    if not settings.access_log:
+        return None
+    is_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stdout.isatty())
+    writer = AccessLogWriter(sys.stdout, clock, as_json=is_json)
+    stack.callback(writer.close)
+    return writer
+
+
+@asynccontextmanager
+async def _running(work: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Background tasks that live as long as the block; one that ends by itself is a bug and is logged as one."""
+    tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
+    for task in tasks:
+        task.add_done_callback(_report_end)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _report_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.error("background_task_ended", task=task.get_name(), exc_info=task.exception())
+
+
+def _secret(value: SecretStr | None, name: str) -> str:
+    if value is None:
+        raise StartRefused(f"{name} is not set.")
+    return value.get_secret_value()
