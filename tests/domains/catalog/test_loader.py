@@ -41,6 +41,9 @@ class FakeStore:
             raise DependencyUnavailable("PostgreSQL did not answer.")
         return self.stored
 
+    async def remember(self, sources: Sources) -> None:
+        pass
+
 
 def new_loader(store: FakeStore) -> tuple[SnapshotHolder, SnapshotLoader]:
     holder = SnapshotHolder()

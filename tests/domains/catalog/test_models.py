@@ -13,9 +13,10 @@ from tollkeeper.core.errors import NotFound, PreconditionFailed
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.declared import ManagedElsewhere
 from tollkeeper.domains.catalog.environment import environment_catalog
+from tollkeeper.domains.catalog.fields import PriceFields
 from tollkeeper.domains.catalog.models import UnknownProvider
 from tollkeeper.domains.catalog.price_history import PriceInThePast
-from tollkeeper.domains.catalog.prices import FREE, load_price_list, stable_id
+from tollkeeper.domains.catalog.prices import FREE, load_price_list, read_price, stable_id
 from tollkeeper.domains.catalog.schemas import (
     ModelCreate,
     ModelOut,
@@ -95,12 +96,12 @@ async def test_update_changes_what_it_names_and_refuses_an_old_version(world: Wo
     shown = await create(world, unpriced="block")
     async with world.database.platform() as session:
         body = ModelUpdate.model_validate({"targets": [{"provider": "simulated", "model": "simulated-embedding"}]})
-        changed = await world.models.update(session, world.admin, shown.id, body, 1)
+        changed = await world.models.update(session, world.admin, shown.id, body, frozenset({1}))
     assert (changed.version, changed.unpriced, changed.targets[0].model) == (2, "block", "simulated-embedding")
     async with world.database.platform() as session:
         with pytest.raises(PreconditionFailed):
-            await world.models.update(session, world.admin, shown.id, body, 1)
-        await world.models.delete(session, world.admin, shown.id, 2)
+            await world.models.update(session, world.admin, shown.id, body, frozenset({1}))
+        await world.models.delete(session, world.admin, shown.id, frozenset({2}))
     assert (await world.snapshot()).find_model(world.tenant_id, "m") is None
 
 
@@ -210,3 +211,20 @@ async def test_price_of_a_providers_model_reaches_every_name_that_leads_there(wo
     route = (await world.snapshot()).models[None, "alias"]
     assert route.price is not None
     assert route.price.output == 6_000_000
+
+
+async def test_declared_prices_enter_the_history_once_whoever_loads_them(database: Database) -> None:
+    declared = read_price(PriceFields.model_validate(PRICE), "file", "filed")
+    route = ModelRoute(stable_id("model", "filed"), "filed", (Target("simulated", "simulated"),), price=declared)
+    environment = environment_catalog({"GROQ_API_KEY": "k"}, KINDS, load_price_list())
+    sources = Sources(file=DeclaredCatalog(models=(route,)), environment=environment)
+    for _ in range(2):
+        world = await build_world(database, sources)
+        await world.loader.load()
+    async with database.platform() as session:
+        history = await world.prices.list_page(session, world.admin, model=None, before=None, limit=100)
+    assert {(one.model, one.source) for one in history if one.source == "file"} == {("filed", "file")}
+    listed = {name for name, _ in load_price_list().models_of("groq")}
+    assert {one.model for one in history if one.source == "builtin"} == listed
+    assert len(history) == 1 + len(listed)
+    assert all(one.is_in_force for one in history)

@@ -36,10 +36,12 @@ async def create(world: World, **fields: object) -> ProviderOut:
         return await world.providers.create(session, world.admin, ProviderCreate.model_validate(body))
 
 
-async def update(world: World, provider_id: UUID, version: int | None = None, **fields: object) -> ProviderOut:
+async def update(
+    world: World, provider_id: UUID, expected: frozenset[int] | None = None, **fields: object
+) -> ProviderOut:
     async with world.database.platform() as session:
         return await world.providers.update(
-            session, world.admin, provider_id, ProviderUpdate.model_validate(fields), version
+            session, world.admin, provider_id, ProviderUpdate.model_validate(fields), expected
         )
 
 
@@ -145,9 +147,9 @@ async def test_another_master_key_makes_rows_unusable_but_not_the_gateway(world:
 
 async def test_update_of_an_old_version_is_refused(world: World) -> None:
     shown = await create(world)
-    await update(world, shown.id, 1, is_active=False)
+    await update(world, shown.id, frozenset({1}), is_active=False)
     with pytest.raises(PreconditionFailed):
-        await update(world, shown.id, 1, is_active=True)
+        await update(world, shown.id, frozenset({1}), is_active=True)
     assert "acme" not in (await world.snapshot()).providers
 
 
@@ -188,7 +190,7 @@ async def test_provider_in_use_is_not_deleted(world: World) -> None:
     async with world.database.platform() as session:
         await session.execute(text("DELETE FROM models"))
     async with world.database.platform() as session:
-        await world.providers.delete(session, world.admin, shown.id, 1)
+        await world.providers.delete(session, world.admin, shown.id, frozenset({1}))
         assert await session.scalar(select(ProviderCredential)) is None
         with pytest.raises(NotFound):
             await world.providers.get(session, world.admin, shown.id)
@@ -233,7 +235,7 @@ async def test_who_may_not_change_the_catalog_sees_that_providers_are_but_not_wh
         listed = await world.providers.list_page(session, world.developer, "", 10)
     assert [one.name for one in listed] == ["acme", "simulated"]
     for one in listed:
-        assert (one.base_url, one.header_names, one.credentials, one.options, one.declared_at) == (None,) * 5
+        assert (one.base_url, one.header_names, one.credentials, one.options, one.has_credential) == (None,) * 5
 
 
 async def test_credential_can_be_removed_alone(world: World) -> None:

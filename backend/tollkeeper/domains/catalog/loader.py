@@ -38,6 +38,10 @@ class StoredCatalogSource(Protocol):
         """What the database holds now. Raises `DependencyUnavailable` when it cannot be asked."""
         ...
 
+    async def remember(self, sources: Sources) -> None:
+        """Keep what a later reader of the ledger needs of `sources`. Raises `DependencyUnavailable`."""
+        ...
+
 
 class SnapshotHolder:
     """The snapshot in force. Reading it is one attribute access; a swap replaces it whole."""
@@ -118,6 +122,7 @@ class SnapshotLoader:
             return
         try:
             stored = await self._stored.read()
+            await self._stored.remember(self._sources)
         except DependencyUnavailable as error:
             if not self._is_stored_down:
                 log.warning("catalog_not_read", reason=error.message, keeps_version=self._holder.current().version)

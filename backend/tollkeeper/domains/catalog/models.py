@@ -20,13 +20,14 @@ from tollkeeper.domains.catalog.schemas import ManagedBy, ModelCreate, ModelOut,
 from tollkeeper.domains.catalog.service import (
     Caller,
     Catalog,
+    Expected,
     add_unique,
-    check_version,
     not_found,
     sees_everything,
     visible_tenant,
 )
 from tollkeeper.domains.catalog.stored import read_model
+from tollkeeper.web.etag import check_match
 
 
 class UnknownProvider(BadRequest):
@@ -83,9 +84,9 @@ class Models:
         return await self._changed(session, caller, row, "create", before=None)
 
     async def update(
-        self, session: AsyncSession, caller: Caller, model_id: UUID, body: ModelUpdate, version: int | None
+        self, session: AsyncSession, caller: Caller, model_id: UUID, body: ModelUpdate, expected: Expected
     ) -> ModelOut:
-        row = await self._own(session, model_id, version)
+        row = await self._own(session, model_id, expected)
         before = await self._show(session, row)
         changes = body.changes()
         if "targets" in changes:
@@ -101,8 +102,8 @@ class Models:
         await session.flush()
         return await self._changed(session, caller, row, "update", before=before)
 
-    async def delete(self, session: AsyncSession, caller: Caller, model_id: UUID, version: int | None) -> None:
-        row = await self._own(session, model_id, version)
+    async def delete(self, session: AsyncSession, caller: Caller, model_id: UUID, expected: Expected) -> None:
+        row = await self._own(session, model_id, expected)
         before = await self._show(session, row)
         await session.delete(row)
         await session.flush()
@@ -111,7 +112,7 @@ class Models:
     def _declared(self) -> list[DeclaredModel]:
         return list(declared_models(self._catalog.sources, self._catalog.snapshot))
 
-    async def _own(self, session: AsyncSession, model_id: UUID, version: int | None) -> Model:
+    async def _own(self, session: AsyncSession, model_id: UUID, expected: Expected) -> Model:
         """The stored model, locked for a change."""
         for one in self._declared():
             if one.route.id == model_id:
@@ -119,7 +120,7 @@ class Models:
         row = await repository.find_model(session, model_id, for_update=True)
         if row is None:
             raise not_found("model")
-        check_version(row.version, version)
+        check_match(expected, row)
         return row
 
     def _refuse_declared_name(self, name: str) -> None:

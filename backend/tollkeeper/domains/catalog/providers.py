@@ -26,11 +26,12 @@ from tollkeeper.domains.catalog.schemas import (
 from tollkeeper.domains.catalog.service import (
     Caller,
     Catalog,
+    Expected,
     add_unique,
-    check_version,
     not_found,
     sees_everything,
 )
+from tollkeeper.web.etag import check_match
 
 
 class UnknownKind(BadRequest):
@@ -117,9 +118,9 @@ class Providers:
         return await self._changed(session, caller, row, "create", before=None)
 
     async def update(
-        self, session: AsyncSession, caller: Caller, provider_id: UUID, body: ProviderUpdate, version: int | None
+        self, session: AsyncSession, caller: Caller, provider_id: UUID, body: ProviderUpdate, expected: Expected
     ) -> ProviderOut:
-        row = await self._own(session, provider_id, version)
+        row = await self._own(session, provider_id, expected)
         before = await self._reload(session, row, caller)
         changes = body.changes()
         secrets = self._catalog.secrets
@@ -148,8 +149,8 @@ class Providers:
         await session.flush()
         return await self._changed(session, caller, row, "update", before=before)
 
-    async def delete(self, session: AsyncSession, caller: Caller, provider_id: UUID, version: int | None) -> None:
-        row = await self._own(session, provider_id, version)
+    async def delete(self, session: AsyncSession, caller: Caller, provider_id: UUID, expected: Expected) -> None:
+        row = await self._own(session, provider_id, expected)
         users = await repository.list_models_of_provider(session, row.name)
         if users:
             raise ProviderInUse(f"Models lead to this provider: {', '.join(users)}. Change or delete them first.")
@@ -183,7 +184,7 @@ class Providers:
     def _find_declared(self, provider_id: UUID) -> DeclaredProvider | None:
         return next((one for one in declared_providers(self._catalog.sources) if one.config.id == provider_id), None)
 
-    async def _own(self, session: AsyncSession, provider_id: UUID, version: int | None) -> Provider:
+    async def _own(self, session: AsyncSession, provider_id: UUID, expected: Expected) -> Provider:
         """The stored provider, locked for a change."""
         declared = self._find_declared(provider_id)
         if declared is not None:
@@ -191,7 +192,7 @@ class Providers:
         row = await repository.find_provider(session, provider_id, for_update=True)
         if row is None:
             raise not_found("provider")
-        check_version(row.version, version)
+        check_match(expected, row)
         return row
 
     def _refuse_declared_name(self, name: str) -> None:
@@ -268,12 +269,12 @@ class Providers:
             kind=row.kind,
             is_active=row.is_active,
             managed_by=ManagedBy.API,
-            has_credential=bool(credentials),
             created_at=row.created_at,
             updated_at=row.updated_at,
             version=row.version,
         )
         if sees_everything(caller):
+            shown.has_credential = bool(credentials)
             shown.base_url = row.base_url or self._catalog.kinds[row.kind].base_url
             shown.header_names = self._catalog.secrets.header_names(row)
             shown.allow_private_address = row.allow_private_address
@@ -303,9 +304,9 @@ def _show_declared(one: DeclaredProvider, caller: Caller) -> ProviderOut:
         kind=config.kind,
         is_active=True,
         managed_by=one.managed_by,
-        has_credential=bool(config.credentials),
     )
     if sees_everything(caller):
+        shown.has_credential = bool(config.credentials)
         shown.declared_at = one.place
         shown.base_url = config.base_url
         shown.header_names = sorted(config.headers)

@@ -1,12 +1,13 @@
 """The SQL of the catalog. Rows go in and out; what they mean is decided in `service` and `stored`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, collate, func, or_, select, tuple_
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -129,3 +130,9 @@ async def find_price_in_force(session: AsyncSession, tenant_id: UUID | None, mod
 
 async def has_tenant(session: AsyncSession, tenant_id: UUID) -> bool:
     return await session.get(Tenant, tenant_id) is not None
+
+
+async def remember_prices(session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert prices whose ids are derived from what they say; one that is there already stays as it is."""
+    values = [{**row, "effective_at": func.now()} for row in rows]
+    await session.execute(insert(Price).values(values).on_conflict_do_nothing(index_elements=[Price.id]))

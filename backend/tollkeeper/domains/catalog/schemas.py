@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, model_validator
 
 from tollkeeper.core.ids import ModelId, PriceId, ProviderId, PublicId, TenantId
 from tollkeeper.domains.catalog.fields import (
@@ -21,6 +21,7 @@ from tollkeeper.domains.catalog.fields import (
     Timeouts,
     read_proxy_url,
 )
+from tollkeeper.web.schemas import Schema
 
 CredentialId = Annotated[UUID, PublicId("crd")]
 
@@ -41,11 +42,7 @@ class ManagedBy(StrEnum):
     BUILTIN = "builtin"
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Patch(_In):
+class _Patch(Schema):
     """An update names what it changes; null is a value only where the field may be empty."""
 
     @model_validator(mode="after")
@@ -58,12 +55,12 @@ class _Patch(_In):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
-class CredentialCreate(_In):
+class CredentialCreate(Schema):
     name: Label = "default"
     secret: Annotated[Secret, Field(min_length=1, description="The provider's key; never shown again.")]
 
 
-class CredentialOut(BaseModel):
+class CredentialOut(Schema):
     """A stored key, without the key. The fingerprint tells two keys apart and nothing else."""
 
     id: CredentialId
@@ -74,7 +71,7 @@ class CredentialOut(BaseModel):
     created_at: datetime
 
 
-class ProviderCreate(_In):
+class ProviderCreate(Schema):
     name: ProviderName
     kind: Annotated[str, Field(max_length=100)]
     base_url: BaseUrl | None = None
@@ -102,7 +99,7 @@ class ProviderUpdate(_Patch):
     is_active: bool = True
 
 
-class ProviderOut(BaseModel):
+class ProviderOut(Schema):
     """A provider. Where it is and how it is reached is told only to who may change it; others see null."""
 
     id: ProviderId
@@ -111,7 +108,7 @@ class ProviderOut(BaseModel):
     is_active: bool
     managed_by: ManagedBy
     declared_at: str | None = Field(None, description="File and line, or variable, of a declared object.")
-    has_credential: bool
+    has_credential: bool | None = None
     base_url: str | None = None
     header_names: list[str] | None = None
     allow_private_address: bool | None = None
@@ -125,7 +122,7 @@ class ProviderOut(BaseModel):
     version: int | None = None
 
 
-class ModelCreate(_In):
+class ModelCreate(Schema):
     name: ModelName
     tenant_id: TenantId | None = Field(None, description="Only this tenant sees the model; left out: everyone does.")
     strategy: Literal["priority"] = "priority"
@@ -144,7 +141,7 @@ class ModelUpdate(_Patch):
     is_active: bool = True
 
 
-class ModelOut(BaseModel):
+class ModelOut(Schema):
     """A model name, where it leads, and the price calls are charged at now (null: unpriced)."""
 
     id: ModelId
@@ -186,7 +183,7 @@ class PriceOut(PriceFields):
     created_at: datetime
 
 
-class KindOut(BaseModel):
+class KindOut(Schema):
     """A kind of provider that this gateway can talk to."""
 
     kind: str
@@ -197,7 +194,7 @@ class KindOut(BaseModel):
     env_var: str | None
 
 
-class ReloadOut(BaseModel):
+class ReloadOut(Schema):
     """The configuration now in force on the worker that answered; the others follow at once."""
 
     snapshot_version: int

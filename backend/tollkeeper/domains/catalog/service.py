@@ -11,11 +11,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.catalog import ProviderKind, Snapshot
-from tollkeeper.core.errors import Conflict, NotFound, PreconditionFailed
+from tollkeeper.core.errors import Conflict, NotFound
 from tollkeeper.core.permissions import Permission
 from tollkeeper.domains.catalog.loader import SnapshotHolder, SnapshotLoader
 from tollkeeper.domains.catalog.sealing import ProviderSecrets
 from tollkeeper.domains.catalog.snapshot import Sources
+
+# The versions a change was made for, from `If-Match`; None takes whatever is there.
+Expected = frozenset[int] | None
 
 
 class NameTaken(Conflict):
@@ -85,13 +88,6 @@ def sees_everything(caller: Caller) -> bool:
 def visible_tenant(caller: Caller) -> UUID | None:
     """None: sees every tenant's models and prices."""
     return None if Permission.PLATFORM in caller.permissions else caller.tenant_id
-
-
-def check_version(current: int, expected: int | None) -> None:
-    if expected is not None and expected != current:
-        raise PreconditionFailed(
-            f"This is version {current} by now, not {expected}. Read it again and repeat your change."
-        )
 
 
 def not_found(noun: str) -> NotFound:

@@ -4,11 +4,10 @@ A row that cannot be used (a secret that does not open, a value that no longer f
 last good reading of it stays in force, so a bad edit never takes a working provider away.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -16,14 +15,14 @@ from pydantic import TypeAdapter
 
 from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig
 from tollkeeper.contracts.catalog import Target as RouteTarget
-from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.db.models.catalog import Model, Provider, ProviderCredential
 from tollkeeper.db.models.catalog import Price as PriceRow
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog import repository
 from tollkeeper.domains.catalog.fields import Target, Timeouts, is_private_host, read_base_url, read_proxy_url
+from tollkeeper.domains.catalog.prices import PRICE_CLASSES
 from tollkeeper.domains.catalog.sealing import ProviderSecrets, SecretUnreadable
-from tollkeeper.domains.catalog.snapshot import StoredCatalog, StoredPrice
+from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPrice
 
 log = structlog.get_logger(__name__)
 
@@ -50,14 +49,12 @@ class StoredCatalogReader:
         self._base_urls = base_urls
         self._good: dict[UUID, object] = {}
         self._told: set[tuple[UUID, str]] = set()
+        self._remembered: set[UUID] = set()
 
     async def read(self) -> StoredCatalog:
         """Raises `DependencyUnavailable` when PostgreSQL does not answer in time."""
-        try:
-            async with asyncio.timeout(READ_SECONDS), self._database.platform() as session:
-                rows = await repository.read_catalog(session)
-        except TimeoutError as error:
-            raise DependencyUnavailable("The database does not answer. Try again shortly.") from error
+        async with self._database.lookup(deadline_seconds=READ_SECONDS) as session:
+            rows = await repository.read_catalog(session)
         credentials: dict[UUID, list[ProviderCredential]] = defaultdict(list)
         for credential in rows.credentials:
             credentials[credential.provider_id].append(credential)
@@ -70,6 +67,17 @@ class StoredCatalogReader:
             prices=tuple(self._each(rows.prices, read_stored_price)),
             next_change_unix=rows.next_change.timestamp() if rows.next_change else None,
         )
+
+    async def remember(self, sources: Sources) -> None:
+        """Enter declared prices into the history, so that the ledger's price versions can be looked up later.
+
+        Raises `DependencyUnavailable`; what was not entered is entered the next time.
+        """
+        rows = [row for row in declared_prices(sources) if row["id"] not in self._remembered]
+        if rows:
+            async with self._database.platform() as session:
+                await repository.remember_prices(session, rows)
+            self._remembered.update(row["id"] for row in rows)
 
     def _each(self, rows: Iterable[Row], read: Callable[[Row], Value]) -> Iterable[Value]:
         for row in rows:
@@ -146,6 +154,24 @@ def read_price_row(row: PriceRow) -> Price:
         output_audio=row.output_audio_pico,
         output_image=row.output_image_pico,
     )
+
+
+def declared_prices(sources: Sources) -> Iterable[dict[str, Any]]:
+    """The prices that stand in the file, and those of the public list that vendors from the environment are served at."""
+    for route in sources.file.models:
+        if route.price is not None:
+            yield _price_values(route.price, model=route.name, provider=None, source="file")
+    seen: set[UUID] = set()
+    for route in sources.environment.models:
+        target = route.targets[0]
+        if route.price is not None and route.price.version not in seen:
+            seen.add(route.price.version)
+            yield _price_values(route.price, model=target.model, provider=target.provider, source="builtin")
+
+
+def _price_values(price: Price, *, model: str, provider: str | None, source: str) -> dict[str, Any]:
+    amounts = {f"{target}_pico": getattr(price, target) for target in PRICE_CLASSES.values()}
+    return {"id": price.version, "model": model, "provider": provider, "source": source, **amounts}
 
 
 def read_stored_price(row: PriceRow) -> StoredPrice:
