@@ -1,0 +1,327 @@
+"""Who calls the control plane, proven from the headers: a session (bearer token or cookie) or a key.
+
+Nothing is remembered between requests: a demotion, a logout, a revocation holds at the next call.
+Failure policy: PostgreSQL down: 503, never 401.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from fastapi import Request
+
+from tollkeeper.contracts.ports import KeyLookup
+from tollkeeper.contracts.principal import KeyRecord, Principal
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.config import Settings
+from tollkeeper.core.errors import BadRequest, Forbidden, NotFound, Unauthenticated
+from tollkeeper.core.passwords import Passwords
+from tollkeeper.core.permissions import Permission, Role, permissions_of_role
+from tollkeeper.core.secrets import KeyHasher
+from tollkeeper.core.tokens import AccessTokens
+from tollkeeper.db.session import Database
+
+CSRF_HEADER: Final = "x-tollkeeper-csrf"
+_PLAIN_HEADERS: Final = frozenset({b"x-api-key", b"api-key", b"x-goog-api-key"})
+_LONGEST_CREDENTIAL: Final = 8192
+_SHORTEST_FOREIGN: Final = 32
+_LONGEST_KEY: Final = 512
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user as a request needs it, read fresh. `refusal` is set when user or tenant may not act now."""
+
+    user_id: UUID
+    tenant_id: UUID
+    tenant_name: str
+    email: str
+    name: str
+    role: Role
+    session_epoch: int
+    refusal: str | None = None
+
+
+class Identities(Protocol):
+    """Implemented in `domains/identity`; every method raises `DependencyUnavailable` when PostgreSQL does not answer."""
+
+    async def find_user(self, user_id: UUID) -> Identity | None: ...
+
+    async def find_session(self, user_id: UUID, session_id: UUID) -> Identity | None:
+        """None when the session was ended, or is not this user's."""
+        ...
+
+    async def find_cookie(self, token: str) -> tuple[Identity, UUID] | None:
+        """The user and the session's id behind the cookie; None when it is unknown, used up, expired or ended."""
+        ...
+
+
+class ControlServices(Protocol):
+    """What the control plane needs of the process; `wiring` puts it at `app.state.services`.
+
+    A domain that needs more (the catalogue, jobs) states it in a narrower Protocol of its own beside its routes.
+    """
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def database(self) -> Database: ...
+    @property
+    def key_lookup(self) -> KeyLookup: ...
+    @property
+    def key_hasher(self) -> KeyHasher: ...
+    @property
+    def access_tokens(self) -> AccessTokens: ...
+    @property
+    def passwords(self) -> Passwords: ...
+    @property
+    def identities(self) -> Identities: ...
+    @property
+    def csrf_key(self) -> bytes:
+        """`MasterKey.derive("csrf")`"""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The proven caller of one request. `key` is set when a key was used: it bounds what may be made with it."""
+
+    tenant_id: UUID
+    user_id: UUID
+    role: Role
+    permissions: frozenset[Permission]
+    name: str
+    email: str
+    request_id: UUID
+    address: str | None = None
+    session_id: UUID | None = None
+    key: Principal | None = None
+    key_expires_at: float | None = None
+
+    @property
+    def key_id(self) -> UUID | None:
+        return None if self.key is None else self.key.key_id
+
+    @property
+    def is_platform(self) -> bool:
+        return Permission.PLATFORM in self.permissions
+
+    def may(self, permission: Permission) -> bool:
+        return permission in self.permissions
+
+    def tenant_for(self, requested: UUID | None) -> UUID:
+        """The tenant to work in: the caller's own unless a platform caller names another."""
+        if requested is None or requested == self.tenant_id:
+            return self.tenant_id
+        if not self.is_platform:
+            raise NotFound("There is no such tenant.")
+        return requested
+
+
+def services_of(request: Request) -> ControlServices:
+    services: ControlServices = request.app.state.services
+    return services
+
+
+def request_uuid_of(request: Request) -> UUID:
+    value: UUID = request.state.request_uuid
+    return value
+
+
+async def prove_caller(request: Request) -> Caller:
+    """The caller, proven once per request. Raises 401, 400 for two credentials, 403 for a missing CSRF token, 503."""
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is None:
+        known = await _prove(request)
+        request.state.caller = known
+    return known
+
+
+def allow(caller: Caller, permission: Permission) -> None:
+    """Raises Forbidden unless the caller holds the permission."""
+    if not caller.may(permission):
+        holder = "this key" if caller.key is not None else f"the role '{caller.role}'"
+        raise Forbidden(f"This needs the permission '{permission}', which {holder} does not grant.")
+
+
+def read_credential(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The one credential of a call, whichever of the four headers carries it. Two different ones are refused."""
+    found: bytes | None = None
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"authorization":
+            scheme, _, token = value.strip().partition(b" ")
+            if scheme.lower() != b"bearer":
+                raise Unauthenticated("Send the credential as 'Authorization: Bearer <token>'.")
+            candidate = token.strip()
+        elif lowered in _PLAIN_HEADERS:
+            candidate = value.strip()
+        else:
+            continue
+        if found is not None and not hmac.compare_digest(found, candidate):
+            raise BadRequest("The request carries two different credentials; send one.", code="conflicting_credentials")
+        found = candidate
+    if found is None:
+        return None
+    if not found or len(found) > _LONGEST_CREDENTIAL or not found.isascii():
+        raise _unknown()
+    return found.decode("ascii")
+
+
+def cookie_name(settings: Settings) -> str:
+    """Browsers accept the `__Host-` prefix over https only; plain http is for loopback."""
+    return "__Host-tollkeeper_session" if is_https(settings) else "tollkeeper_session"
+
+
+def is_https(settings: Settings) -> bool:
+    return settings.origin.startswith("https:")
+
+
+def csrf_token(services: ControlServices, session_id: UUID) -> str:
+    """Bound to the session: readable only by pages of our own origin, which ask `GET /api/v1/me` for it."""
+    return hmac.new(services.csrf_key, session_id.bytes, hashlib.sha256).hexdigest()
+
+
+def check_same_origin(request: Request) -> None:
+    """A browser says where a write comes from; programs say nothing and carry no ambient cookie."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None and site not in {"same-origin", "none"}:
+        raise _cross_site()
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
+        raise _cross_site()
+
+
+def address_of(request: Request) -> str | None:
+    """The caller's address where there is one; forwarded headers are the server's business."""
+    if request.client is None:
+        return None
+    try:
+        return str(ipaddress.ip_address(request.client.host.partition("%")[0]))
+    except ValueError:
+        return None
+
+
+async def _prove(request: Request) -> Caller:
+    services = services_of(request)
+    credential = read_credential(request.scope["headers"])
+    if credential is None:
+        cookie = request.cookies.get(cookie_name(services.settings))
+        if not cookie:
+            raise Unauthenticated(
+                "Sign in, or send a key with scope 'admin' as 'Authorization: Bearer <key>'.", code="missing_credential"
+            )
+        return await _by_cookie(request, services, cookie)
+    if credential.startswith("eyJ") and credential.count(".") == 2:
+        claims = services.access_tokens.verify(credential)
+        identity = await services.identities.find_session(claims.user_id, claims.session_id)
+        if identity is None or identity.session_epoch != claims.epoch or identity.tenant_id != claims.tenant_id:
+            raise _ended()
+        return _of_user(request, identity, claims.session_id)
+    return await _by_key(request, services, credential)
+
+
+async def _by_cookie(request: Request, services: ControlServices, cookie: str) -> Caller:
+    found = None if len(cookie) > _LONGEST_KEY else await services.identities.find_cookie(cookie)
+    if found is None:
+        raise _ended()
+    identity, session_id = found
+    if request.method not in _SAFE_METHODS:
+        check_same_origin(request)
+        sent = request.headers.get(CSRF_HEADER, "").encode()
+        if not hmac.compare_digest(sent, csrf_token(services, session_id).encode()):
+            raise Forbidden(
+                f"A change by cookie needs the header '{CSRF_HEADER}'; GET /api/v1/me tells its value.",
+                code="csrf_token_missing" if not sent else "csrf_token_wrong",
+            )
+    return _of_user(request, identity, session_id)
+
+
+def _of_user(request: Request, identity: Identity, session_id: UUID) -> Caller:
+    _check_refusal(identity.refusal)
+    return Caller(
+        tenant_id=identity.tenant_id,
+        user_id=identity.user_id,
+        role=identity.role,
+        permissions=permissions_of_role(identity.role),
+        name=identity.name,
+        email=identity.email,
+        request_id=request_uuid_of(request),
+        address=address_of(request),
+        session_id=session_id,
+    )
+
+
+async def _by_key(request: Request, services: ControlServices, token: str) -> Caller:
+    record = await _find_key(services, token)
+    if record is None:
+        raise _unknown()
+    _check_refusal(record.refusal)
+    if record.expires_at is not None and record.expires_at <= services.clock.unix():
+        raise Unauthenticated("This API key has expired. Create a new one or ask an administrator.")
+    principal = record.principal
+    identity = None if principal.user_id is None else await services.identities.find_user(principal.user_id)
+    if identity is None or identity.tenant_id != principal.tenant_id:
+        raise _unknown()
+    _check_refusal(identity.refusal)
+    return Caller(
+        tenant_id=identity.tenant_id,
+        user_id=identity.user_id,
+        role=identity.role,
+        permissions=principal.permissions & permissions_of_role(identity.role),
+        name=identity.name,
+        email=identity.email,
+        request_id=request_uuid_of(request),
+        address=address_of(request),
+        key=principal,
+        key_expires_at=record.expires_at,
+    )
+
+
+async def _find_key(services: ControlServices, token: str) -> KeyRecord | None:
+    """The record whose secret this token holds, compared in constant time."""
+    if len(token) > _LONGEST_KEY or not token.isprintable():
+        return None
+    hasher = services.key_hasher
+    public_id = hasher.public_id(token)
+    if public_id is not None:
+        record = await services.key_lookup.find_by_public_id(public_id)
+    elif len(token) >= _SHORTEST_FOREIGN:
+        record = await services.key_lookup.find_by_digest(list(hasher.digests(token).values()))
+    else:
+        return None
+    if record is None:
+        return None
+    digests = hasher.digests(token)
+    now = services.clock.unix()
+    for known in record.digests:
+        ours = digests.get(known.pepper_id)
+        is_current = known.expires_at is None or known.expires_at > now
+        if ours is not None and hmac.compare_digest(ours, known.digest) and is_current:
+            return record
+    return None
+
+
+def _check_refusal(refusal: str | None) -> None:
+    if refusal is not None:
+        raise Unauthenticated(refusal)
+
+
+def _unknown() -> Unauthenticated:
+    return Unauthenticated("Incorrect API key or token provided. Check it, or create one in the console.")
+
+
+def _ended() -> Unauthenticated:
+    return Unauthenticated("The session has ended. Sign in again.", code="session_ended")
+
+
+def _cross_site() -> Forbidden:
+    return Forbidden("A change by cookie must come from our own pages.", code="cross_site_request")

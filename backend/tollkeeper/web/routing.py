@@ -1,0 +1,85 @@
+"""The one kind of route of the control plane: who calls is proven, and may do it, before a byte of the body is read.
+
+    router = control_router("keys")
+
+    @router.post("", status_code=201, dependencies=[requires(Permission.API_KEYS_CREATE)])
+
+A route declares exactly one permission, or `public()`; one that does not cannot be made.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.params import Depends as DependsParam
+from fastapi.routing import APIRoute
+
+from tollkeeper.core.permissions import Permission
+from tollkeeper.web.caller import allow, prove_caller, services_of
+from tollkeeper.web.idempotency import Claim, Replay
+from tollkeeper.web.json_body import check_json_body
+from tollkeeper.web.schemas import problem_responses
+
+
+class UndeclaredRoute(TypeError):
+    """A route without a permission, or with several: a mistake of the code, found when it is imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A route's permission; None is public. As a dependency it enforces itself, on any kind of route."""
+
+    permission: Permission | None
+
+    async def __call__(self, request: Request) -> None:
+        if self.permission is not None:
+            allow(await prove_caller(request), self.permission)
+
+
+def requires(permission: Permission) -> DependsParam:
+    """The permission a route needs: `dependencies=[requires(Permission.…)]`."""
+    dependency: DependsParam = Depends(Declaration(permission))
+    return dependency
+
+
+def public() -> DependsParam:
+    """A route for everybody; there are few: sign-in, refresh, health, the OpenAPI document."""
+    dependency: DependsParam = Depends(Declaration(None))
+    return dependency
+
+
+def declarations_of(dependant: Dependant) -> list[Declaration]:
+    return [item.call for item in dependant.dependencies if isinstance(item.call, Declaration)]
+
+
+class ControlRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        declared = declarations_of(self.dependant)
+        if len(declared) != 1:
+            raise UndeclaredRoute(f"{self.path} declares {len(declared)} permissions; exactly one is needed")
+        declaration = declared[0]
+        answer = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            await declaration(request)
+            settings = services_of(request).settings
+            if request.method not in {"GET", "HEAD"}:
+                await check_json_body(request, largest=settings.max_control_body_bytes, deepest=settings.max_json_depth)
+            try:
+                response = await answer(request)
+            except Replay as replay:
+                return replay.response
+            claimed: Claim | None = getattr(request.state, "claim", None)
+            if claimed is not None:
+                # Still inside the transaction: it ends when this function has returned, before the answer is sent.
+                await claimed.record(response)
+            return response
+
+        return handle
+
+
+def control_router(noun: str) -> APIRouter:
+    """`/noun`, to be included under `/api/v1` by `api/v1.py`."""
+    return APIRouter(prefix=f"/{noun}", tags=[noun], route_class=ControlRoute, responses=problem_responses())
