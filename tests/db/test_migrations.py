@@ -45,7 +45,7 @@ def test_the_check_at_the_start_does_not_load_alembic() -> None:
 async def test_days_are_made_ahead_and_asked_for_twice_without_harm(database_url: str) -> None:
     database = Database(database_url, pool_size=2)
     try:
-        async with database.maintenance() as session:
+        async with database.owner() as session:
             ahead = (
                 await session.execute(
                     text(

@@ -147,19 +147,22 @@ async def test_nothing_stays_on_a_pooled_connection(database_url: str, tenants: 
     """One connection, taken in turn: the plan prepared for one tenant is used for the other."""
     acme, globex = tenants
     database = Database(database_url, pool_size=1)
+
+    async def left() -> tuple[bool, str]:
+        async with database._engine.connect() as connection:
+            row = await connection.execute(
+                text("SELECT current_user = session_user, coalesce(current_setting('app.tenant', true), '')")
+            )
+            return tuple(row.one())
+
     try:
         for _ in range(6):
             assert await _emails(database, acme) == ["acme@example.com"]
+            assert await left() == (True, "")
             assert await _emails(database, globex) == ["globex@example.com"]
             async with database.platform() as session:
                 assert (await session.execute(text("SELECT count(*) FROM users"))).scalar_one() >= 2
-        async with database._engine.connect() as connection:
-            left = (
-                await connection.execute(
-                    text("SELECT current_user = session_user, current_setting('app.tenant', true)")
-                )
-            ).one()
-            assert (left[0], left[1] or "") == (True, "")
+            assert await left() == (True, "")
     finally:
         await database.close()
 

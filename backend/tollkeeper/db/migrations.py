@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import asyncpg
+import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -21,12 +22,20 @@ from tollkeeper.db.faults import translate_connect_faults, translate_faults
 from tollkeeper.db.roles import OWNER, DatabaseUnfit, check_login, ensure_roles
 from tollkeeper.db.session import CONNECT_SECONDS, plain_url
 
+log = structlog.get_logger(__name__)
+
 EXIT_REFUSED: Final = 3
 _LOCK: Final = 7_461_205_118_392_044  # any number, as long as it never changes
 _FILE: Final = re.compile(r"(\d{4})_\w+\.py")
 _PARTITION: Final = re.compile(r"usage_logs_p\d{8}")
 
 NameType = Literal["schema", "table", "column", "index", "unique_constraint", "foreign_key_constraint"]
+
+
+class MigrationError(DatabaseUnfit):
+    """A migration failed; nothing of it was kept."""
+
+    code = "migration_failed"
 
 
 async def pending(url: str) -> list[str]:
@@ -69,9 +78,11 @@ async def upgrade(url: str) -> None:
     output, errors = await process.communicate(url.encode())
     if process.returncode == 0:
         return
-    code, _, message = output.decode().partition("\n")
     if process.returncode != EXIT_REFUSED:
-        raise RuntimeError(f"The migrations failed:\n{errors.decode(errors='replace')}")
+        log.error("migration_failed", traceback=errors.decode(errors="replace"))
+        reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
+        raise MigrationError(f"A migration failed and was rolled back: {reason}")
+    code, _, message = output.decode().partition("\n")
     if code == DatabaseUnfit.code:
         raise DatabaseUnfit(message)
     raise DependencyUnavailable(message, code=code)

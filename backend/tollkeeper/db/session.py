@@ -6,7 +6,8 @@ Failure policy: PostgreSQL down, slow or read-only: `DependencyUnavailable`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -18,6 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.db.breaker import Breaker
 from tollkeeper.db.faults import translate_connect_faults, translate_faults, unavailable
 from tollkeeper.db.roles import APP, LOOKUP, OWNER, PLATFORM, check_login
 
@@ -28,7 +31,7 @@ CONNECT_SECONDS: Final = 5.0
 POOL_WAIT_SECONDS: Final = 5.0
 STATEMENT_MS: Final = 30_000
 LOCK_MS: Final = 5_000
-MAINTENANCE_MS: Final = 600_000
+OWNER_MS: Final = 600_000
 _BEGIN: Final = text(
     "SELECT set_config('role', :role, true), set_config('app.tenant', :tenant, true), "
     "set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true)"
@@ -48,15 +51,23 @@ class Database:
         lookup_seconds: float = LOOKUP_SECONDS,
         pool_wait_seconds: float = POOL_WAIT_SECONDS,
         is_behind_pooler: bool = False,
+        session_info: Mapping[str, Any] | None = None,
     ) -> None:
-        """`is_behind_pooler`: a pooler in transaction mode hands our connection to others, so nothing is prepared."""
+        """`is_behind_pooler`: a pooler in transaction mode hands our connection to others, so nothing is prepared.
+
+        `session_info` is found in the `info` of every session: collaborators of what happens at its commit.
+        """
         self._url = plain_url(url)
+        self._session_info: Mapping[str, Any] = session_info or {}
         self._is_behind_pooler = is_behind_pooler
         self._lookup_seconds = lookup_seconds
         self._engine = self._create_engine(pool_size, pool_wait_seconds)
         # Of their own: no report and no burst of writes keeps a caller's key from being proven.
         self._lookups = self._create_engine(lookup_pool_size, CONNECT_SECONDS)
+        self._lookup_pool_size = lookup_pool_size
+        self._opening: set[asyncio.Future[AsyncConnection]] = set()
         self._giving_back: set[asyncio.Future[None]] = set()
+        self._breaker = Breaker()
 
     @asynccontextmanager
     async def tenant(self, tenant_id: UUID) -> AsyncIterator[AsyncSession]:
@@ -71,9 +82,9 @@ class Database:
             yield session
 
     @asynccontextmanager
-    async def maintenance(self) -> AsyncIterator[AsyncSession]:
-        """Work on the tables themselves: partitions ahead, days dropped. Sees no rows."""
-        async with self._transaction(self._engine, OWNER, statement_ms=MAINTENANCE_MS) as session:
+    async def owner(self) -> AsyncIterator[AsyncSession]:
+        """Work on the tables themselves: days made ahead, days dropped. Row-level security shows it no row."""
+        async with self._transaction(self._engine, OWNER, statement_ms=OWNER_MS) as session:
             yield session
 
     @asynccontextmanager
@@ -88,8 +99,26 @@ class Database:
 
     @asynccontextmanager
     async def lookup(self, *, deadline_seconds: float | None = None) -> AsyncIterator[AsyncSession]:
-        """Read-only, across tenants, on the path of a call. The deadline holds for everything, the wait included."""
-        seconds = self._lookup_seconds if deadline_seconds is None else deadline_seconds
+        """Read-only, across tenants. The deadline holds for everything, the wait for a connection included.
+
+        Without `deadline_seconds` it is the one of the calls' path, with a breaker in front.
+        """
+        if deadline_seconds is not None:
+            async with self._lookup(deadline_seconds) as session:
+                yield session
+            return
+        if not self._breaker.admits(time.monotonic()):
+            raise unavailable("breaker open")
+        try:
+            async with self._lookup(self._lookup_seconds) as session:
+                yield session
+        except DependencyUnavailable:
+            self._breaker.failed(time.monotonic())
+            raise
+        self._breaker.succeeded()
+
+    @asynccontextmanager
+    async def _lookup(self, seconds: float) -> AsyncIterator[AsyncSession]:
         try:
             async with asyncio.timeout(seconds):
                 with translate_faults():
@@ -117,6 +146,9 @@ class Database:
             await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
+        for opening in self._opening:
+            opening.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
         await asyncio.gather(*self._giving_back)
         await self._engine.dispose()
         await self._lookups.dispose()
@@ -151,7 +183,7 @@ class Database:
         self, engine: AsyncEngine, role: str, tenant_id: UUID | None = None, *, statement_ms: int = STATEMENT_MS
     ) -> AsyncIterator[AsyncSession]:
         with translate_faults():
-            async with AsyncSession(engine, expire_on_commit=False) as session:
+            async with AsyncSession(engine, expire_on_commit=False, info=dict(self._session_info)) as session:
                 await _begin_retrying(session, role, tenant_id, statement_ms)
                 yield session
                 await session.commit()
@@ -162,15 +194,20 @@ class Database:
     async def _lookup_connection(self) -> AsyncIterator[AsyncConnection]:
         """Opening goes on past the deadline of who asked first, so that a slow network does not fail for ever."""
         opening = asyncio.ensure_future(self._open_lookup())
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
         try:
             connection = await asyncio.shield(opening)
         except asyncio.CancelledError:
+            if len(self._opening) > self._lookup_pool_size:
+                # It would only wait for one of the others.
+                opening.cancel()
             opening.add_done_callback(self._give_back)
             raise
         try:
             yield connection
         finally:
-            await asyncio.shield(connection.close())
+            await asyncio.shield(self._close_lookup(connection))
 
     async def _open_lookup(self) -> AsyncConnection:
         return await self._lookups.connect()
@@ -178,9 +215,14 @@ class Database:
     def _give_back(self, opening: "asyncio.Future[AsyncConnection]") -> None:
         if opening.cancelled() or opening.exception() is not None:
             return
-        task = asyncio.ensure_future(opening.result().close())
-        self._giving_back.add(task)
-        task.add_done_callback(self._giving_back.discard)
+        self._close_lookup(opening.result())
+
+    def _close_lookup(self, connection: AsyncConnection) -> "asyncio.Future[None]":
+        """To the pool; held on to, because a caller that is cancelled meanwhile does not wait for it."""
+        closing = asyncio.ensure_future(connection.close())
+        self._giving_back.add(closing)
+        closing.add_done_callback(self._giving_back.discard)
+        return closing
 
 
 def after_commit(session: AsyncSession, hook: Callable[[], Awaitable[None]]) -> None:
