@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from tollkeeper import __version__
@@ -17,7 +19,7 @@ from tollkeeper.api.inference import with_inference_paths
 from tollkeeper.core.config import Settings
 from tollkeeper.gateway.app import ASGIApp, Gateway
 from tollkeeper.gateway.edge.limits import Receive, Scope, Send
-from tollkeeper.web.boundary import install_boundary
+from tollkeeper.web.deps import install_kernel, public
 from tollkeeper.wiring import open_services
 
 
@@ -54,14 +56,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         generate_unique_id_function=_operation_id,
         separate_input_output_schemas=True,
-        # Its pages load scripts from elsewhere; ours come with the console.
+        # FastAPI's pages load scripts from elsewhere; the document itself is served below.
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,
+        # A redirect would be built from the Host header, which the caller writes.
+        redirect_slashes=False,
     )
     app.include_router(health.router)
     app.include_router(v1.router)
-    install_boundary(app)
+    install_kernel(app)
     app.add_middleware(GatewayMiddleware, owner=app)
     plain = app.openapi
 
@@ -71,7 +75,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.get("/openapi.json", include_in_schema=False, dependencies=[public()])
+    async def openapi_document() -> ORJSON:
+        return ORJSON(app.openapi())
+
     return app
+
+
+class ORJSON(JSONResponse):
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
 
 
 def _operation_id(route: APIRoute) -> str:

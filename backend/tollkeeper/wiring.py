@@ -39,10 +39,13 @@ from tollkeeper.domains.catalog.snapshot import Sources
 from tollkeeper.domains.catalog.stored import StoredCatalogReader
 from tollkeeper.domains.fleet.service import Fleet
 from tollkeeper.domains.identity.first_run import FirstRun, ensure_first_run
-from tollkeeper.domains.identity.sessions import SqlSessionLookup
-from tollkeeper.domains.jobs.kinds import make_kinds
+from tollkeeper.domains.identity.lookup import SqlIdentities
+from tollkeeper.domains.identity.sessions import Sessions
+from tollkeeper.domains.jobs.outbox import OutboxDelivery
 from tollkeeper.domains.jobs.runner import Runner
+from tollkeeper.domains.jobs.tasks import make_kinds
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
+from tollkeeper.domains.usage.partitions import drop_expired, ensure_partitions
 from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.gateway import pipeline
 from tollkeeper.gateway.key_cache import KeyCache
@@ -83,14 +86,15 @@ class Services:
     master_key: MasterKey
     database: Database
     objects: Objects
-    hasher: KeyHasher
+    key_hasher: KeyHasher
     secret_box: SecretBox
-    tokens: AccessTokens
+    access_tokens: AccessTokens
     passwords: Passwords
-    publisher: Publisher
+    identities: SqlIdentities
+    csrf_key: bytes
     catalog: Catalog
     key_lookup: SqlKeyLookup
-    session_lookup: SqlSessionLookup
+    session_lookup: Sessions
     gateway: pipeline.Services
     readiness: Readiness
     first_run: FirstRun | None = None
@@ -131,7 +135,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
         hasher, passwords = KeyHasher(master), Passwords()
-        first_run = await ensure_first_run(database, settings, master, hasher, passwords)
+        first_run = await ensure_first_run(database, settings, hasher, passwords, master.fingerprint())
         redis_url = _secret(settings.redis_url, "TOLLKEEPER_REDIS_URL")
         link = RedisLink(redis_url, clock)
         await link.start()
@@ -163,9 +167,8 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         key_cache = KeyCache(settings.key_cache_size)
         key_lookup = SqlKeyLookup(database, default_requests_per_minute=settings.default_requests_per_minute)
         tokens = AccessTokens(master, clock, minutes=settings.session_minutes)
-        session_lookup = SqlSessionLookup(
-            database, tokens, default_requests_per_minute=settings.default_requests_per_minute
-        )
+        identities = SqlIdentities(database, clock)
+        session_lookup = Sessions(identities, tokens, database)
         hearing = _Hearing(key_cache, catalog)
         listener = Listener(
             _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL"),
@@ -183,11 +186,12 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             master_key=master,
             database=database,
             objects=Objects.open(settings.objects_url, settings.data_dir),
-            hasher=hasher,
+            key_hasher=hasher,
             secret_box=box,
-            tokens=tokens,
+            access_tokens=tokens,
             passwords=passwords,
-            publisher=publisher,
+            identities=identities,
+            csrf_key=master.derive("csrf"),
             catalog=catalog,
             key_lookup=key_lookup,
             session_lookup=session_lookup,
@@ -228,7 +232,14 @@ async def run_jobs(settings: Settings) -> None:
 
 
 def make_runner(settings: Settings, database: Database, *, name: str) -> Runner:
-    return Runner(database, make_kinds(database, settings), name=name)
+    kinds = make_kinds(
+        database,
+        ensure_partitions=ensure_partitions,
+        drop_expired=drop_expired,
+        usage_retention_days=settings.usage_retention_days,
+        deliver_outbox=OutboxDelivery(database, {}).handle,
+    )
+    return Runner(database, kinds, name=name)
 
 
 class _Hearing:
