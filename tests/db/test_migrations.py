@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -117,3 +119,17 @@ async def test_a_database_that_is_not_there_is_a_dependency_fault(postgres_serve
 def _superuser_url(server: EmbeddedPostgres, url: str) -> str:
     password = server._passwords()["superuser"]
     return f"postgresql://postgres:{password}@127.0.0.1:{server.endpoint.port}/{url.rpartition('/')[2]}"
+
+
+def test_an_installed_package_finds_the_migrations_it_carries(tmp_path: Path) -> None:
+    """As a wheel lays them out: `migrations/` inside the package."""
+    package = tmp_path / "tollkeeper"
+    for name in ("core", "db"):
+        shutil.copytree(Path(migrations.__file__).parents[1] / name, package / name)
+    (package / "__init__.py").touch()
+    shutil.copytree(migrations_folder(), package / "migrations")
+    script = "from tollkeeper.db import migrations as m; print(m.migrations_folder(), *m._known().values())"
+    run = subprocess.run(
+        [sys.executable, "-c", script], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == [str(package / "migrations"), "0001_foundation"]

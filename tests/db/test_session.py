@@ -250,3 +250,15 @@ async def test_bulk_writes_share_the_transaction_of_the_role(database: Database)
         await connection.execute("INSERT INTO system_state (key, value) VALUES ('raw', '1')")
     async with database.platform() as session:
         assert (await session.execute(text("SELECT count(*) FROM system_state WHERE key = 'raw'"))).scalar_one() == 1
+
+
+async def test_behind_a_pooler_nothing_stays_prepared_under_a_shared_name(database_url: str) -> None:
+    async with opened(database_url, pool_size=1, is_behind_pooler=True) as database:
+        for _ in range(3):
+            await _read(database)
+        async with database.platform() as session:
+            await session.execute(text("SELECT count(*) FROM tenants"))
+            left = await session.execute(
+                text("SELECT name FROM pg_prepared_statements WHERE name LIKE '\\_\\_asyncpg%'")
+            )
+            assert list(left) == []
