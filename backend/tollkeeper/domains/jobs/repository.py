@@ -9,15 +9,16 @@ import orjson
 from sqlalchemy import CursorResult, Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollkeeper.domains.jobs.schemas import Claim, JobStatus
+from tollkeeper.domains.jobs.schemas import Claim, JobStatus, Leftover
 
+_LONGEST_ERROR: Final = 2000
 _COLUMNS: Final = (
     "id, tenant_id, kind, status, priority, attempts, max_attempts, run_at, schedule_key IS NOT NULL AS is_recurring, "
     "progress, result, last_error, created_at, finished_at"
 )
 # A lease that ran out belongs to a runner that died: its job is as good as queued.
 _CLAIM: Final = text("""
-    UPDATE jobs SET status = 'running', attempts = attempts + 1, leased_by = :runner, heartbeat_at = now(),
+    UPDATE jobs SET status = 'running', attempts = attempts + 1, leased_by = :lease_id, heartbeat_at = now(),
                     leased_until = now() + make_interval(secs => :lease), progress = NULL
     WHERE id = (
         SELECT id FROM jobs
@@ -28,12 +29,11 @@ _CLAIM: Final = text("""
     )
     RETURNING id, tenant_id, kind, payload, attempts, max_attempts, schedule_key
 """)
-_INSERT: Final = text("""
+_INSERT: Final = """
     INSERT INTO jobs (id, tenant_id, kind, payload, status, priority, run_at, attempts, max_attempts, schedule_key, created_at)
     VALUES (:id, :tenant_id, :kind, CAST(:payload AS jsonb), 'queued', :priority, COALESCE(:run_at, now()), 0,
             :max_attempts, :schedule_key, now())
-    ON CONFLICT (schedule_key) DO NOTHING
-""")
+"""
 
 
 async def insert(
@@ -49,8 +49,10 @@ async def insert(
     schedule_key: str | None,
 ) -> bool:
     """False when a job of that schedule key is there already."""
+    # Only where it can conflict: ON CONFLICT reads the table, which a tenant's session may not.
+    on_conflict = "" if schedule_key is None else "ON CONFLICT (schedule_key) DO NOTHING"
     result = await session.execute(
-        _INSERT,
+        text(_INSERT + on_conflict),
         {
             "id": job_id,
             "tenant_id": tenant_id,
@@ -65,66 +67,69 @@ async def insert(
     return _count(result) == 1
 
 
-async def claim(session: AsyncSession, *, runner: str, kinds: Sequence[str], lease_seconds: float) -> Claim | None:
+async def claim(session: AsyncSession, *, lease_id: str, kinds: Sequence[str], lease_seconds: float) -> Claim | None:
+    """`lease_id` is new for each claim: a runner whose own lease ran out is a stranger to the next one, like any other."""
     row = (
-        await session.execute(_CLAIM, {"runner": runner, "kinds": list(kinds), "lease": lease_seconds})
+        await session.execute(_CLAIM, {"lease_id": lease_id, "kinds": list(kinds), "lease": lease_seconds})
     ).one_or_none()
     if row is None:
         return None
-    return Claim(row.id, row.tenant_id, row.kind, row.payload, row.attempts, row.max_attempts, row.schedule_key)
+    return Claim(
+        row.id, row.tenant_id, row.kind, row.payload, row.attempts, row.max_attempts, row.schedule_key, lease_id
+    )
 
 
-async def renew(session: AsyncSession, job_id: UUID, runner: str, lease_seconds: float) -> bool:
+async def renew(session: AsyncSession, claim: Claim, lease_seconds: float) -> bool:
     """False when the lease was lost: cancelled, or taken by another after it ran out."""
     result = await session.execute(
         text("""
             UPDATE jobs SET leased_until = now() + make_interval(secs => :lease), heartbeat_at = now()
-            WHERE id = :id AND status = 'running' AND leased_by = :runner
+            WHERE id = :id AND status = 'running' AND leased_by = :lease_id
         """),
-        {"id": job_id, "runner": runner, "lease": lease_seconds},
+        {"id": claim.id, "lease_id": claim.lease_id, "lease": lease_seconds},
     )
     return _count(result) == 1
 
 
-async def save_progress(session: AsyncSession, job_id: UUID, runner: str, progress: Mapping[str, Any]) -> None:
+async def save_progress(session: AsyncSession, claim: Claim, progress: Mapping[str, Any]) -> None:
     await session.execute(
         text("""
             UPDATE jobs SET progress = CAST(:progress AS jsonb)
-            WHERE id = :id AND status = 'running' AND leased_by = :runner
+            WHERE id = :id AND status = 'running' AND leased_by = :lease_id
         """),
-        {"id": job_id, "runner": runner, "progress": orjson.dumps(dict(progress)).decode()},
+        {"id": claim.id, "lease_id": claim.lease_id, "progress": orjson.dumps(dict(progress)).decode()},
     )
 
 
 async def finish(
     session: AsyncSession,
-    job_id: UUID,
-    runner: str,
+    claim: Claim,
     *,
     status: JobStatus,
+    attempts: int,
     result: Mapping[str, Any] | None = None,
     error: str | None = None,
     run_again_in_seconds: float | None = None,
-    forget_attempts: bool = False,
 ) -> bool:
     """End an attempt. With `run_again_in_seconds` the row is put back; False when the lease was lost meanwhile."""
     outcome = await session.execute(
         text("""
             UPDATE jobs SET status = :status, result = CAST(:result AS jsonb), last_error = :error, leased_by = NULL,
-                leased_until = NULL, attempts = CASE WHEN :forget THEN 0 ELSE attempts END,
+                leased_until = NULL, attempts = :attempts,
                 run_at = CASE WHEN CAST(:again AS float8) IS NULL THEN run_at
                               ELSE now() + make_interval(secs => CAST(:again AS float8)) END,
                 finished_at = CASE WHEN CAST(:again AS float8) IS NULL THEN now() ELSE finished_at END
-            WHERE id = :id AND status = 'running' AND leased_by = :runner
+            WHERE id = :id AND status = 'running' AND leased_by = :lease_id
         """),
         {
-            "id": job_id,
-            "runner": runner,
+            "id": claim.id,
+            "lease_id": claim.lease_id,
             "status": status.value,
+            "attempts": attempts,
             "result": None if result is None else orjson.dumps(dict(result)).decode(),
-            "error": error,
+            # PostgreSQL's text holds no NUL.
+            "error": None if error is None else error.replace("\0", "")[:_LONGEST_ERROR],
             "again": run_again_in_seconds,
-            "forget": forget_attempts,
         },
     )
     return _count(outcome) == 1
@@ -172,15 +177,14 @@ async def retry(session: AsyncSession, job_id: UUID) -> bool:
     return _count(result) == 1
 
 
-async def delete_finished(session: AsyncSession, *, older_than_days: int) -> int:
-    result = await session.execute(
-        text("""
-            DELETE FROM jobs WHERE status IN ('succeeded', 'cancelled', 'dead') AND schedule_key IS NULL
-              AND finished_at < now() - make_interval(days => :days)
-        """),
-        {"days": older_than_days},
-    )
-    return _count(result)
+async def delete_batch(session: AsyncSession, leftover: Leftover, limit: int) -> int:
+    """Delete up to `limit` rows that are no longer needed, without waiting for rows that somebody holds."""
+    query = f"""
+        DELETE FROM {leftover.table} WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM {leftover.table} WHERE {leftover.condition} LIMIT :limit FOR UPDATE SKIP LOCKED
+        ))
+    """  # noqa: S608 - constants of `tasks`
+    return _count(await session.execute(text(query), {"limit": limit}))
 
 
 def _count(result: object) -> int:

@@ -53,6 +53,15 @@ class Claim:
     attempt: int
     max_attempts: int
     schedule_key: str | None
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Rows that have served: a table and the SQL condition under which they may go."""
+
+    table: str
+    condition: str
 
 
 ReportProgress = Callable[[Mapping[str, Any]], Awaitable[None]]

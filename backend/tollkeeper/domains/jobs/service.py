@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollkeeper.core.errors import Conflict, NotFound
 from tollkeeper.core.ids import uuid7
 from tollkeeper.domains.jobs import repository
-from tollkeeper.domains.jobs.schemas import JobKind, JobStatus, JobView
+from tollkeeper.domains.jobs.schemas import JobKind, JobStatus, JobView, Leftover
 
 
 class JobNotFound(NotFound):
@@ -88,3 +88,8 @@ async def retry(session: AsyncSession, job_id: UUID) -> JobView:
     if not await repository.retry(session, job_id):
         raise Conflict("Only a failed, dead or cancelled job can be tried again.", code="job_not_retryable")
     return await get(session, job_id)
+
+
+async def delete_leftovers(session: AsyncSession, leftover: Leftover, limit: int) -> int:
+    """Delete up to `limit` of them; how many it were."""
+    return await repository.delete_batch(session, leftover, limit)
