@@ -35,6 +35,13 @@ def test_new_key_is_read_back(environment: str) -> None:
     assert (len(key.public_id), len(key.secret), len(key.token)) == (12, 32, 3 + 4 + 1 + 12 + 1 + 32 + 6)
 
 
+def test_rotated_key_keeps_its_public_id_and_nothing_else() -> None:
+    before = new_key("test")
+    after = new_key("test", public_id=before.public_id)
+    assert (after.public_id, after.environment) == (before.public_id, "test")
+    assert after.secret != before.secret
+
+
 def test_every_changed_character_is_refused_without_a_look() -> None:
     token = new_key().token
     for position in range(len(token)):

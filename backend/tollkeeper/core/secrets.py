@@ -59,9 +59,9 @@ class KeyDigest:
     digest: bytes = field(repr=False)
 
 
-def new_key(environment: str = "live") -> NewKey:
-    """A new key of our own form; `environment` is `live` or `test`."""
-    public_id = _random(PUBLIC_ID_LENGTH)
+def new_key(environment: str = "live", *, public_id: str | None = None) -> NewKey:
+    """A new key of our own form; `environment` is `live` or `test`. A rotated key keeps its public id."""
+    public_id = public_id or _random(PUBLIC_ID_LENGTH)
     secret = _random(SECRET_LENGTH)
     body = f"tk-{environment}_{public_id}_{secret}"
     token = body + _check(body)

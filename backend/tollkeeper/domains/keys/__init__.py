@@ -1,0 +1,1 @@
+"""API keys: made, limited, rotated, revoked, and found for the data plane."""
