@@ -8,11 +8,13 @@ import pytest
 
 from tests.domains.catalog.kinds import KINDS
 from tollkeeper import configuration_schema
-from tollkeeper.configuration import ConfigError, Configuration, load_configuration
+from tollkeeper.configuration import ConfigError, Configuration, load_configuration, read_declared
 from tollkeeper.configuration_schema import FileSettings, json_schema
 from tollkeeper.contracts.catalog import ProviderKind
 from tollkeeper.core.config import Settings
 from tollkeeper.core.config_layers import Layer, layer_settings
+from tollkeeper.domains.catalog.prices import load_price_list
+from tollkeeper.gateway.providers import provider_kinds
 
 EXAMPLE = """\
 providers:
@@ -225,6 +227,25 @@ def test_vendor_from_the_environment_may_be_a_target_only_while_the_file_has_no_
     assert load(tmp_path, models, environ).catalog.models[0].name == "m"
     assert len(problems(tmp_path, models)) == 1
     assert len(problems(tmp_path, "providers: [{name: s, kind: simulated}]\n" + models, environ)) == 1
+
+
+def test_environment_serves_its_vendors_only_while_the_file_has_no_provider(tmp_path: Path) -> None:
+    environ = {"OPENAI_API_KEY": "k"}
+    path = tmp_path / "tollkeeper.yaml"
+
+    def names(path: Path | None) -> list[str]:
+        declared = read_declared(path, environ, kinds=KINDS, price_list=load_price_list())
+        return [provider.name for provider in (*declared.file.providers, *declared.environment.providers)]
+
+    assert names(None) == ["openai"]
+    path.write_text("settings: {port: 1}\n", encoding="utf-8")
+    assert names(path) == ["openai"]
+    path.write_text(EXAMPLE, encoding="utf-8")
+    assert names(path) == ["local"]
+
+
+def test_every_vendor_of_the_price_list_is_one_the_gateway_talks_to() -> None:
+    assert {kind for kind, _ in load_price_list().prices} <= {kind.kind for kind in provider_kinds()}
 
 
 def test_secrets_appear_in_no_log_repr_or_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import structlog
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -20,11 +21,14 @@ from tollkeeper.contracts.catalog import Credential, DeclaredCatalog, ModelRoute
 from tollkeeper.contracts.catalog import Target as RouteTarget
 from tollkeeper.core.config_file import load_config_file
 from tollkeeper.core.config_source import ConfigError, Node, Place, Problem, path_text
-from tollkeeper.domains.catalog.environment import vendor_names
+from tollkeeper.domains.catalog.environment import environment_catalog, vendor_names
 from tollkeeper.domains.catalog.fields import is_private_host, origin_of, read_proxy_url
-from tollkeeper.domains.catalog.prices import read_price, stable_id
+from tollkeeper.domains.catalog.loader import Declared
+from tollkeeper.domains.catalog.prices import PriceList, read_price, stable_id
 
-__all__ = ["ConfigError", "Configuration", "Problem", "json_schema", "load_configuration"]
+__all__ = ["ConfigError", "Configuration", "Problem", "json_schema", "load_configuration", "read_declared"]
+
+log = structlog.get_logger(__name__)
 
 _HINTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -70,6 +74,21 @@ def load_configuration(path: Path, environ: Mapping[str, str], *, kinds: Sequenc
         places=MappingProxyType({name: str(tree.find(("settings", name)).place) for name in _set_names(tree)}),
         warnings=tuple(check.warnings),
     )
+
+
+def read_declared(
+    path: Path | None, environ: Mapping[str, str], *, kinds: Sequence[ProviderKind], price_list: PriceList
+) -> Declared:
+    """What file and environment declare, for the start and for each reload. Raises `ConfigError`.
+
+    A file that names providers decides alone which vendors are reached; without, the environment's keys do.
+    """
+    configuration = load_configuration(path, environ, kinds=kinds) if path is not None else Configuration()
+    for warning in configuration.warnings:
+        log.warning("configuration_doubtful", problem=str(warning))
+    file = configuration.catalog
+    environment = DeclaredCatalog() if file.providers else environment_catalog(environ, kinds, price_list)
+    return Declared(file, environment)
 
 
 def _set_names(tree: Node) -> Iterator[str]:
