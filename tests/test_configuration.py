@@ -305,4 +305,5 @@ def test_bad_variable_is_named_without_its_value(tmp_path: Path, monkeypatch: py
 
 def test_published_schema_is_the_committed_one() -> None:
     committed = Path(configuration_schema.__file__).with_name("tollkeeper.schema.json")
-    assert json.loads(committed.read_text(encoding="utf-8")) == json_schema()
+    stale = "run: python -m tollkeeper.configuration_schema > backend/tollkeeper/tollkeeper.schema.json"
+    assert json.loads(committed.read_text(encoding="utf-8")) == json_schema(), stale

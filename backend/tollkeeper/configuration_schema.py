@@ -4,6 +4,8 @@ Only the form of single values is decided here; what holds between them (a targe
 `configuration.py`.
 """
 
+import json
+import sys
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model
@@ -105,3 +107,12 @@ def json_schema() -> dict[str, Any]:
         "anyOf": [names, {"type": "array", "items": names}],
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **schema}
+
+
+def main() -> None:
+    """`python -m tollkeeper.configuration_schema > backend/tollkeeper/tollkeeper.schema.json` after a change here."""
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
