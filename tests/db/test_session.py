@@ -242,6 +242,9 @@ async def test_every_session_carries_the_collaborators_it_was_given(database_url
             session.info["publisher"] = "changed"
         async with database.platform() as session:
             assert carried(session) == "here"
+        database.carry("publisher", "another")
+        async with database.platform() as session:
+            assert carried(session) == "another"
 
 
 async def test_bulk_writes_share_the_transaction_of_the_role(database: Database) -> None:

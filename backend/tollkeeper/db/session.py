@@ -58,7 +58,7 @@ class Database:
         `session_info` is found in the `info` of every session: collaborators of what happens at its commit.
         """
         self._url = plain_url(url)
-        self._session_info: Mapping[str, Any] = session_info or {}
+        self._session_info: dict[str, Any] = dict(session_info or {})
         self._is_behind_pooler = is_behind_pooler
         self._lookup_seconds = lookup_seconds
         self._engine = self._create_engine(pool_size, pool_wait_seconds)
@@ -68,6 +68,10 @@ class Database:
         self._opening: set[asyncio.Future[AsyncConnection]] = set()
         self._giving_back: set[asyncio.Future[None]] = set()
         self._breaker = Breaker()
+
+    def carry(self, name: str, collaborator: Any) -> None:
+        """Put one more into the `info` of every later session: one that needs the database itself, or comes after it."""
+        self._session_info[name] = collaborator
 
     @asynccontextmanager
     async def tenant(self, tenant_id: UUID) -> AsyncIterator[AsyncSession]:
