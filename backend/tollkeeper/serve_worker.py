@@ -17,10 +17,10 @@ from typing import Any
 import structlog
 import uvloop
 
-from tollkeeper.configuration import ConfigurationError
 from tollkeeper.core import log as logging_setup
 from tollkeeper.core.config import Settings
-from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.core.config_source import ConfigError
+from tollkeeper.core.errors import BadRequest, TollkeeperError
 from tollkeeper.main import create_app
 from tollkeeper.web.server import WorkerServer
 from tollkeeper.wiring import Services
@@ -78,8 +78,10 @@ async def reload(services: Services, control: Control) -> None:
     """SIGHUP: validate the whole, swap atomically, keep the old on error."""
     try:
         summary = await services.reload()
-    except ConfigurationError as error:
-        control.report("reloaded", ok=False, message=f"the configuration is kept as it was: {error}")
+    except BadRequest as error:
+        problems = error.details.get("problems", ())
+        lines = "".join(f"\n  {problem}" for problem in problems) if isinstance(problems, list) else ""
+        control.report("reloaded", ok=False, message=f"{error.message}{lines}")
     else:
         control.report("reloaded", ok=True, message=summary)
 
@@ -93,7 +95,7 @@ def main(words: list[str]) -> int:
     listener = socket.socket(fileno=descriptor)
     try:
         uvloop.run(serve(settings, listener, control, number))
-    except (TollkeeperError, ConfigurationError) as error:
+    except (TollkeeperError, ConfigError) as error:
         control.report("failed", message=str(error))
         return 1
     finally:

@@ -11,13 +11,13 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import structlog
 from pydantic import SecretStr
 
-from tollkeeper.configuration import load_configuration
-from tollkeeper.contracts.catalog import DeclaredCatalog
+from tollkeeper.configuration import read_declared
 from tollkeeper.core.access_log import AccessLogWriter
 from tollkeeper.core.announcements import Announcement, Listener, Publisher, Topic
 from tollkeeper.core.clock import Clock, SystemClock
@@ -31,12 +31,8 @@ from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.db import migrations
 from tollkeeper.db.session import Database
-from tollkeeper.domains.catalog.environment import environment_catalog
-from tollkeeper.domains.catalog.loader import Declared, Reloader, SnapshotHolder, SnapshotLoader
+from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
 from tollkeeper.domains.catalog.prices import load_price_list
-from tollkeeper.domains.catalog.sealing import ProviderSecrets
-from tollkeeper.domains.catalog.snapshot import Sources
-from tollkeeper.domains.catalog.stored import StoredCatalogReader
 from tollkeeper.domains.fleet.service import Fleet
 from tollkeeper.domains.identity.first_run import FirstRun, ensure_first_run
 from tollkeeper.domains.identity.lookup import SqlIdentities
@@ -70,14 +66,6 @@ class StartRefused(TollkeeperError):
 
 
 @dataclass(slots=True)
-class Catalog:
-    holder: SnapshotHolder
-    loader: SnapshotLoader
-    reloader: Reloader
-    secrets: ProviderSecrets
-
-
-@dataclass(slots=True)
 class Services:
     """What one process runs on. Routes of the control plane reach it as `request.app.state.services`."""
 
@@ -92,7 +80,7 @@ class Services:
     passwords: Passwords
     identities: SqlIdentities
     csrf_key: bytes
-    catalog: Catalog
+    catalog: CatalogControl
     key_lookup: SqlKeyLookup
     session_lookup: Sessions
     gateway: pipeline.Services
@@ -213,7 +201,12 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             first_run=first_run,
             is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ,
         )
-        work = {"shipper": shipper.run(), "catalog": catalog.loader.run(), "fleet": fleet.run()}
+        work = {
+            "shipper": shipper.run(),
+            "catalog": catalog.loader.run(),
+            "reload": catalog.reloader.run(),
+            "fleet": fleet.run(),
+        }
         if settings.jobs_in_process:
             work["jobs"] = make_runner(settings, database, name=str(fleet.worker_id)).run()
         async with _running(work):
@@ -245,7 +238,7 @@ def make_runner(settings: Settings, database: Database, *, name: str) -> Runner:
 class _Hearing:
     """What a worker does when it is told of a change: forget, and look again."""
 
-    def __init__(self, keys: KeyCache, catalog: Catalog) -> None:
+    def __init__(self, keys: KeyCache, catalog: CatalogControl) -> None:
         self._keys = keys
         self._catalog = catalog
 
@@ -258,7 +251,7 @@ class _Hearing:
             case Topic.USER:
                 self._keys.expire_all()
             case Topic.CATALOG:
-                self._catalog.loader.changed()
+                self._catalog.announcements.heard(announcement)
 
     def resync(self) -> None:
         """A channel was away: nothing heard meanwhile can be trusted to be all."""
@@ -283,26 +276,20 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
     return database
 
 
-async def _open_catalog(settings: Settings, database: Database, box: SecretBox, clock: Clock) -> Catalog:
-    kinds = provider_kinds()
-    prices = load_price_list()
-
-    def read() -> Declared:
-        file = DeclaredCatalog()
-        if settings.config is not None:
-            file = load_configuration(settings.config, os.environ, kinds=kinds).catalog
-        # Whoever names providers in the file decides alone which vendors are reached.
-        environment = DeclaredCatalog() if file.providers else environment_catalog(os.environ, kinds, prices)
-        return Declared(file, environment)
-
-    declared = await asyncio.to_thread(read)
-    secrets = ProviderSecrets(box)
-    holder = SnapshotHolder()
-    stored = StoredCatalogReader(database, secrets, {kind.kind: kind.base_url for kind in kinds})
-    sources = Sources(file=declared.file, environment=declared.environment, price_list=prices)
-    loader = SnapshotLoader(holder, stored, sources, clock)
-    await loader.load()
-    return Catalog(holder, loader, Reloader(loader, read), secrets)
+async def _open_catalog(settings: Settings, database: Database, box: SecretBox, clock: Clock) -> CatalogControl:
+    kinds, prices = provider_kinds(), load_price_list()
+    read = partial(read_declared, settings.config, os.environ, kinds=kinds, price_list=prices)
+    catalog = build_catalog(
+        database=database,
+        box=box,
+        kinds=kinds,
+        price_list=prices,
+        declared=await asyncio.to_thread(read),
+        read_declared=read,
+        clock=clock,
+    )
+    await catalog.loader.load()
+    return catalog
 
 
 def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) -> AccessLogWriter | None:
