@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,18 +22,6 @@ from tollkeeper.domains.usage.sink import LedgerSink
 
 TENANTS = [uuid7() for _ in range(2)]
 KEYS = [uuid7() for _ in range(3)]
-
-
-@pytest.fixture
-async def database(new_database: Callable[[], str]) -> AsyncIterator[Database]:
-    opened = Database(new_database())
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def sink(database: Database) -> LedgerSink:
-    return LedgerSink(database, SystemClock(), retention_days=400)
 
 
 def request_id_at(moment: datetime) -> UUID:

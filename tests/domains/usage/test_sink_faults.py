@@ -46,7 +46,7 @@ async def test_a_killed_postgres_loses_no_row_and_doubles_none(server_dir: Path,
                 journal.intent(settlement.intent)
                 journal.settle(settlement)
                 settled.append(settlement)
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.01)
 
     async def ship_again() -> None:
         """The same lines once more, as after a restart between commit and acknowledgement."""

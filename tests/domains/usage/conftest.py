@@ -1,0 +1,67 @@
+"""A ledger on a real database and a client that calls the usage routes as whoever a test says."""
+
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tollkeeper.core.clock import SystemClock
+from tollkeeper.core.config import Settings
+from tollkeeper.core.ids import uuid7
+from tollkeeper.core.permissions import Role, permissions_of_role
+from tollkeeper.db.session import Database
+from tollkeeper.domains.usage.routes import router
+from tollkeeper.domains.usage.sink import LedgerSink
+from tollkeeper.web.deps import Caller, install_kernel
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+async def database(new_database: Callable[[], str]) -> AsyncIterator[Database]:
+    opened = Database(new_database())
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def sink(database: Database) -> LedgerSink:
+    return LedgerSink(database, SystemClock(), retention_days=400)
+
+
+@pytest.fixture
+async def ask(database: Database) -> AsyncIterator[Ask]:
+    """`await ask("/records", tenant_id=…, role=…, limit=2)`: the answer to that caller; other words are parameters."""
+    app = FastAPI()
+    install_kernel(app)
+    app.include_router(router, prefix="/api/v1")
+    app.state.services = SimpleNamespace(settings=Settings(_env_file=None), clock=SystemClock(), database=database)
+    callers: list[Caller] = []
+
+    async def known(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"] = {"caller": callers[-1]}
+        await app(scope, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(known), base_url="http://test") as client:
+
+        async def call(
+            path: str = "", *, caller_tenant: UUID, role: Role = Role.TENANT_ADMIN, **params: Any
+        ) -> httpx.Response:
+            callers.append(
+                Caller(
+                    tenant_id=caller_tenant,
+                    user_id=uuid7(),
+                    role=role,
+                    permissions=permissions_of_role(role),
+                    name="Someone",
+                    email="someone@example.com",
+                    request_id=uuid7(),
+                )
+            )
+            return await client.get(f"/api/v1/usage{path}", params=params)
+
+        yield call
