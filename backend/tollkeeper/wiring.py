@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from tollkeeper.configuration import read_declared
 from tollkeeper.core.access_log import AccessLogWriter
-from tollkeeper.core.announcements import Announcement, Listener, Publisher, Topic
+from tollkeeper.core.announcements import PUBLISHER, Announcement, Listener, Publisher, Topic
 from tollkeeper.core.clock import Clock, SystemClock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import MasterKey, SecretBox
@@ -130,7 +130,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         stack.push_async_callback(link.close)
         publisher = Publisher(create_client(redis_url))
         stack.push_async_callback(publisher.close)
-        database.publish_with(publisher)
+        database.carry(PUBLISHER, publisher)
 
         box = SecretBox(master)
         catalog = await _open_catalog(settings, database, box, clock)
