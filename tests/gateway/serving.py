@@ -1,7 +1,6 @@
 """The gateway over real sockets with fakes at its ports, and what tests ask of it."""
 
 import asyncio
-import hashlib
 import json
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,9 +20,11 @@ from tollkeeper.contracts.principal import Environment, KeyRecord, Principal, Se
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.config import Settings
+from tollkeeper.core.crypto import MasterKey
 from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import Permission
+from tollkeeper.core.secrets import KeyHasher, new_key
 from tollkeeper.gateway.app import Gateway
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.metrics import Metrics
@@ -32,7 +33,8 @@ from tollkeeper.gateway.pipeline import Services
 from tollkeeper.gateway.upstream import Upstream
 
 TENANT = uuid7()
-KEY = "tk-live_abcdefghijkl_" + "s" * 38
+KEY = new_key().token
+HASHER = KeyHasher(MasterKey(MasterKey.generate()))
 PRICE = Price(version=uuid7(), input=150_000, output=600_000)
 
 
@@ -47,17 +49,6 @@ class ManualClock(SystemClock):
 
     def monotonic(self) -> float:
         return super().monotonic() + self.ahead
-
-
-class Hasher:
-    """Digests without peppers: what a token hashes to is not what these tests are about."""
-
-    def public_id(self, token: str) -> str | None:
-        parts = token.split("_")
-        return parts[1] if token.startswith("tk-") and len(parts) == 3 and len(parts[1]) == 12 else None
-
-    def digests(self, token: str) -> Mapping[str, bytes]:
-        return {"p1": hashlib.sha256(token.encode()).digest()}
 
 
 def principal(**fields: Any) -> Principal:
@@ -81,11 +72,16 @@ class FakeKeys:
         self.gate: asyncio.Event | None = None
         self.sessions: dict[str, KeyRecord] = {}
 
-    def add(self, token: str, *, refusal: str | None = None, expires_at: float | None = None, **fields: Any) -> Principal:
+    def add(
+        self, token: str, *, refusal: str | None = None, expires_at: float | None = None, **fields: Any
+    ) -> Principal:
         who = principal(**fields)
-        digests = (SecretDigest("p1", Hasher().digests(token)["p1"]),)
-        self.records[Hasher().public_id(token) or token] = KeyRecord(who, digests, expires_at, refusal)
+        digests = tuple(SecretDigest(pepper_id, digest) for pepper_id, digest in HASHER.digests(token).items())
+        self.records[HASHER.public_id(token) or token] = KeyRecord(who, digests, expires_at, refusal)
         return who
+
+    def record(self, token: str) -> KeyRecord:
+        return self.records[HASHER.public_id(token) or token]
 
     async def find_by_public_id(self, public_id: str) -> KeyRecord | None:
         # Read first, answer later: what a slow look-up brings may be old by then.
@@ -217,15 +213,18 @@ async def next_app(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def serving(
-    folder: Path, snap: Snapshot, *, http: Any = "httptools", **settings: Any
-) -> AsyncIterator[Serving]:
+async def serving(folder: Path, snap: Snapshot, *, http: Any = "httptools", **settings: Any) -> AsyncIterator[Serving]:
     clock = ManualClock()
     configured = Settings(_env_file=None, data_dir=folder, **settings)
     journal = RecordingJournal(folder / "journal", host="test", clock=clock, max_bytes=64 * 1024 * 1024)
     journal.settlements, journal.voided = [], []
     upstream = Upstream(configured, clock)
-    keys, cache, admission, snapshots = FakeKeys(), KeyCache(configured.key_cache_size), FakeAdmission(), FixedSnapshot(snap)
+    keys, cache, admission, snapshots = (
+        FakeKeys(),
+        KeyCache(configured.key_cache_size),
+        FakeAdmission(),
+        FixedSnapshot(snap),
+    )
     keys.add(KEY)
     metrics = Metrics()
     log: list[Mapping[str, object]] = []
@@ -237,7 +236,7 @@ async def serving(
             snapshots=snapshots,
             key_cache=cache,
             key_lookup=keys,
-            key_hasher=Hasher(),
+            key_hasher=HASHER,
             session_lookup=keys,
             admission=admission,
             journal=journal,

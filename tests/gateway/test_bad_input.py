@@ -130,12 +130,16 @@ async def test_bad_header_is_refused(
     assert vendor.seen == []
 
 
-@pytest.mark.parametrize("content_type", ["application/json; charset=UTF-8", "Application/JSON", 'application/json;charset="utf-8"'])
+@pytest.mark.parametrize(
+    "content_type", ["application/json; charset=UTF-8", "Application/JSON", 'application/json;charset="utf-8"']
+)
 async def test_json_in_utf8_is_taken_under_each_of_its_names(gateway: Serving, content_type: str) -> None:
     assert (await gateway.post(headers={"content-type": content_type})).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/v1/chat/completions", "/v1/embeddings", "/v1/completions"])
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions", "/api/v1/chat/completions", "/v1/embeddings", "/v1/completions"]
+)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 async def test_wrong_method_is_405_with_allow(gateway: Serving, method: str, path: str) -> None:
     response = await gateway.client.request(method, path)

@@ -44,7 +44,9 @@ async def test_body_that_does_not_come_is_408(
     assert (status, error["code"]) == (408, "request_timeout")
 
 
-async def test_caller_that_leaves_before_its_body_is_complete_is_forgotten(tmp_path: Path, vendor: FakeUpstream) -> None:
+async def test_caller_that_leaves_before_its_body_is_complete_is_forgotten(
+    tmp_path: Path, vendor: FakeUpstream
+) -> None:
     snap = snapshot([provider("one", vendor.base_url)], [route("gpt-4o-mini", ("one", "gpt-4o-mini"))])
     async with serving(tmp_path, snap) as gateway:
         host, port = gateway.origin.removeprefix("http://").split(":")

@@ -10,19 +10,23 @@ import pytest
 from tests.gateway.serving import KEY, Serving, chat, provider, route, serving, snapshot
 from tests.gateway.upstream import FakeUpstream, good_stream, stream
 from tollkeeper.contracts.principal import Environment
+from tollkeeper.core import secrets as secrets_module
 from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.permissions import Permission
+from tollkeeper.core.secrets import new_key, parse_key
 
 SESSION = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1In0.c2ln"
 HEADERS = ["authorization", "x-api-key", "api-key", "x-goog-api-key"]
-OTHER = "tk-live_zzzzzzzzzzzz_" + "z" * 38
+OTHER, REVOKED, NO_SCOPE, EXPIRED = (new_key().token for _ in range(4))
 
 
 def carry(header: str, token: str) -> dict[str, str]:
     return {header: f"Bearer {token}" if header == "authorization" else token}
 
 
-async def call(gateway: Serving, headers: dict[str, str], path: str = "/v1/chat/completions", **fields: object) -> httpx.Response:
+async def call(
+    gateway: Serving, headers: dict[str, str], path: str = "/v1/chat/completions", **fields: object
+) -> httpx.Response:
     return await gateway.client.post(path, json=chat(**fields), headers=headers)
 
 
@@ -32,19 +36,19 @@ async def call(gateway: Serving, headers: dict[str, str], path: str = "/v1/chat/
 async def test_each_header_path_and_mode_has_the_same_verdict(
     gateway: Serving, vendor: FakeUpstream, header: str, path: str, is_stream: bool
 ) -> None:
-    gateway.keys.add("tk-live_revokedkeyyy_" + "r" * 38, refusal="This key was revoked.")
-    gateway.keys.add("tk-live_noscopekeyyy_" + "n" * 38, permissions=frozenset({Permission.ME_VIEW}))
-    gateway.keys.add("tk-live_expiredkeyyy_" + "e" * 38, expires_at=time.time() - 1)
+    gateway.keys.add(REVOKED, refusal="This key was revoked.")
+    gateway.keys.add(NO_SCOPE, permissions=frozenset({Permission.ME_VIEW}))
+    gateway.keys.add(EXPIRED, expires_at=time.time() - 1)
     if is_stream:
         vendor.script = stream(*good_stream("hi"))
     verdicts = []
     for token in (
         KEY,
-        "tk-live_revokedkeyyy_" + "r" * 38,
-        "tk-live_noscopekeyyy_" + "n" * 38,
-        "tk-live_expiredkeyyy_" + "e" * 38,
+        REVOKED,
+        NO_SCOPE,
+        EXPIRED,
         OTHER,
-        KEY[:-1] + "x",
+        KEY[:-1] + ("x" if KEY[-1] != "x" else "y"),
         "garbage",
     ):
         response = await call(gateway, carry(header, token), path, stream=is_stream)
@@ -80,8 +84,27 @@ async def test_no_credential_is_401_with_a_challenge(gateway: Serving) -> None:
 
 
 async def test_key_of_another_form_is_found_by_its_digest(gateway: Serving) -> None:
-    gateway.keys.add("an-imported-key-of-some-other-vendor-1234")
-    assert (await call(gateway, carry("x-api-key", "an-imported-key-of-some-other-vendor-1234"))).status_code == 200
+    gateway.keys.add("tk-an-imported-key-of-some-other-form")
+    assert (await call(gateway, carry("x-api-key", "tk-an-imported-key-of-some-other-form"))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "token", [KEY[:-1] + ("x" if KEY[-1] != "x" else "y"), KEY.lower() + "0", "sk-" + "a" * 48, "x"]
+)
+async def test_garbage_is_refused_without_asking_anyone(gateway: Serving, token: str) -> None:
+    assert (await call(gateway, carry("api-key", token))).status_code == 401
+    assert gateway.keys.lookups == 0
+
+
+async def test_right_id_with_another_secret_is_refused(gateway: Serving) -> None:
+    """A checksum anyone can compute proves nothing; the secret does."""
+    stolen, mine = parse_key(KEY), parse_key(OTHER)
+    assert stolen is not None
+    assert mine is not None
+    body = f"tk-live_{stolen.public_id}_{mine.secret}"
+    assert (await call(gateway, carry("api-key", body + secrets_module._check(body)))).status_code == 401
+    assert gateway.keys.lookups == 1
+    assert (await gateway.post()).status_code == 200
 
 
 async def test_key_is_looked_up_once_and_then_remembered(gateway: Serving) -> None:
@@ -129,7 +152,7 @@ async def test_suspended_tenant_is_refused_at_once(gateway: Serving) -> None:
 
 async def test_row_read_before_its_key_was_revoked_is_not_believed(gateway: Serving) -> None:
     """RULING 29: the announcement overtakes a look-up that is still on its way."""
-    record = gateway.keys.records["abcdefghijkl"]
+    record = gateway.keys.record(KEY)
     gateway.keys.gate = asyncio.Event()
     late = asyncio.create_task(gateway.post())
     while gateway.keys.lookups == 0:
@@ -192,7 +215,7 @@ async def test_expired_key_is_refused_also_while_postgresql_is_away(gateway: Ser
 
 
 async def test_session_acts_as_one_of_its_keys(gateway: Serving) -> None:
-    record = gateway.keys.records["abcdefghijkl"]
+    record = gateway.keys.record(KEY)
     gateway.keys.sessions[SESSION] = record
     name = format_id("key", record.principal.key_id)
     assert (await call(gateway, {**carry("authorization", SESSION), "x-tollkeeper-key-id": name})).status_code == 200
@@ -206,8 +229,8 @@ async def test_session_acts_as_one_of_its_keys(gateway: Serving) -> None:
 async def test_cache_is_bounded(tmp_path: Path, vendor: FakeUpstream) -> None:
     snap = snapshot([provider("one", vendor.base_url)], [route("gpt-4o-mini", ("one", "gpt-4o-mini"))])
     async with serving(tmp_path, snap, key_cache_size=10) as gateway:
-        for number in range(20):
-            token = f"tk-live_abcdefghij{number:02d}_" + "s" * 38
+        for _ in range(20):
+            token = new_key().token
             gateway.keys.add(token)
             await call(gateway, carry("api-key", token))
         assert len(gateway.cache) == 10

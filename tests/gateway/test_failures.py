@@ -30,13 +30,31 @@ def error(message: str = "no", code: Any = None, **fields: Any) -> dict[str, Any
 CASES = [
     (answer_json(error("bad temperature", "bad_value", param="temperature"), 400), 400, "bad_value"),
     (answer_json(error("too long", "context_length_exceeded"), 400), 400, "context_length_exceeded"),
-    (answer_json({"error": {"message": "exceeds context size", "type": "exceed_context_size_error", "code": 400}}, 400), 400, "context_length_exceeded"),
+    (
+        answer_json(
+            {"error": {"message": "exceeds context size", "type": "exceed_context_size_error", "code": 400}}, 400
+        ),
+        400,
+        "context_length_exceeded",
+    ),
     (answer_json(error("filtered", "content_filter"), 400), 400, "content_filter"),
-    (answer_json({"object": "error", "message": "vLLM says no", "type": "BadRequestError", "code": 400}, 400), 400, "invalid_request"),
+    (
+        answer_json({"object": "error", "message": "vLLM says no", "type": "BadRequestError", "code": 400}, 400),
+        400,
+        "invalid_request",
+    ),
     (answer_json({"detail": [{"msg": "field required"}]}, 422), 400, "invalid_request"),
     (answer_json({"error": "just a string"}, 400), 400, "invalid_request"),
-    (answer_json([{"error": {"code": 400, "message": "google says no", "status": "INVALID_ARGUMENT"}}], 400), 400, "invalid_request"),
-    (answer_json(error("Incorrect API key provided: secret-of-one", "invalid_api_key"), 401), 502, "upstream_authentication"),
+    (
+        answer_json([{"error": {"code": 400, "message": "google says no", "status": "INVALID_ARGUMENT"}}], 400),
+        400,
+        "invalid_request",
+    ),
+    (
+        answer_json(error("Incorrect API key provided: secret-of-one", "invalid_api_key"), 401),
+        502,
+        "upstream_authentication",
+    ),
     (answer_json(error("forbidden"), 403), 502, "upstream_authentication"),
     (answer_json(error("pay"), 402), 503, "upstream_quota"),
     (answer_json(error("quota", "insufficient_quota"), 429), 503, "upstream_quota"),
@@ -86,7 +104,12 @@ async def test_vendors_words_about_the_request_reach_the_caller(gateway: Serving
 
 @pytest.mark.parametrize(
     ("headers", "expected"),
-    [([("retry-after", "7")], "7"), ([("retry-after-ms", "1500")], "2"), ([("retry-after", "9999")], "120"), ([], None)],
+    [
+        ([("retry-after", "7")], "7"),
+        ([("retry-after-ms", "1500")], "2"),
+        ([("retry-after", "9999")], "120"),
+        ([], None),
+    ],
 )
 async def test_429_before_the_first_chunk_is_a_429_with_retry_after(
     gateway: Serving, vendor: FakeUpstream, headers: list[tuple[str, str]], expected: str | None
@@ -264,7 +287,9 @@ async def test_rate_limit_refusal_and_headers(gateway: Serving, vendor: FakeUpst
     gateway.admission.headers = {"x-ratelimit-limit-requests": "5", "x-ratelimit-remaining-requests": "4"}
     response = await gateway.post()
     assert response.headers["x-ratelimit-remaining-requests"] == "4"
-    gateway.admission.refusal = RateLimited("slow down", retry_after_seconds=1.2, headers={"x-ratelimit-limit-requests": "5"})
+    gateway.admission.refusal = RateLimited(
+        "slow down", retry_after_seconds=1.2, headers={"x-ratelimit-limit-requests": "5"}
+    )
     response = await gateway.post()
     assert response.status_code == 429
     assert (response.headers["retry-after"], response.headers["retry-after-ms"]) == ("2", "1200")

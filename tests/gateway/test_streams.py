@@ -137,10 +137,12 @@ async def test_long_silence_before_the_first_token_is_bridged_by_comments(tmp_pa
 
     vendor.script = slow
     snap = snapshot([provider("one", vendor.base_url)], [route("gpt-4o-mini", ("one", "a"))])
-    async with serving(tmp_path, snap, commit_after_seconds=0.1, keepalive_comment_seconds=0.1) as gateway:
-        async with gateway.client.stream("POST", "/v1/chat/completions", json=STREAM, headers={"api-key": KEY}) as response:
-            assert response.status_code == 200
-            received = [piece async for piece in response.aiter_bytes()]
+    async with (
+        serving(tmp_path, snap, commit_after_seconds=0.1, keepalive_comment_seconds=0.1) as gateway,
+        gateway.client.stream("POST", "/v1/chat/completions", json=STREAM, headers={"api-key": KEY}) as response,
+    ):
+        assert response.status_code == 200
+        received = [piece async for piece in response.aiter_bytes()]
     body = b"".join(received)
     assert received[0] == b": keep-alive\n\n"
     assert 2 <= body.count(b": keep-alive\n\n") <= 4
@@ -149,7 +151,10 @@ async def test_long_silence_before_the_first_token_is_bridged_by_comments(tmp_pa
 
 async def test_failure_after_the_200_is_an_error_event(tmp_path: Path, vendor: FakeUpstream) -> None:
     vendor.script = silent(first=STREAM_HEAD)
-    snap = snapshot([provider("one", vendor.base_url, first_byte_seconds=0.2, idle_seconds=0.3)], [route("gpt-4o-mini", ("one", "a"))])
+    snap = snapshot(
+        [provider("one", vendor.base_url, first_byte_seconds=0.2, idle_seconds=0.3)],
+        [route("gpt-4o-mini", ("one", "a"))],
+    )
     async with serving(tmp_path, snap, commit_after_seconds=0.05, keepalive_comment_seconds=0.1) as gateway:
         response = await gateway.post(body=STREAM)
         (row,) = await gateway.settled()
@@ -229,7 +234,9 @@ async def test_finished_stream_gives_its_connection_back(gateway: Serving, vendo
     assert vendor.connections == 1
 
 
-async def test_end_of_the_body_that_never_comes_does_not_hold_the_client(gateway: Serving, vendor: FakeUpstream) -> None:
+async def test_end_of_the_body_that_never_comes_does_not_hold_the_client(
+    gateway: Serving, vendor: FakeUpstream
+) -> None:
     vendor.script = silent(first=STREAM_HEAD + http_chunk(b"".join(good_stream("hi"))))
     response = await asyncio.wait_for(gateway.post(body=STREAM), 0.8)
     assert response.content.endswith(DONE)

@@ -101,7 +101,9 @@ def test_url_that_two_parsers_could_read_in_two_ways_is_refused(url: str) -> Non
     ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0", "[::1]", "[::ffff:127.0.0.1]"],
 )
 async def test_private_address_is_refused_in_every_spelling(client: Upstream, vendor: FakeUpstream, host: str) -> None:
-    config = provider("one", f"http://{host}:{vendor.port}/v1", allow_private_address=False, options={"allow_plain_http": True})
+    config = provider(
+        "one", f"http://{host}:{vendor.port}/v1", allow_private_address=False, options={"allow_plain_http": True}
+    )
     with pytest.raises(UpstreamError) as refused:
         await client.send(request(config))
     assert refused.value.code == "upstream_address_refused"
@@ -183,7 +185,9 @@ async def test_header_that_leaves_its_line_is_refused(client: Upstream, vendor: 
 
 async def test_vendors_cookies_and_other_headers_end_here(client: Upstream, vendor: FakeUpstream) -> None:
     vendor.script = answer(
-        200, b"{}", [("set-cookie", "a=b"), ("server", "x"), ("access-control-allow-origin", "*"), ("x-request-id", "r1")]
+        200,
+        b"{}",
+        [("set-cookie", "a=b"), ("server", "x"), ("access-control-allow-origin", "*"), ("x-request-id", "r1")],
     )
     for _ in range(2):
         response = await client.send(request(provider("one", vendor.base_url)))
@@ -208,7 +212,13 @@ async def test_answer_of_any_framing_is_read(client: Upstream, vendor: FakeUpstr
     config = provider("one", vendor.base_url)
     for raw, expected in [
         (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", b"{}"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + http_chunk(b"{") + http_chunk(b"}") + b"0\r\n\r\n", b"{}"),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+            + http_chunk(b"{")
+            + http_chunk(b"}")
+            + b"0\r\n\r\n",
+            b"{}",
+        ),
         (b"HTTP/1.0 200 OK\r\n\r\n{}", b"{}"),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", b"{}"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
@@ -250,7 +260,9 @@ async def test_answer_larger_than_the_cap_is_an_error(
 
 
 @pytest.mark.parametrize(("encoding", "encode"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-async def test_compressed_answer_nobody_asked_for_is_read(client: Upstream, vendor: FakeUpstream, encoding: str, encode: Any) -> None:
+async def test_compressed_answer_nobody_asked_for_is_read(
+    client: Upstream, vendor: FakeUpstream, encoding: str, encode: Any
+) -> None:
     vendor.script = answer(200, encode(b'{"a":1}'), [("content-encoding", encoding)])
     assert await fetch(client, request(provider("one", vendor.base_url))) == b'{"a":1}'
 
@@ -264,7 +276,9 @@ async def test_compressed_answer_nobody_asked_for_is_read(client: Upstream, vend
         ("gzip, gzip", b"x", "upstream_garbage"),
     ],
 )
-async def test_bomb_or_unknown_encoding_is_an_error(client: Upstream, vendor: FakeUpstream, encoding: str, body: bytes, code: str) -> None:
+async def test_bomb_or_unknown_encoding_is_an_error(
+    client: Upstream, vendor: FakeUpstream, encoding: str, body: bytes, code: str
+) -> None:
     vendor.script = answer(200, body, [("content-encoding", encoding)])
     with pytest.raises(UpstreamError) as refused:
         await fetch(client, request(provider("one", vendor.base_url)))
@@ -314,7 +328,9 @@ async def test_fresh_connection_that_dies_is_not_tried_again(client: Upstream, v
     assert len(vendor.seen) == 1
 
 
-async def test_reused_connection_that_dies_inside_an_answer_is_not_tried_again(client: Upstream, vendor: FakeUpstream) -> None:
+async def test_reused_connection_that_dies_inside_an_answer_is_not_tried_again(
+    client: Upstream, vendor: FakeUpstream
+) -> None:
     config = provider("one", vendor.base_url)
     await fetch(client, request(config))
     vendor.script = answer_raw(b"HTTP/1.1 2")
@@ -427,9 +443,7 @@ def certificate(folder: Path) -> Path:
     )
     path = folder / "certificate.pem"
     path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + made.public_bytes(serialization.Encoding.PEM)
     )
     return path

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -171,10 +171,8 @@ def silent(seconds: float = 5.0, first: bytes = b"") -> Script:
     async def script(seen: Seen, writer: asyncio.StreamWriter) -> bool:
         writer.write(first)
         await writer.drain()
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(seen.gone.wait(), seconds)
-        except TimeoutError:
-            pass
         return False
 
     return script

@@ -97,9 +97,7 @@ class Gateway:
         reply: Reply | None = None
         try:
             try:
-                if refusal is not None:
-                    raise refusal
-                reply = await self._pipeline(exchange)
+                reply = await self._reply(exchange, refusal)
                 outcome = await answer.write(reply)
             except TollkeeperError as error:
                 outcome = await answer.refuse(error, body)
@@ -119,6 +117,11 @@ class Gateway:
             self._record.end(exchange, outcome, self._clock())
             if reply is not None and reply.rest is not None:
                 await reply.rest.aclose()  # type: ignore[attr-defined]
+
+    async def _reply(self, exchange: Exchange, refusal: TollkeeperError | None) -> Reply:
+        if refusal is not None:
+            raise refusal
+        return await self._pipeline(exchange)
 
     def _exchange(self, operation: Operation, headers: Mapping[bytes, bytes], body: Body) -> Exchange:
         started = self._clock()
@@ -159,18 +162,14 @@ class Gateway:
         answer = self._answer(send, exchange, self._fallback_dialect)
         method = scope["method"]
         try:
-            if allow is None:
-                raise NotFound(f"Unknown request URL: {method} {scope['path'][:200]}.", code="unknown_url")
-            if method == "OPTIONS":
+            if method == "OPTIONS" and allow is not None:
                 await answer.write_empty(allow)
-                return
-            if serve is None or method not in {"GET", "HEAD"}:
-                raise MethodNotAllowed(
-                    f"Not allowed to {method} on {scope['path'][:200]}; use {allow}.", headers={"allow": allow}
-                )
-            single_headers(scope["headers"])
-            principal = await self._authenticate.principal(headers)
-            await answer.write_document(serve(scope["path"], principal, exchange))
+            else:
+                _check_method(scope, allow, is_served=serve is not None and method in {"GET", "HEAD"})
+                assert serve is not None
+                single_headers(scope["headers"])
+                principal = await self._authenticate.principal(headers)
+                await answer.write_document(serve(scope["path"], principal, exchange))
         except TollkeeperError as error:
             await answer.refuse(error, body)
         except Exception:
@@ -189,3 +188,11 @@ class Gateway:
                 f"The model `{name[:200]}` does not exist or you do not have access to it.", param="model"
             )
         return write_model(route, name)
+
+
+def _check_method(scope: Scope, allow: str | None, *, is_served: bool) -> None:
+    method, path = scope["method"], scope["path"][:200]
+    if allow is None:
+        raise NotFound(f"Unknown request URL: {method} {path}.", code="unknown_url")
+    if not is_served:
+        raise MethodNotAllowed(f"Not allowed to {method} on {path}; use {allow}.", headers={"allow": allow})

@@ -46,8 +46,8 @@ def read_error(value: Any) -> VendorError | None:
     """The error inside a document or chunk: OpenAI's object, a string, an array around it (Google), a top-level
     `object: error` (vLLM), FastAPI's `detail`. None when there is none.
     """
-    if isinstance(value, list):
-        return read_error(value[0]) if value else None
+    if isinstance(value, list) and value:
+        value = value[0]
     if not isinstance(value, dict):
         return None
     inner = value.get("error")
@@ -55,13 +55,10 @@ def read_error(value: Any) -> VendorError | None:
         return _from_object(inner)
     if isinstance(inner, str):
         return VendorError(message=_text(value.get("message")) or _text(inner))
-    if value.get("object") == "error" or (value.get("type") == "error" and inner is None):
-        return _from_object(value)
     if "detail" in value:
         return VendorError(message=_text(value["detail"]) or _detail(value["detail"]))
-    if "choices" not in value and "data" not in value and isinstance(value.get("message"), str):
-        return _from_object(value)
-    return None
+    is_bare = "choices" not in value and "data" not in value and isinstance(value.get("message"), str)
+    return _from_object(value) if is_bare or value.get("object") == "error" or value.get("type") == "error" else None
 
 
 def _from_object(inner: dict[str, Any]) -> VendorError:

@@ -20,44 +20,39 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failur
     """Only sentences about the caller's own request are passed on; whatever a vendor says of our account is not."""
     vendor = read_error_body(body)
     retry_after = read_retry_after(headers)
-    if status == 429 and vendor.code not in _QUOTA_CODES and vendor.type not in _QUOTA_CODES:
-        error: UpstreamError | RateLimited | BadRequest = RateLimited(
-            "The provider is at its rate limit; try again later.", retry_after_seconds=retry_after
-        )
-        return Failure(FailureClass.RATE, error, retry_after)
-    if status in {402, 429}:
-        return Failure(
-            FailureClass.CREDENTIAL,
-            UpstreamError(
-                "The gateway's account at the provider is out of credit. Tell the operator.",
-                status=503,
-                code="upstream_quota",
-                should_retry=False,
-            ),
-        )
-    if status in {401, 403}:
-        return Failure(
-            FailureClass.CREDENTIAL,
-            UpstreamError(
-                "The provider refused the gateway's own credential. Tell the operator; your key is fine.",
-                code="upstream_authentication",
-                should_retry=False,
-            ),
-        )
+    if status in {401, 402, 403} or (status == 429 and {vendor.code, vendor.type} & _QUOTA_CODES):
+        return Failure(FailureClass.CREDENTIAL, _account_error(status))
+    if status == 429:
+        text = "The provider is at its rate limit; try again later."
+        return Failure(FailureClass.RATE, RateLimited(text, retry_after_seconds=retry_after), retry_after)
     if status in {408, 504}:
         return Failure(FailureClass.TIMEOUT, UpstreamTimeout("The provider timed out."), retry_after)
-    if status == 404:
-        return Failure(FailureClass.SERVER, _not_found(vendor))
-    if 400 <= status < 500 and status not in {409, 425}:
+    if 400 <= status < 500 and status not in {404, 409, 425}:
         return _request_failure(status, vendor)
-    text = "is overloaded" if status in {503, 529} else f"answered with status {status}"
-    return Failure(
-        FailureClass.SERVER,
-        UpstreamError(
-            f"The provider {text}.", status=503 if status in {503, 529} else 502, retry_after_seconds=retry_after
-        ),
-        retry_after,
+    return Failure(FailureClass.SERVER, _server_error(status, vendor, retry_after), retry_after)
+
+
+def _account_error(status: int) -> UpstreamError:
+    if status in {401, 403}:
+        return UpstreamError(
+            "The provider refused the gateway's own credential. Tell the operator; your key is fine.",
+            code="upstream_authentication",
+            should_retry=False,
+        )
+    return UpstreamError(
+        "The gateway's account at the provider is out of credit. Tell the operator.",
+        status=503,
+        code="upstream_quota",
+        should_retry=False,
     )
+
+
+def _server_error(status: int, vendor: VendorError, retry_after: float | None) -> UpstreamError:
+    if status == 404:
+        return _not_found(vendor)
+    is_busy = status in {503, 529}  # 529 = overloaded, Anthropic API errors page, 2026-08
+    text = "is overloaded" if is_busy else f"answered with status {status}"
+    return UpstreamError(f"The provider {text}.", status=503 if is_busy else 502, retry_after_seconds=retry_after)
 
 
 def _request_failure(status: int, vendor: VendorError) -> Failure:

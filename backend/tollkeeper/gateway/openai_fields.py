@@ -15,10 +15,44 @@ _LONGEST_MODEL: Final = 256
 # Fields that are numbers at every vendor; a boolean or a string there would reach estimates and prices.
 _NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _COUNTS: Final = ("max_tokens", "max_completion_tokens", "top_logprobs", "best_of", "dimensions")
+_CHECKED: Final = frozenset({*_NUMBERS, *_COUNTS, "n"})
 
 
 def read_common(body: dict[str, Any], operation: Operation) -> Call:
     """The fields every operation has; the operation's own are checked by its dialect."""
+    model = _read_model(body)
+    is_stream = body.get("stream")
+    if is_stream is not None and not isinstance(is_stream, bool):
+        raise wrong_type("stream", "a boolean", is_stream)
+    options = body.get("stream_options")
+    wants_usage = False
+    if options is not None:
+        wants_usage = _read_stream_options(options, is_stream=bool(is_stream))
+    if not _CHECKED.isdisjoint(body):
+        _check_numbers(body)
+    end_user = body.get("safety_identifier") or body.get("user")
+    return Call(
+        operation=operation,
+        model=model,
+        is_stream=bool(is_stream),
+        body=body,
+        wants_usage=wants_usage,
+        end_user=end_user if isinstance(end_user, str) else None,
+    )
+
+
+def _check_numbers(body: dict[str, Any]) -> None:
+    for name in _NUMBERS:
+        if name in body:
+            _check_number(name, body[name], least=-2 if name.endswith("penalty") else 0)
+    for name in _COUNTS:
+        if name in body:
+            check_count(name, body[name], least=0 if name == "top_logprobs" else 1)
+    if "n" in body:
+        check_count("n", body["n"], least=1, most=128)
+
+
+def _read_model(body: dict[str, Any]) -> str:
     model = body.get("model")
     if model is None:
         raise missing("model")
@@ -30,30 +64,7 @@ def read_common(body: dict[str, Any], operation: Operation) -> Call:
             param="model",
             code="invalid_value",
         )
-    is_stream = body.get("stream")
-    if is_stream is not None and not isinstance(is_stream, bool):
-        raise wrong_type("stream", "a boolean", is_stream)
-    options = body.get("stream_options")
-    wants_usage = False
-    if options is not None:
-        wants_usage = _read_stream_options(options, is_stream=bool(is_stream))
-    for name in _NUMBERS:
-        if name in body:
-            _check_number(name, body[name], least=-2 if name.endswith("penalty") else 0)
-    for name in _COUNTS:
-        if name in body:
-            check_count(name, body[name], least=0 if name == "top_logprobs" else 1)
-    if "n" in body:
-        check_count("n", body["n"], least=1, most=128)
-    end_user = body.get("safety_identifier") or body.get("user")
-    return Call(
-        operation=operation,
-        model=model,
-        is_stream=bool(is_stream),
-        body=body,
-        wants_usage=wants_usage,
-        end_user=end_user if isinstance(end_user, str) else None,
-    )
+    return model
 
 
 def _read_stream_options(options: object, *, is_stream: bool) -> bool:

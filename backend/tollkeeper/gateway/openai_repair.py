@@ -9,30 +9,34 @@ from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.openai_errors import VendorError, read_error
 
 FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
-_FILTERED: Final = frozenset(
-    {"safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety", "refusal", "sensitive"}
-)
-_SHORTENED: Final = frozenset({"max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded"})
+# Vendors' own words for three of them; any other is an ordinary stop.
+_WORDS: Final = {
+    **dict.fromkeys(
+        (
+            "safety",
+            "recitation",
+            "blocklist",
+            "prohibited_content",
+            "spii",
+            "image_safety",
+            "refusal",
+            "sensitive",
+        ),
+        "content_filter",
+    ),
+    **dict.fromkeys(("max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded"), "length"),
+    "tool_use": "tool_calls",
+}
 
 
 def repair_finish_reason(reason: object) -> str | None:
     """One of OpenAI's five words, or None while a choice goes on. Raises for a vendor's own word for failure."""
     if reason is None or reason == "":
         return None
-    if not isinstance(reason, str):
-        return "stop"
-    if reason in FINISH_REASONS:
-        return reason
-    word = reason.lower()
-    if word in FINISH_REASONS:
-        return word
+    word = reason.lower() if isinstance(reason, str) else ""
     if word == "error":
         raise UpstreamError("The provider broke its answer off with an error.", code="upstream_error")
-    if word in _FILTERED:
-        return "content_filter"
-    if word in _SHORTENED:
-        return "length"
-    return "tool_calls" if word == "tool_use" else "stop"
+    return word if word in FINISH_REASONS else _WORDS.get(word, "stop")
 
 
 def repair_arguments(arguments: object, *, empty: str) -> str:

@@ -7,6 +7,7 @@ from tollkeeper.contracts.chat import Operation, Reply
 from tollkeeper.contracts.ports import KeyLookup, SessionLookup, SnapshotSource
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
+from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.gateway.dialect import Dialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
@@ -19,7 +20,7 @@ from tollkeeper.gateway.provider import Channel, Provider
 from tollkeeper.gateway.providers import PROVIDERS
 from tollkeeper.gateway.stage import Exchange, Next, Stage
 from tollkeeper.gateway.stages.admit import Admit, Admits
-from tollkeeper.gateway.stages.authenticate import Authenticate, KeyHasher
+from tollkeeper.gateway.stages.authenticate import Authenticate
 from tollkeeper.gateway.stages.dispatch import Dispatch
 from tollkeeper.gateway.stages.meter import Meter
 from tollkeeper.gateway.stages.read import Read

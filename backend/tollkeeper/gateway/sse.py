@@ -32,11 +32,25 @@ class EventReader:
             data = self._normalise(data)
         if not data:
             return []
+        complete = self._complete(data)
+        if complete is None:
+            return []
+        events = []
+        for block in complete.split(b"\n\n"):
+            # The usual event is one line `data: {…}`.
+            if block.startswith(b"data: ") and b"\n" not in block:
+                events.append(block[6:])
+            elif (found := _data_of(block)) is not None:
+                events.append(found)
+        return events
+
+    def _complete(self, data: bytes) -> bytes | None:
+        """Everything up to the last blank line; the rest is kept."""
         parts = self._parts
         if parts:
             if b"\n\n" not in data and not (data[0] == 10 and parts[-1][-1] == 10):
                 self._keep(data)
-                return []
+                return None
             parts.append(data)
             data = b"".join(parts)
             parts.clear()
@@ -44,21 +58,14 @@ class EventReader:
         end = data.rfind(b"\n\n")
         if end < 0:
             self._keep(data)
-            return []
-        if self._is_first:
-            self._is_first = False
-            if data.startswith(_BOM):
-                data, end = data[3:], end - 3
+            return None
         if end + 2 < len(data):
             self._keep(data[end + 2 :])
-        events = []
-        for block in data[:end].split(b"\n\n"):
-            # The usual event is one line `data: {…}`.
-            if block.startswith(b"data: ") and b"\n" not in block:
-                events.append(block[6:])
-            elif (found := _data_of(block)) is not None:
-                events.append(found)
-        return events
+        complete = data[:end]
+        if self._is_first:
+            self._is_first = False
+            complete = complete.removeprefix(_BOM)
+        return complete
 
     def _keep(self, data: bytes) -> None:
         self._parts.append(data)

@@ -12,6 +12,7 @@ from tollkeeper.gateway import openai_errors, sse
 from tollkeeper.gateway.openai_chunks import ChatChunks
 from tollkeeper.gateway.openai_fields import missing, read_common, write_call, wrong_type
 from tollkeeper.gateway.openai_repair import FINISH_REASONS, new_id, raise_error, repair_arguments, repair_finish_reason
+from tollkeeper.gateway.openai_stream import read_events
 from tollkeeper.gateway.openai_usage import read_usage
 from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 
@@ -82,39 +83,8 @@ class OpenAIChat:
             text_length=sum(_text_length(choice["message"]) for choice in repaired),
         )
 
-    async def read_stream(self, reads: AsyncIterator[bytes], call: Call) -> AsyncIterator[Batch]:
-        events, chunks = sse.EventReader(), ChatChunks(call)
-        async for data in reads:
-            batch: list[Chunk] = []
-            for event in events.feed(data):
-                if event == sse.DONE:
-                    batch += _end(chunks)
-                    yield batch
-                    return
-                try:
-                    chunk = chunks.read(event)
-                except UpstreamError:
-                    if batch:
-                        yield batch
-                    raise
-                if chunk is not None:
-                    batch.append(chunk)
-            if batch:
-                yield batch
-        rest = events.close()
-        if not chunks.has_begun and rest.lstrip().startswith(b"{"):
-            # A vendor that ignores `stream`, or refuses under status 200.
-            yield [_as_chunk(self.read_whole(rest, call)), *chunks.end()]
-            return
-        # A vendor that leaves [DONE] out has still finished when each choice said why.
-        event = sse.last_event(rest)
-        last = None if event is None else chunks.read(event)
-        batch = [] if last is None else [last]
-        if not chunks.is_finished:
-            if batch:
-                yield batch
-            raise UpstreamError("The provider cut its answer off.", code="upstream_cut")
-        yield batch + chunks.end()
+    def read_stream(self, reads: AsyncIterator[bytes], call: Call) -> AsyncIterator[Batch]:
+        return read_events(reads, ChatChunks(call), lambda body: _as_chunk(self.read_whole(body, call)))
 
     def write_whole(self, chunk: Chunk, call: Call) -> bytes:  # noqa: ARG002 - the interface
         return chunk.raw if chunk.raw is not None else orjson.dumps(chunk.data)
@@ -152,12 +122,6 @@ def _as_delta(message: dict[str, Any]) -> dict[str, Any]:
     if not calls:
         return message
     return {**message, "tool_calls": [{**call, "index": index} for index, call in enumerate(calls)]}
-
-
-def _end(chunks: ChatChunks) -> list[Chunk]:
-    if not chunks.has_begun:
-        raise UpstreamError("The provider's answer is empty.", code="upstream_cut")
-    return chunks.end()
 
 
 def _refuse_message(message: object, position: int) -> None:

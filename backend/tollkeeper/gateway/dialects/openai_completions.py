@@ -11,6 +11,7 @@ from tollkeeper.core.errors import TollkeeperError, UpstreamError
 from tollkeeper.gateway import openai_errors, sse
 from tollkeeper.gateway.openai_fields import check_count, missing, read_common, write_call, wrong_type
 from tollkeeper.gateway.openai_repair import FINISH_REASONS, new_id, raise_error, repair_finish_reason
+from tollkeeper.gateway.openai_stream import read_events
 from tollkeeper.gateway.openai_usage import read_usage
 from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 
@@ -55,40 +56,14 @@ class OpenAICompletions:
         chunk.is_content = chunk.is_final = True
         return chunk
 
-    async def read_stream(self, reads: AsyncIterator[bytes], call: Call) -> AsyncIterator[Batch]:
-        events, state = sse.EventReader(), _Stream(call)
-        async for data in reads:
-            batch: list[Chunk] = []
-            for event in events.feed(data):
-                if event == sse.DONE:
-                    if not state.finished:
-                        raise UpstreamError("The provider's answer is empty.", code="upstream_cut")
-                    yield batch + state.end()
-                    return
-                try:
-                    chunk = state.read(event)
-                except UpstreamError:
-                    if batch:
-                        yield batch
-                    raise
-                if chunk is not None:
-                    batch.append(chunk)
-            if batch:
-                yield batch
-        rest = events.close()
-        if not state.finished and rest.lstrip().startswith(b"{"):
-            whole = self.read_whole(rest, call)
-            whole.raw, whole.is_final = None, False
-            yield [whole, *state.end()]
-            return
-        event = sse.last_event(rest)
-        last = None if event is None else state.read(event)
-        batch = [] if last is None else [last]
-        if not state.finished or not all(state.finished.values()):
-            if batch:
-                yield batch
-            raise UpstreamError("The provider cut its answer off.", code="upstream_cut")
-        yield batch + state.end()
+    def read_stream(self, reads: AsyncIterator[bytes], call: Call) -> AsyncIterator[Batch]:
+        return read_events(reads, _Stream(call), lambda body: self._as_chunk(body, call))
+
+    def _as_chunk(self, body: bytes, call: Call) -> Chunk:
+        """A whole answer has the shape of a chunk already."""
+        chunk = self.read_whole(body, call)
+        chunk.raw, chunk.is_final = None, False
+        return chunk
 
     def write_whole(self, chunk: Chunk, call: Call) -> bytes:  # noqa: ARG002 - the interface
         return chunk.raw if chunk.raw is not None else orjson.dumps(chunk.data)
@@ -113,13 +88,21 @@ class OpenAICompletions:
 class _Stream:
     """The same repairs as for chat, where they apply to text: one head, an index and a known end per choice."""
 
-    __slots__ = ("_call", "_head", "_usage", "finished")
+    __slots__ = ("_call", "_finished", "_head", "_usage")
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._head: dict[str, Any] | None = None
         self._usage: Chunk | None = None
-        self.finished: dict[int, bool] = {}
+        self._finished: dict[int, bool] = {}
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self._finished)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.has_begun and all(self._finished.values())
 
     def read(self, raw: bytes) -> Chunk | None:
         try:
@@ -176,7 +159,7 @@ class _Stream:
             text = text if isinstance(text, str) else ""
             choice = {"text": text, "logprobs": None, **choice, "index": index, "finish_reason": reason}
             choice["text"] = text
-        self.finished[index] = self.finished.get(index, False) or reason is not None
+        self._finished[index] = self._finished.get(index, False) or reason is not None
         return choice
 
 

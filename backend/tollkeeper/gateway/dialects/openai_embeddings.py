@@ -103,20 +103,17 @@ def has_tokens(call: Call) -> bool:
 def _check_input(value: object) -> None:
     if value is None:
         raise missing("input")
-    if isinstance(value, str):
-        if not value:
-            raise BadRequest("Invalid 'input': it is empty.", param="input", code="invalid_value")
-        return
-    if not isinstance(value, list):
+    if not isinstance(value, str | list):
         raise wrong_type("input", "a string, an array of strings or of tokens", value)
     if not value:
         raise BadRequest("Invalid 'input': it is empty.", param="input", code="invalid_value")
-    first = value[0]
-    if type(first) is int:
-        if not all(type(token) is int for token in value):
-            raise wrong_type("input", "an array of one kind", value)
-        return
-    if len(value) > _MOST_INPUTS:
+    if isinstance(value, list):
+        _check_inputs(value)
+
+
+def _check_inputs(value: list[Any]) -> None:
+    kind = type(value[0])
+    if kind is not int and len(value) > _MOST_INPUTS:
         raise BadRequest(
             f"Invalid 'input': at most {_MOST_INPUTS} inputs in one call, but got {len(value)}.",
             param="input",
@@ -124,7 +121,7 @@ def _check_input(value: object) -> None:
         )
     for position, entry in enumerate(value):
         is_tokens = isinstance(entry, list) and bool(entry) and all(type(token) is int for token in entry)
-        if type(entry) is not type(first) or not (isinstance(entry, str) or is_tokens):
+        if type(entry) is not kind or not (kind is int or isinstance(entry, str) or is_tokens):
             raise wrong_type(f"input[{position}]", "a string or an array of tokens, all of one kind", entry)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
 from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.ports import KeyLookup, SessionLookup
@@ -17,28 +17,15 @@ from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import BadRequest, DependencyUnavailable, Forbidden, Unauthenticated
 from tollkeeper.core.ids import parse_id
 from tollkeeper.core.permissions import Permission
+from tollkeeper.core.secrets import LONGEST_TOKEN, KeyHasher, is_other_form
 from tollkeeper.gateway.key_cache import Entry, KeyCache
 from tollkeeper.gateway.stage import Exchange, Next
 
 _PLAIN_HEADERS: Final = (b"x-api-key", b"api-key", b"x-goog-api-key")
-_LONGEST_TOKEN: Final = 512
 _LONGEST_SESSION: Final = 8192
-_SHORTEST_FOREIGN: Final = 32
 # How long a look-up that failed is not tried again for a key that is in memory.
 _RETRY_SECONDS: Final = 2.0
 _LOOKS: Final = 3
-
-
-class KeyHasher(Protocol):
-    """Turns tokens into what the database keeps of them: peppered digests, by the id of the pepper."""
-
-    def public_id(self, token: str) -> str | None:
-        """The public id inside a token of our own form; None for other forms and for a wrong checksum."""
-        ...
-
-    def digests(self, token: str) -> Mapping[str, bytes]:
-        """The digest under each known pepper."""
-        ...
 
 
 def read_credential(headers: Mapping[bytes, bytes]) -> bytes:
@@ -148,13 +135,13 @@ class Authenticate:
 
     async def _prove(self, token: bytes, now: float) -> Entry | None:
         """The record whose secret this token holds; None for a token that proves nothing."""
-        if len(token) > _LONGEST_TOKEN or not token.isascii():
+        if len(token) > LONGEST_TOKEN or not token.isascii():
             return None
         text = token.decode("ascii")
         public_id = self._hasher.public_id(text)
         if public_id is not None:
             record = await self._lookup.find_by_public_id(public_id)
-        elif len(text) >= _SHORTEST_FOREIGN and text.isprintable():
+        elif is_other_form(text):
             record = await self._lookup.find_by_digest(list(self._hasher.digests(text).values()))
         else:
             return None

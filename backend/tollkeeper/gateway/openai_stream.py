@@ -1,0 +1,75 @@
+"""The events of an OpenAI stream as batches of chunks, and what counts as its end. Chat and completions differ in the
+chunks only.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from tollkeeper.contracts.chat import Batch, Chunk
+from tollkeeper.core.errors import UpstreamError
+from tollkeeper.gateway import sse
+
+
+class Chunks(Protocol):
+    """One stream's state."""
+
+    @property
+    def has_begun(self) -> bool: ...
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every choice that began has said why it ended."""
+        ...
+
+    def read(self, raw: bytes) -> Chunk | None:
+        """None for an event that means nothing to a client. Raises `UpstreamError` for errors and garbage."""
+        ...
+
+    def end(self) -> list[Chunk]: ...
+
+
+async def read_events(
+    reads: AsyncIterator[bytes], chunks: Chunks, from_whole: Callable[[bytes], Chunk]
+) -> AsyncIterator[Batch]:
+    """One batch per read that completes an event. `from_whole` reads the document of a vendor that did not stream."""
+    events = sse.EventReader()
+    async for data in reads:
+        batch: list[Chunk] = []
+        try:
+            is_over = _read(events.feed(data), chunks, batch)
+        except UpstreamError:
+            if batch:
+                yield batch
+            raise
+        if batch:
+            yield batch
+        if is_over:
+            return
+    for last in _last(events.close(), chunks, from_whole):
+        yield last
+
+
+def _read(events: list[bytes], chunks: Chunks, batch: list[Chunk]) -> bool:
+    """Append what the events say to `batch`; True at the mark of the end."""
+    for event in events:
+        if event == sse.DONE:
+            if not chunks.has_begun:
+                raise UpstreamError("The provider's answer is empty.", code="upstream_cut")
+            batch += chunks.end()
+            return True
+        chunk = chunks.read(event)
+        if chunk is not None:
+            batch.append(chunk)
+    return False
+
+
+def _last(rest: bytes, chunks: Chunks, from_whole: Callable[[bytes], Chunk]) -> list[Batch]:
+    """The end of a body without [DONE]: good when every choice is finished, or when it was a whole answer."""
+    if not chunks.has_begun and rest.lstrip().startswith(b"{"):
+        # A vendor that ignores `stream`, or refuses under status 200.
+        return [[from_whole(rest), *chunks.end()]]
+    event = sse.last_event(rest)
+    chunk = None if event is None else chunks.read(event)
+    if not chunks.is_finished:
+        raise UpstreamError("The provider cut its answer off.", code="upstream_cut")
+    return [[*([chunk] if chunk is not None else []), *chunks.end()]]
