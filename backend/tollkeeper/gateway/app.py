@@ -114,9 +114,11 @@ class Gateway:
             watch.close()
             answer.close()
             exchange.finish(outcome)
-            self._record.end(exchange, outcome, self._clock())
-            if reply is not None and reply.rest is not None:
-                await reply.rest.aclose()  # type: ignore[attr-defined]
+            try:
+                self._record.end(exchange, outcome, self._clock())
+            finally:
+                if reply is not None and reply.rest is not None:
+                    await reply.rest.aclose()  # type: ignore[attr-defined]
 
     async def _reply(self, exchange: Exchange, refusal: TollkeeperError | None) -> Reply:
         if refusal is not None:
