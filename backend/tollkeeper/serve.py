@@ -120,7 +120,7 @@ class Supervisor:
             self._stores.append(EmbeddedValkey(data_dir, say=self.say))
         if self.settings.is_database_embedded:
             self._stores.append(EmbeddedPostgres(data_dir, say=self.say))
-        start_together(*self._stores)
+        start_together(self._stores)
 
     def _prepare_workers(self, data_dir: Path, listener: socket.socket) -> None:
         """What every worker gets over its standard input: the settings with the embedded servers filled in."""

@@ -1,10 +1,11 @@
 """What the data plane asks of the rest of the system. Implemented in `domains/`, handed over by `wiring`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from tollkeeper.contracts.catalog import Snapshot
+from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
 from tollkeeper.contracts.principal import KeyRecord
 from tollkeeper.contracts.usage import Settlement
 
@@ -42,4 +43,21 @@ class UsageSink(Protocol):
         Raises `DependencyUnavailable` when nothing was committed; the caller keeps the lines and tries again. Raises
         `ValueError`, nothing committed either, when the ledger can never take one of them.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What became of one small request to a provider; `message` is for the operator."""
+
+    ok: bool
+    message: str
+    latency_ms: int | None = None
+    models: int | None = None
+    credential_id: UUID | None = None
+
+
+class ProviderProbe(Protocol):
+    async def probe(self, config: ProviderConfig) -> list[ProbeResult]:
+        """Ask the provider for its models with each credential. Never raises for a provider that fails."""
         ...

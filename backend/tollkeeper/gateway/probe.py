@@ -1,0 +1,87 @@
+"""Asks a provider for its models with each of our credentials: does it answer, how fast, and if not, why in words."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+from tollkeeper.contracts.catalog import Credential, ProviderConfig
+from tollkeeper.contracts.ports import ProbeResult
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.gateway.provider import Channel, Provider, UpstreamRequest
+
+DEADLINE_SECONDS: Final = 15.0
+
+
+class Probe:
+    """Implements `contracts.ports.ProviderProbe`."""
+
+    def __init__(self, providers: Mapping[str, Provider], channel: Channel, clock: Clock) -> None:
+        self._providers = providers
+        self._channel = channel
+        self._clock = clock
+
+    async def probe(self, config: ProviderConfig) -> list[ProbeResult]:
+        """One result for each credential; one without when there is none."""
+        provider = self._providers.get(config.kind)
+        if provider is None:
+            return [ProbeResult(ok=False, message=f"The kind '{config.kind}' is not known to this gateway.")]
+        if provider.channel is not None:
+            return [ProbeResult(ok=True, message="Answers inside the gateway; nothing leaves it.", latency_ms=0)]
+        return [await self._ask(provider, config, credential) for credential in config.credentials or (None,)]
+
+    async def _ask(self, provider: Provider, config: ProviderConfig, credential: Credential | None) -> ProbeResult:
+        credential_id = None if credential is None else credential.id
+        if config.base_url is None:
+            return ProbeResult(ok=False, message="It has no base_url.", credential_id=credential_id)
+        began = self._clock.monotonic()
+        request = UpstreamRequest(
+            method="GET",
+            url=f"{config.base_url.rstrip('/')}/models",
+            headers={"accept": "application/json", **config.headers},
+            body=b"",
+            config=config,
+            deadline=began + DEADLINE_SECONDS,
+            is_stream=False,
+            credential=credential,
+            secret_headers=provider.headers(credential),
+        )
+        try:
+            response = await self._channel.send(request)
+            try:
+                body = await response.read()
+            finally:
+                await response.aclose()
+        except TollkeeperError as error:
+            return ProbeResult(ok=False, message=error.message, credential_id=credential_id)
+        latency_ms = math.ceil((self._clock.monotonic() - began) * 1000)
+        if response.status != 200:
+            message = provider.failure(response.status, response.headers, body).error.message
+            return ProbeResult(
+                ok=False,
+                message=f"Status {response.status}: {message}",
+                latency_ms=latency_ms,
+                credential_id=credential_id,
+            )
+        count = _count_models(body)
+        if count is None:
+            return ProbeResult(
+                ok=False,
+                message="It answers, but not with a list of models: is base_url right (it usually ends in /v1)?",
+                latency_ms=latency_ms,
+                credential_id=credential_id,
+            )
+        return ProbeResult(
+            ok=True, message=f"{count} models.", latency_ms=latency_ms, models=count, credential_id=credential_id
+        )
+
+
+def _count_models(body: bytes) -> int | None:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    models = document.get("data") if isinstance(document, dict) else document
+    return len(models) if isinstance(models, list) else None
