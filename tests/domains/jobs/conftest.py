@@ -11,10 +11,13 @@ import pytest
 from sqlalchemy import text
 
 from tollkeeper.core.embedded import EmbeddedPostgres
+from tollkeeper.core.ids import uuid7
+from tollkeeper.core.permissions import Role, permissions_of_role
 from tollkeeper.db.session import Database
 from tollkeeper.domains.jobs import service
 from tollkeeper.domains.jobs.runner import Runner
 from tollkeeper.domains.jobs.schemas import JobContext, JobKind, JobView
+from tollkeeper.web.caller import Caller
 
 DEADLINE_SECONDS = 20.0
 
@@ -103,6 +106,25 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     database = Database(database_url, pool_size=8)
     yield database
     await database.close()
+
+
+@pytest.fixture(scope="module")
+async def tenant_id(database: Database) -> UUID:
+    tenant_id = uuid7()
+    async with database.platform() as session:
+        await session.execute(
+            text("INSERT INTO tenants (id, name, slug) VALUES (:id, 'acme', 'acme')"), {"id": tenant_id}
+        )
+    return tenant_id
+
+
+def someone(tenant_id: UUID, role: Role) -> Caller:
+    return Caller(tenant_id, uuid7(), role, permissions_of_role(role), "Someone", "someone@example.com", uuid7())
+
+
+@pytest.fixture
+def caller(tenant_id: UUID) -> Caller:
+    return someone(tenant_id, Role.PLATFORM_ADMIN)
 
 
 @pytest.fixture

@@ -174,7 +174,8 @@ async def test_job_taken_over_is_given_up_and_its_late_result_is_not_written(dat
         # The first renewed in between.
         await table.change(job_id, "leased_until = now() - interval '1 second'")
         successor = await second.claim()
-    await attempt
+    async with asyncio.timeout(20):
+        await attempt
     assert (await table.get(job_id)).status is JobStatus.RUNNING
     await second.execute(successor)
     job = await table.get(job_id)

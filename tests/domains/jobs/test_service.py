@@ -5,7 +5,6 @@ import itertools
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from tests.domains.jobs.conftest import Table, make_runner
 from tests.domains.jobs.test_runner import succeed
@@ -14,16 +13,7 @@ from tollkeeper.core.ids import uuid7
 from tollkeeper.db.session import Database
 from tollkeeper.domains.jobs import service
 from tollkeeper.domains.jobs.schemas import JobKind, JobStatus
-
-
-@pytest.fixture(scope="module")
-async def tenant_id(database: Database) -> UUID:
-    tenant_id = uuid7()
-    async with database.platform() as session:
-        await session.execute(
-            text("INSERT INTO tenants (id, name, slug) VALUES (:id, 'acme', 'acme')"), {"id": tenant_id}
-        )
-    return tenant_id
+from tollkeeper.web.caller import Caller
 
 
 async def test_job_exists_only_if_its_transaction_commits(database: Database, table: Table) -> None:
@@ -64,48 +54,54 @@ async def test_recurring_rows_are_made_once_whoever_starts_first(database: Datab
     assert (job.kind, job.is_recurring) == ("tick", True)
 
 
-async def test_cancelled_job_is_not_claimed_and_can_be_retried(database: Database, table: Table) -> None:
+async def test_cancelled_job_is_not_claimed_and_can_be_retried(
+    database: Database, table: Table, caller: Caller
+) -> None:
     job_id = await table.add()
     runner = make_runner(database, JobKind("work", succeed))
     async with database.platform() as session:
-        assert (await service.cancel(session, job_id)).status is JobStatus.CANCELLED
+        assert (await service.cancel(session, caller, job_id)).status is JobStatus.CANCELLED
     assert await runner.claim() is None
     async with database.platform() as session:
-        job = await service.retry(session, job_id)
+        job = await service.retry(session, caller, job_id)
     assert (job.status, job.attempts, job.finished_at) == (JobStatus.QUEUED, 0, None)
     assert await runner.claim() is not None
 
 
-async def test_job_that_has_ended_cannot_be_cancelled(database: Database, table: Table) -> None:
+async def test_job_that_has_ended_cannot_be_cancelled(database: Database, table: Table, caller: Caller) -> None:
     job_id = await table.add()
     await table.change(job_id, "status = 'succeeded'")
     async with database.platform() as session:
         with pytest.raises(Conflict) as caught:
-            await service.cancel(session, job_id)
+            await service.cancel(session, caller, job_id)
     assert caught.value.code == "job_has_ended"
 
 
-async def test_recurring_job_cannot_be_cancelled_but_run_early(database: Database, table: Table) -> None:
+async def test_recurring_job_cannot_be_cancelled_but_run_early(
+    database: Database, table: Table, caller: Caller
+) -> None:
     async with database.platform() as session:
         await service.ensure_recurring(session, [JobKind("tick", succeed, every_seconds=60)])
     [job] = await table.all()
     async with database.platform() as session:
         with pytest.raises(Conflict) as caught:
-            await service.cancel(session, job.id)
+            await service.cancel(session, caller, job.id)
     assert caught.value.code == "job_is_recurring"
     await table.change(job.id, "status = 'failed', run_at = now() + interval '1 hour'")
     async with database.platform() as session:
-        assert (await service.retry(session, job.id)).status is JobStatus.QUEUED
+        assert (await service.retry(session, caller, job.id)).status is JobStatus.QUEUED
     assert await make_runner(database, JobKind("tick", succeed)).claim() is not None
 
 
 @pytest.mark.parametrize("status", ["queued", "running", "succeeded"])
-async def test_job_that_has_not_ended_badly_cannot_be_retried(database: Database, table: Table, status: str) -> None:
+async def test_job_that_has_not_ended_badly_cannot_be_retried(
+    database: Database, table: Table, caller: Caller, status: str
+) -> None:
     job_id = await table.add()
     await table.change(job_id, f"status = '{status}'")
     async with database.platform() as session:
         with pytest.raises(Conflict):
-            await service.retry(session, job_id)
+            await service.retry(session, caller, job_id)
 
 
 async def test_unknown_job_is_not_found(database: Database, table: Table) -> None:

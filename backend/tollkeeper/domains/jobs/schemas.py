@@ -7,9 +7,10 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from tollkeeper.core.ids import JobId, TenantId
+from tollkeeper.web.schemas import Schema
 
 
 class JobStatus(StrEnum):
@@ -21,20 +22,18 @@ class JobStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-class JobView(BaseModel):
-    """A job as the API shows it; `payload` holds ids and settings, never secrets."""
-
-    model_config = ConfigDict(from_attributes=True)
+class JobView(Schema):
+    """A job as the API shows it. Its payload is not shown."""
 
     id: JobId
-    tenant_id: TenantId | None
+    tenant_id: TenantId | None = Field(description="Whose work it is; null for the platform's own.")
     kind: str
     status: JobStatus
-    priority: int
+    priority: int = Field(description="Higher goes first.")
     attempts: int
     max_attempts: int
-    run_at: datetime
-    is_recurring: bool
+    run_at: datetime = Field(description="When it may run, or ran last.")
+    is_recurring: bool = Field(description="Put back after each run; cannot be cancelled.")
     progress: dict[str, Any] | None
     result: dict[str, Any] | None
     last_error: str | None

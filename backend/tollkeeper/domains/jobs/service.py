@@ -8,9 +8,11 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.core.errors import Conflict, NotFound
-from tollkeeper.core.ids import uuid7
+from tollkeeper.core.ids import format_id, uuid7
+from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.jobs import repository
 from tollkeeper.domains.jobs.schemas import JobKind, JobStatus, JobView, Leftover
+from tollkeeper.web.caller import Caller
 
 
 class JobNotFound(NotFound):
@@ -74,20 +76,35 @@ async def list_page(
     return [JobView.model_validate(row) for row in rows]
 
 
-async def cancel(session: AsyncSession, job_id: UUID) -> JobView:
+async def cancel(session: AsyncSession, caller: Caller, job_id: UUID) -> JobView:
     job = await get(session, job_id)
     if job.is_recurring:
         raise Conflict("A recurring job cannot be cancelled: it keeps the gateway in order.", code="job_is_recurring")
     if not await repository.cancel(session, job_id):
         raise Conflict("The job has ended already.", code="job_has_ended")
-    return await get(session, job_id)
+    return await _changed(session, caller, "jobs.cancel", job)
 
 
-async def retry(session: AsyncSession, job_id: UUID) -> JobView:
-    await get(session, job_id)
+async def retry(session: AsyncSession, caller: Caller, job_id: UUID) -> JobView:
+    job = await get(session, job_id)
     if not await repository.retry(session, job_id):
         raise Conflict("Only a failed, dead or cancelled job can be tried again.", code="job_not_retryable")
-    return await get(session, job_id)
+    return await _changed(session, caller, "jobs.retry", job)
+
+
+async def _changed(session: AsyncSession, caller: Caller, action: str, before: JobView) -> JobView:
+    after = await get(session, before.id)
+    await audit.record(
+        session,
+        caller,
+        action,
+        object_type="job",
+        object_id=format_id("job", before.id),
+        before={"kind": before.kind, "status": before.status.value},
+        after={"kind": after.kind, "status": after.status.value},
+        tenant_id=before.tenant_id,
+    )
+    return after
 
 
 async def delete_leftovers(session: AsyncSession, leftover: Leftover, limit: int) -> int:
