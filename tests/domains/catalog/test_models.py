@@ -14,6 +14,7 @@ from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.declared import ManagedElsewhere
 from tollkeeper.domains.catalog.environment import environment_catalog
 from tollkeeper.domains.catalog.fields import PriceFields
+from tollkeeper.domains.catalog.loader import Declared
 from tollkeeper.domains.catalog.models import UnknownProvider
 from tollkeeper.domains.catalog.price_history import PriceInThePast
 from tollkeeper.domains.catalog.prices import FREE, load_price_list, read_price, stable_id
@@ -26,7 +27,6 @@ from tollkeeper.domains.catalog.schemas import (
     ProviderCreate,
 )
 from tollkeeper.domains.catalog.service import NameTaken
-from tollkeeper.domains.catalog.snapshot import Sources
 
 START = ("", UUID(int=0))
 PRICE = {"input_per_million": "1.5", "output_per_million": "6"}
@@ -35,16 +35,16 @@ PRICE = {"input_per_million": "1.5", "output_per_million": "6"}
 async def create(world: World, **fields: object) -> ModelOut:
     body = {"name": "m", "targets": [{"provider": "simulated", "model": "simulated"}], **fields}
     async with world.database.platform() as session:
-        return await world.models.create(session, world.admin, ModelCreate.model_validate(body))
+        return await world.catalog.models.create(session, world.admin, ModelCreate.model_validate(body))
 
 
 async def price(world: World, **fields: object) -> PriceOut:
     async with world.database.platform() as session:
-        return await world.prices.create(session, world.admin, PriceCreate.model_validate({**PRICE, **fields}))
+        return await world.catalog.prices.create(session, world.admin, PriceCreate.model_validate({**PRICE, **fields}))
 
 
 def version_of(world: World, name: str) -> UUID | None:
-    route = world.holder.current().models[None, name]
+    route = world.catalog.holder.current().models[None, name]
     return route.price.version if route.price is not None else None
 
 
@@ -58,7 +58,7 @@ async def test_created_model_is_served_with_its_price(world: World) -> None:
     assert (route.id, route.price.input, route.price.output) == (shown.id, 1_500_000, 6_000_000)
     assert (route.blocks_unpriced, route.owned_by, route.is_simulated) == (True, "us", True)
     assert route.created_unix > 1_700_000_000
-    assert [one.action for one in world.recorder.changes] == ["prices.create", "models.create"]
+    assert [one.action for one in await world.audited()] == ["catalog.prices.create", "catalog.models.create"]
 
 
 async def test_model_of_a_tenant_is_seen_by_nobody_else(world: World) -> None:
@@ -68,13 +68,19 @@ async def test_model_of_a_tenant_is_seen_by_nobody_else(world: World) -> None:
     assert snapshot.find_model(world.other_tenant_id, "own") is not None
     assert snapshot.find_model(world.tenant_id, "own") is None
     async with world.database.tenant(world.tenant_id) as session:
-        names = [one.name for one in await world.models.list_page(session, world.developer, START, 50)]
+        names = [one.name for one in await world.catalog.models.list_page(session, world.developer, START, 50)]
         assert "shared" in names
         assert "own" not in names
         with pytest.raises(NotFound):
-            await world.models.get(session, world.developer, own.id)
+            await world.catalog.models.get(session, world.developer, own.id)
+    # The same without row-level security: each of the two guards covers for the other.
     async with world.database.platform() as session:
-        listed = await world.models.list_page(session, world.admin, START, 50)
+        names = [one.name for one in await world.catalog.models.list_page(session, world.developer, START, 50)]
+        assert "own" not in names
+        with pytest.raises(NotFound):
+            await world.catalog.models.get(session, world.developer, own.id)
+    async with world.database.platform() as session:
+        listed = await world.catalog.models.list_page(session, world.admin, START, 50)
         assert [one.name for one in listed] == ["own", "shared", "simulated", "simulated-*", "simulated-embedding"]
 
 
@@ -85,7 +91,7 @@ async def test_pages_join_without_gap_or_repetition(world: World) -> None:
     seen: list[str] = []
     position = START
     async with world.database.platform() as session:
-        while page := await world.models.list_page(session, world.admin, position, 2):
+        while page := await world.catalog.models.list_page(session, world.admin, position, 2):
             seen += [one.name for one in page]
             position = (page[-1].name, page[-1].id)
     assert seen == sorted({*seen})
@@ -96,12 +102,12 @@ async def test_update_changes_what_it_names_and_refuses_an_old_version(world: Wo
     shown = await create(world, unpriced="block")
     async with world.database.platform() as session:
         body = ModelUpdate.model_validate({"targets": [{"provider": "simulated", "model": "simulated-embedding"}]})
-        changed = await world.models.update(session, world.admin, shown.id, body, frozenset({1}))
+        changed = await world.catalog.models.update(session, world.admin, shown.id, body, frozenset({1}))
     assert (changed.version, changed.unpriced, changed.targets[0].model) == (2, "block", "simulated-embedding")
     async with world.database.platform() as session:
         with pytest.raises(PreconditionFailed):
-            await world.models.update(session, world.admin, shown.id, body, frozenset({1}))
-        await world.models.delete(session, world.admin, shown.id, frozenset({2}))
+            await world.catalog.models.update(session, world.admin, shown.id, body, frozenset({1}))
+        await world.catalog.models.delete(session, world.admin, shown.id, frozenset({2}))
     assert (await world.snapshot()).find_model(world.tenant_id, "m") is None
 
 
@@ -120,16 +126,16 @@ async def test_model_that_leads_nowhere_or_has_a_taken_name_is_refused(world: Wo
 
 async def test_declared_models_are_read_only_and_name_their_file(database: Database) -> None:
     route = ModelRoute(stable_id("model", "filed"), "filed", (Target("simulated", "simulated"),), price=FREE)
-    sources = Sources(
+    declared = Declared(
         file=DeclaredCatalog(models=(route,), model_places={"filed": "tollkeeper.yaml:9"}),
         environment=environment_catalog({"OPENAI_API_KEY": "k"}, KINDS, load_price_list()),
     )
-    world = await build_world(database, sources)
+    world = await build_world(database, declared)
     async with database.platform() as session:
-        shown = await world.models.get(session, world.admin, route.id)
+        shown = await world.catalog.models.get(session, world.admin, route.id)
         assert (shown.managed_by.value, shown.declared_at) == ("file", "tollkeeper.yaml:9")
         with pytest.raises(ManagedElsewhere, match=r"tollkeeper\.yaml:9"):
-            await world.models.delete(session, world.admin, route.id, None)
+            await world.catalog.models.delete(session, world.admin, route.id, None)
     with pytest.raises(ManagedElsewhere, match=r"tollkeeper\.yaml:9"):
         await create(world, name="filed")
     with pytest.raises(ManagedElsewhere, match=r"tollkeeper\.yaml:9"):
@@ -137,7 +143,7 @@ async def test_declared_models_are_read_only_and_name_their_file(database: Datab
     own = await create(world, name="gpt-4o-mini")
     assert (await world.snapshot()).models[None, "gpt-4o-mini"].id == own.id
     async with database.platform() as session:
-        listed = await world.models.list_page(session, world.admin, ("gpt-4o-m", UUID(int=0)), 1)
+        listed = await world.catalog.models.list_page(session, world.admin, ("gpt-4o-m", UUID(int=0)), 1)
     assert [(one.name, one.managed_by.value) for one in listed] == [("gpt-4o-mini", "api")]
 
 
@@ -149,10 +155,10 @@ async def test_new_price_takes_over_and_the_old_one_stays_in_the_history(world: 
     assert route.price is not None
     assert (route.price.version, route.price.output) == (second.id, 7_000_000)
     async with world.database.platform() as session:
-        history = await world.prices.list_page(session, world.admin, model="m", before=None, limit=10)
+        history = await world.catalog.prices.list_page(session, world.admin, model="m", before=None, limit=10)
         assert [(one.id, one.is_in_force) for one in history] == [(second.id, True), (first.id, False)]
         later = (history[0].effective_at, history[0].id)
-        rest = await world.prices.list_page(session, world.admin, model="m", before=later, limit=10)
+        rest = await world.catalog.prices.list_page(session, world.admin, model="m", before=later, limit=10)
         assert [one.id for one in rest] == [first.id]
 
 
@@ -163,7 +169,7 @@ async def test_price_of_tomorrow_is_not_charged_today_and_wakes_the_loader(world
     route = (await world.snapshot()).models[None, "m"]
     assert route.price is not None
     assert route.price.output == 6_000_000
-    change = world.loader.sources.stored.next_change_unix
+    change = world.catalog.loader.sources.stored.next_change_unix
     assert change is not None
     assert abs(change - tomorrow.timestamp()) < 1
 
@@ -172,8 +178,8 @@ async def test_price_is_charged_from_its_moment_on_without_being_told(world: Wor
     await create(world, price=PRICE)
     begins = datetime.now(UTC) + timedelta(seconds=0.3)
     later = await price(world, model="m", output_per_million="9", effective_at=begins)
-    await world.loader.load()
-    async with running(world.loader):
+    await world.catalog.loader.load()
+    async with running(world.catalog.loader):
         await until(lambda: version_of(world, "m") == later.id)
     assert datetime.now(UTC) >= begins
 
@@ -195,16 +201,16 @@ async def test_price_agreed_with_one_tenant_is_seen_and_charged_there_alone(worl
         outputs.append(route.price.output)
     assert outputs == [2_000_000, 6_000_000]
     async with world.database.tenant(world.tenant_id) as session:
-        seen = await world.prices.list_page(session, world.developer, model="m", before=None, limit=10)
+        seen = await world.catalog.prices.list_page(session, world.developer, model="m", before=None, limit=10)
         assert agreed.id not in {one.id for one in seen}
         with pytest.raises(NotFound):
-            await world.prices.get(session, world.developer, agreed.id)
+            await world.catalog.prices.get(session, world.developer, agreed.id)
 
 
 async def test_price_of_a_providers_model_reaches_every_name_that_leads_there(world: World) -> None:
     async with world.database.platform() as session:
         body = ProviderCreate.model_validate({"name": "acme", "kind": "openai", "api_key": "k"})
-        await world.providers.create(session, world.admin, body)
+        await world.catalog.providers.create(session, world.admin, body)
     await create(world, name="alias", targets=[{"provider": "acme", "model": "house-model"}])
     assert (await world.snapshot()).models[None, "alias"].price is None
     await price(world, provider="acme", model="house-model")
@@ -214,15 +220,15 @@ async def test_price_of_a_providers_model_reaches_every_name_that_leads_there(wo
 
 
 async def test_declared_prices_enter_the_history_once_whoever_loads_them(database: Database) -> None:
-    declared = read_price(PriceFields.model_validate(PRICE), "file", "filed")
-    route = ModelRoute(stable_id("model", "filed"), "filed", (Target("simulated", "simulated"),), price=declared)
+    price_declared = read_price(PriceFields.model_validate(PRICE), "file", "filed")
+    route = ModelRoute(stable_id("model", "filed"), "filed", (Target("simulated", "simulated"),), price=price_declared)
     environment = environment_catalog({"GROQ_API_KEY": "k"}, KINDS, load_price_list())
-    sources = Sources(file=DeclaredCatalog(models=(route,)), environment=environment)
+    declared = Declared(file=DeclaredCatalog(models=(route,)), environment=environment)
     for _ in range(2):
-        world = await build_world(database, sources)
-        await world.loader.load()
+        world = await build_world(database, declared)
+        await world.catalog.loader.load()
     async with database.platform() as session:
-        history = await world.prices.list_page(session, world.admin, model=None, before=None, limit=100)
+        history = await world.catalog.prices.list_page(session, world.admin, model=None, before=None, limit=100)
     assert {(one.model, one.source) for one in history if one.source == "file"} == {("filed", "file")}
     listed = {name for name, _ in load_price_list().models_of("groq")}
     assert {one.model for one in history if one.source == "builtin"} == listed

@@ -7,7 +7,7 @@ import pytest
 import structlog
 from sqlalchemy import select, text
 
-from tests.domains.catalog.conftest import World, build_world, new_box
+from tests.domains.catalog.conftest import NOTHING, World, build_world, new_box
 from tests.domains.catalog.kinds import KINDS
 from tollkeeper.contracts.catalog import DeclaredCatalog, ProviderConfig
 from tollkeeper.core.errors import BadRequest, Conflict, NotFound, PreconditionFailed
@@ -15,6 +15,7 @@ from tollkeeper.db.models.catalog import Provider, ProviderCredential
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.declared import ManagedElsewhere
 from tollkeeper.domains.catalog.environment import environment_catalog
+from tollkeeper.domains.catalog.loader import Declared
 from tollkeeper.domains.catalog.prices import load_price_list, stable_id
 from tollkeeper.domains.catalog.providers import CredentialBound, ProviderInUse, UnknownKind
 from tollkeeper.domains.catalog.schemas import (
@@ -25,7 +26,6 @@ from tollkeeper.domains.catalog.schemas import (
     ProviderUpdate,
 )
 from tollkeeper.domains.catalog.service import NameTaken
-from tollkeeper.domains.catalog.snapshot import Sources
 
 CANARY = "sk-canary-9f31"
 
@@ -33,14 +33,14 @@ CANARY = "sk-canary-9f31"
 async def create(world: World, **fields: object) -> ProviderOut:
     body = {"name": "acme", "kind": "openai", "api_key": CANARY, **fields}
     async with world.database.platform() as session:
-        return await world.providers.create(session, world.admin, ProviderCreate.model_validate(body))
+        return await world.catalog.providers.create(session, world.admin, ProviderCreate.model_validate(body))
 
 
 async def update(
     world: World, provider_id: UUID, expected: frozenset[int] | None = None, **fields: object
 ) -> ProviderOut:
     async with world.database.platform() as session:
-        return await world.providers.update(
+        return await world.catalog.providers.update(
             session, world.admin, provider_id, ProviderUpdate.model_validate(fields), expected
         )
 
@@ -71,12 +71,17 @@ async def test_created_provider_is_served_with_everything_it_was_given(world: Wo
 async def test_no_secret_leaves_through_answers_audit_or_database(world: World) -> None:
     shown = await create(world, headers={"X-Token": CANARY}, proxy=f"http://u:{CANARY}@proxy.example:1")
     async with world.database.platform() as session:
-        changed = await world.providers.add_credential(
+        changed = await world.catalog.providers.add_credential(
             session, world.admin, shown.id, CredentialCreate.model_validate({"name": "second", "secret": CANARY})
         )
         rows = (await session.execute(text("SELECT p::text || c::text FROM providers p, provider_credentials c"))).all()
     assert len(changed.credentials or ()) == 2
-    outside = shown.model_dump_json() + changed.model_dump_json() + repr(world.recorder.changes) + repr(rows)
+    outside = (
+        shown.model_dump_json()
+        + changed.model_dump_json()
+        + repr([(one.before, one.after) for one in await world.audited()])
+        + repr(rows)
+    )
     assert CANARY not in outside
     assert CANARY.encode().hex() not in outside
     assert CANARY in {one.secret for one in (await world.snapshot()).providers["acme"].credentials}
@@ -120,7 +125,7 @@ async def test_sealed_secret_moved_to_another_row_opens_no_more_and_the_last_goo
     assert snapshot.providers["other"].credentials[0].secret == "sk-other"
     assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["catalog_row_unusable"]
     assert CANARY not in repr(logs)
-    fresh = await build_world(world.database, Sources())
+    fresh = await build_world(world.database)
     assert "other" not in (await fresh.snapshot()).providers
     assert "acme" in (await fresh.snapshot()).providers
 
@@ -139,7 +144,7 @@ async def test_row_that_no_longer_fits_never_evicts_the_last_good_one(world: Wor
 
 async def test_another_master_key_makes_rows_unusable_but_not_the_gateway(world: World) -> None:
     await create(world)
-    other = await build_world(world.database, Sources(), new_box("another"))
+    other = await build_world(world.database, NOTHING, new_box("another"))
     snapshot = await other.snapshot()
     assert "acme" not in snapshot.providers
     assert "simulated" in snapshot.providers
@@ -183,29 +188,29 @@ async def test_provider_in_use_is_not_deleted(world: World) -> None:
     shown = await create(world)
     async with world.database.platform() as session:
         body = ModelCreate.model_validate({"name": "m", "targets": [{"provider": "acme", "model": "x"}]})
-        await world.models.create(session, world.admin, body)
+        await world.catalog.models.create(session, world.admin, body)
     with pytest.raises(ProviderInUse, match="m"):
         async with world.database.platform() as session:
-            await world.providers.delete(session, world.admin, shown.id, None)
+            await world.catalog.providers.delete(session, world.admin, shown.id, None)
     async with world.database.platform() as session:
         await session.execute(text("DELETE FROM models"))
     async with world.database.platform() as session:
-        await world.providers.delete(session, world.admin, shown.id, frozenset({1}))
+        await world.catalog.providers.delete(session, world.admin, shown.id, frozenset({1}))
         assert await session.scalar(select(ProviderCredential)) is None
         with pytest.raises(NotFound):
-            await world.providers.get(session, world.admin, shown.id)
+            await world.catalog.providers.get(session, world.admin, shown.id)
 
 
 async def test_declared_providers_are_listed_and_read_only_naming_their_place(database: Database) -> None:
     config = ProviderConfig(stable_id("provider", "filed"), "filed", "openai", "https://api.openai.com/v1")
-    sources = Sources(
+    declared = Declared(
         file=DeclaredCatalog((config,), provider_places={"filed": "tollkeeper.yaml:12"}),
         environment=environment_catalog({"GROQ_API_KEY": CANARY}, KINDS, load_price_list()),
     )
-    world = await build_world(database, sources)
+    world = await build_world(database, declared)
     await create(world, name="stored")
     async with database.platform() as session:
-        listed = await world.providers.list_page(session, world.admin, "", 10)
+        listed = await world.catalog.providers.list_page(session, world.admin, "", 10)
         assert [(one.name, one.managed_by.value, one.declared_at) for one in listed] == [
             ("filed", "file", "tollkeeper.yaml:12"),
             ("groq", "environment", "the variable GROQ_API_KEY"),
@@ -213,14 +218,14 @@ async def test_declared_providers_are_listed_and_read_only_naming_their_place(da
             ("stored", "api", None),
         ]
         assert CANARY not in repr(listed)
-        assert [one.name for one in await world.providers.list_page(session, world.admin, "filed", 2)] == [
+        assert [one.name for one in await world.catalog.providers.list_page(session, world.admin, "filed", 2)] == [
             "groq",
             "simulated",
         ]
         with pytest.raises(ManagedElsewhere, match=r"tollkeeper\.yaml:12"):
-            await world.providers.delete(session, world.admin, config.id, None)
+            await world.catalog.providers.delete(session, world.admin, config.id, None)
         with pytest.raises(ManagedElsewhere, match=r"tollkeeper\.yaml:12"):
-            await world.providers.update(
+            await world.catalog.providers.update(
                 session, world.admin, config.id, ProviderUpdate.model_validate({"is_active": False}), None
             )
     with pytest.raises(ManagedElsewhere):
@@ -232,7 +237,7 @@ async def test_declared_providers_are_listed_and_read_only_naming_their_place(da
 async def test_who_may_not_change_the_catalog_sees_that_providers_are_but_not_where(world: World) -> None:
     await create(world, headers={"X-Team": "blue"})
     async with world.database.tenant(world.developer.tenant_id) as session:
-        listed = await world.providers.list_page(session, world.developer, "", 10)
+        listed = await world.catalog.providers.list_page(session, world.developer, "", 10)
     assert [one.name for one in listed] == ["acme", "simulated"]
     for one in listed:
         assert (one.base_url, one.header_names, one.credentials, one.options, one.has_credential) == (None,) * 5
@@ -243,16 +248,16 @@ async def test_credential_can_be_removed_alone(world: World) -> None:
     assert shown.credentials is not None
     async with world.database.platform() as session:
         with pytest.raises(NotFound):
-            await world.providers.delete_credential(session, world.admin, shown.id, uuid4())
-        await world.providers.delete_credential(session, world.admin, shown.id, shown.credentials[0].id)
+            await world.catalog.providers.delete_credential(session, world.admin, shown.id, uuid4())
+        await world.catalog.providers.delete_credential(session, world.admin, shown.id, shown.credentials[0].id)
     assert (await world.snapshot()).providers["acme"].credentials == ()
-    assert [one.action for one in world.recorder.changes] == ["providers.create", "providers.update"]
+    assert [one.action for one in await world.audited()] == ["catalog.providers.create", "catalog.providers.update"]
 
 
 async def create_and_fail(world: World) -> None:
     async with world.database.platform() as session:
         body = ProviderCreate.model_validate({"name": "gone", "kind": "openai"})
-        await world.providers.create(session, world.admin, body)
+        await world.catalog.providers.create(session, world.admin, body)
         raise RuntimeError
 
 

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from tollkeeper.domains.catalog.loader import SnapshotLoader
+from tollkeeper.domains.catalog.loader import Reloader, SnapshotLoader
 
 
 @asynccontextmanager
-async def running(loader: SnapshotLoader) -> AsyncIterator[None]:
+async def running(loader: SnapshotLoader | Reloader) -> AsyncIterator[None]:
     task = asyncio.create_task(loader.run())
     try:
         yield

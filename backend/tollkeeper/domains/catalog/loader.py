@@ -151,12 +151,29 @@ class Declared:
     environment: DeclaredCatalog
 
 
+# Reads file and environment; runs in a thread. Raises `ConfigError`.
+ReadDeclared = Callable[[], Declared]
+
+
 class Reloader:
     """Reads the configuration file again: whole, or not at all. Used by SIGHUP, by announcements and by the API."""
 
-    def __init__(self, loader: SnapshotLoader, read: Callable[[], Declared]) -> None:
+    def __init__(self, loader: SnapshotLoader, read: ReadDeclared) -> None:
         self._loader = loader
         self._read = read
+        self._requested = asyncio.Event()
+
+    def request(self) -> None:
+        """Reload soon, in `run`; for signal handlers and announcements."""
+        self._requested.set()
+
+    async def run(self) -> None:
+        """Reload whenever it was requested; a rejected file is logged and changes nothing. Ends when cancelled."""
+        while True:
+            await self._requested.wait()
+            self._requested.clear()
+            with suppress(ConfigurationRejected):
+                await self.reload()
 
     async def reload(self) -> int:
         """Returns the snapshot's version.

@@ -9,16 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.catalog import ModelRoute, Price
 from tollkeeper.core.errors import BadRequest
-from tollkeeper.core.ids import format_id, uuid7
+from tollkeeper.core.ids import uuid7
 from tollkeeper.db.models.catalog import Model
 from tollkeeper.domains.catalog import repository
+from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import DeclaredModel, declared_models, declared_providers, refuse_declared
 from tollkeeper.domains.catalog.fields import Target
 from tollkeeper.domains.catalog.price_history import PriceHistory
 from tollkeeper.domains.catalog.prices import write_price
 from tollkeeper.domains.catalog.schemas import ManagedBy, ModelCreate, ModelOut, ModelUpdate, PriceCreate
 from tollkeeper.domains.catalog.service import (
-    Caller,
     Catalog,
     Expected,
     add_unique,
@@ -27,6 +27,7 @@ from tollkeeper.domains.catalog.service import (
     visible_tenant,
 )
 from tollkeeper.domains.catalog.stored import read_model
+from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 
 
@@ -174,12 +175,12 @@ class Models:
         before: ModelOut | None,
         after: ModelOut | None,
     ) -> None:
-        await self._catalog.changes.record(
+        await record_change(
             session,
             caller,
-            action=f"models.{verb}",
+            f"models.{verb}",
             object_type="model",
-            object_id=format_id("mdl", row.id),
+            object_id=row.id,
             before=_audited(before),
             after=_audited(after),
         )

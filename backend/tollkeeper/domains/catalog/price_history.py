@@ -10,15 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollkeeper.contracts.catalog import Price
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import BadRequest
-from tollkeeper.core.ids import format_id, uuid7
+from tollkeeper.core.ids import uuid7
 from tollkeeper.core.money import pico_per_token
 from tollkeeper.db.models.catalog import Price as PriceRow
 from tollkeeper.domains.catalog import repository
+from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import declared_models, refuse_declared
 from tollkeeper.domains.catalog.prices import PRICE_CLASSES, write_price
 from tollkeeper.domains.catalog.schemas import ManagedBy, PriceCreate, PriceOut
-from tollkeeper.domains.catalog.service import Caller, Catalog, not_found, visible_tenant
+from tollkeeper.domains.catalog.service import Catalog, not_found, visible_tenant
 from tollkeeper.domains.catalog.stored import read_price_row
+from tollkeeper.web.caller import Caller
 
 # Clocks differ a little; beyond that a date in the past would reprice calls that are charged already.
 _PAST_ALLOWED: Final = timedelta(minutes=1)
@@ -81,12 +83,12 @@ class PriceHistory:
         await session.flush()
         await session.refresh(row)
         shown = _show(row, self._versions())
-        await self._catalog.changes.record(
+        await record_change(
             session,
             caller,
-            action="prices.create",
+            "prices.create",
             object_type="price",
-            object_id=format_id("prc", row.id),
+            object_id=row.id,
             before=None,
             after=shown.model_dump(mode="json", exclude={"created_at", "is_in_force"}),
         )

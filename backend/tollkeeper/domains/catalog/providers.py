@@ -9,9 +9,10 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.core.errors import BadRequest, Conflict
-from tollkeeper.core.ids import format_id, uuid7
+from tollkeeper.core.ids import uuid7
 from tollkeeper.db.models.catalog import Provider, ProviderCredential
 from tollkeeper.domains.catalog import repository
+from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import DeclaredProvider, declared_providers, refuse_declared
 from tollkeeper.domains.catalog.fields import Timeouts, is_private_host, origin_of
 from tollkeeper.domains.catalog.schemas import (
@@ -24,13 +25,13 @@ from tollkeeper.domains.catalog.schemas import (
     ProviderUpdate,
 )
 from tollkeeper.domains.catalog.service import (
-    Caller,
     Catalog,
     Expected,
     add_unique,
     not_found,
     sees_everything,
 )
+from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 
 
@@ -252,12 +253,12 @@ class Providers:
         before: ProviderOut | None,
         after: ProviderOut | None,
     ) -> None:
-        await self._catalog.changes.record(
+        await record_change(
             session,
             caller,
-            action=f"providers.{verb}",
+            f"providers.{verb}",
             object_type="provider",
-            object_id=format_id("prv", provider_id),
+            object_id=provider_id,
             before=_audited(before),
             after=_audited(after),
         )

@@ -1,9 +1,8 @@
-"""What every change of the catalog has in common: who may see what, what is refused, what is recorded and announced.
+"""What the catalog's nouns have in common: their collaborators, who may see what, and names that must be free.
 
 The nouns themselves are in `providers`, `models` and `price_history`. Nothing here commits; the edge does.
 """
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from tollkeeper.core.permissions import Permission
 from tollkeeper.domains.catalog.loader import SnapshotHolder, SnapshotLoader
 from tollkeeper.domains.catalog.sealing import ProviderSecrets
 from tollkeeper.domains.catalog.snapshot import Sources
+from tollkeeper.web.caller import Caller
 
 # The versions a change was made for, from `If-Match`; None takes whatever is there.
 Expected = frozenset[int] | None
@@ -25,32 +25,6 @@ class NameTaken(Conflict):
     """Another object has this name already."""
 
     code = "name_taken"
-
-
-class Caller(Protocol):
-    """Who asks, as far as the catalog cares."""
-
-    @property
-    def tenant_id(self) -> UUID: ...
-
-    @property
-    def permissions(self) -> frozenset[Permission]: ...
-
-
-class Changes(Protocol):
-    """Records a change and announces it to every worker, both in the transaction that makes it."""
-
-    async def record(
-        self,
-        session: AsyncSession,
-        caller: Any,
-        *,
-        action: str,
-        object_type: str,
-        object_id: str,
-        before: Mapping[str, Any] | None,
-        after: Mapping[str, Any] | None,
-    ) -> None: ...
 
 
 class Catalog:
@@ -63,11 +37,9 @@ class Catalog:
         secrets: ProviderSecrets,
         holder: SnapshotHolder,
         loader: SnapshotLoader,
-        changes: Changes,
     ) -> None:
         self.kinds = {kind.kind: kind for kind in kinds}
         self.secrets = secrets
-        self.changes = changes
         self._holder = holder
         self._loader = loader
 
@@ -82,12 +54,12 @@ class Catalog:
 
 def sees_everything(caller: Caller) -> bool:
     """Whoever may change the catalog sees where providers are; everyone else sees that they are."""
-    return Permission.CATALOG_UPDATE in caller.permissions and Permission.PLATFORM in caller.permissions
+    return caller.is_platform and caller.may(Permission.CATALOG_UPDATE)
 
 
 def visible_tenant(caller: Caller) -> UUID | None:
     """None: sees every tenant's models and prices."""
-    return None if Permission.PLATFORM in caller.permissions else caller.tenant_id
+    return None if caller.is_platform else caller.tenant_id
 
 
 def not_found(noun: str) -> NotFound:

@@ -1,0 +1,63 @@
+"""The catalog's part of the process's services, put together from what wiring hands over."""
+
+from dataclasses import dataclass
+
+from tollkeeper.contracts.catalog import ProviderKind
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.crypto import SecretBox
+from tollkeeper.db.session import Database
+from tollkeeper.domains.catalog.changes import CatalogAnnouncements, ConfigurationReload
+from tollkeeper.domains.catalog.loader import Declared, ReadDeclared, Reloader, SnapshotHolder, SnapshotLoader
+from tollkeeper.domains.catalog.models import Models
+from tollkeeper.domains.catalog.price_history import PriceHistory
+from tollkeeper.domains.catalog.prices import PriceList
+from tollkeeper.domains.catalog.providers import Providers
+from tollkeeper.domains.catalog.sealing import ProviderSecrets
+from tollkeeper.domains.catalog.service import Catalog
+from tollkeeper.domains.catalog.snapshot import Sources
+from tollkeeper.domains.catalog.stored import StoredCatalogReader
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogControl:
+    """One per process. `holder` is the data plane's `SnapshotSource`; `loader` and `reloader` each have a `run` task."""
+
+    holder: SnapshotHolder
+    loader: SnapshotLoader
+    reloader: Reloader
+    announcements: CatalogAnnouncements
+    providers: Providers
+    models: Models
+    prices: PriceHistory
+    reload: ConfigurationReload
+
+
+def build_catalog(
+    *,
+    database: Database,
+    box: SecretBox,
+    kinds: tuple[ProviderKind, ...],
+    price_list: PriceList,
+    declared: Declared,
+    read_declared: ReadDeclared,
+    clock: Clock,
+) -> CatalogControl:
+    """`declared` is what was read at the start; `read_declared` reads it again at each reload."""
+    secrets = ProviderSecrets(box)
+    holder = SnapshotHolder()
+    stored = StoredCatalogReader(database, secrets, {kind.kind: kind.base_url for kind in kinds})
+    sources = Sources(file=declared.file, environment=declared.environment, price_list=price_list)
+    loader = SnapshotLoader(holder, stored, sources, clock)
+    reloader = Reloader(loader, read_declared)
+    catalog = Catalog(kinds=kinds, secrets=secrets, holder=holder, loader=loader)
+    prices = PriceHistory(catalog, clock)
+    return CatalogControl(
+        holder=holder,
+        loader=loader,
+        reloader=reloader,
+        announcements=CatalogAnnouncements(loader, reloader),
+        providers=Providers(catalog),
+        models=Models(catalog, prices),
+        prices=prices,
+        reload=ConfigurationReload(reloader),
+    )

@@ -1,0 +1,230 @@
+"""`/api/v1/catalog`: providers, models, prices and the reload of the configuration.
+
+Everyone who may see the catalog reads it; only platform administrators change it.
+"""
+
+from datetime import datetime
+from typing import Annotated, Protocol, cast
+from uuid import UUID
+
+from fastapi import Depends, Query, Request, Response
+
+from tollkeeper.core.ids import ModelId, PriceId, ProviderId
+from tollkeeper.core.permissions import Permission
+from tollkeeper.domains.catalog.changes import ConfigurationReload
+from tollkeeper.domains.catalog.fields import ModelName
+from tollkeeper.domains.catalog.models import Models
+from tollkeeper.domains.catalog.price_history import PriceHistory
+from tollkeeper.domains.catalog.providers import Providers
+from tollkeeper.domains.catalog.schemas import (
+    CredentialCreate,
+    CredentialId,
+    KindOut,
+    ModelCreate,
+    ModelOut,
+    ModelUpdate,
+    PriceCreate,
+    PriceOut,
+    ProviderCreate,
+    ProviderOut,
+    ProviderUpdate,
+    ReloadOut,
+)
+from tollkeeper.web.deps import CurrentCaller, ObjectSession, PlatformSession, control_router, requires
+from tollkeeper.web.etag import IfMatch
+from tollkeeper.web.pagination import Page, Paging, cut
+
+router = control_router("catalog")
+
+_VIEW = [requires(Permission.CATALOG_VIEW)]
+_UPDATE = [requires(Permission.CATALOG_UPDATE)]
+_FIRST = ("", UUID(int=0))
+PricePosition = tuple[datetime, UUID]
+
+
+class CatalogServices(Protocol):
+    """What these routes need of the process beside the kernel's services."""
+
+    @property
+    def providers(self) -> Providers: ...
+    @property
+    def models(self) -> Models: ...
+    @property
+    def prices(self) -> PriceHistory: ...
+    @property
+    def reload(self) -> ConfigurationReload: ...
+
+
+def _catalog(request: Request) -> CatalogServices:
+    services: CatalogServices = request.app.state.services.catalog
+    return services
+
+
+Catalog = Annotated[CatalogServices, Depends(_catalog)]
+
+
+def _tag(response: Response, version: int | None) -> None:
+    """Declared objects have no version: they cannot be changed here."""
+    if version is not None:
+        response.headers["etag"] = f'"{version}"'
+
+
+@router.get("/providers/kinds", dependencies=_VIEW)
+async def list_provider_kinds(catalog: Catalog) -> list[KindOut]:
+    return catalog.providers.list_kinds()
+
+
+@router.get("/providers", dependencies=_VIEW)
+async def list_providers(
+    catalog: Catalog, caller: CurrentCaller, session: ObjectSession, paging: Paging
+) -> Page[ProviderOut]:
+    """By name, those of the configuration file and of the environment among them."""
+    (after,) = paging.position("providers", str) or ("",)
+    found = await catalog.providers.list_page(session, caller, str(after), paging.limit + 1)
+    rows, next_cursor = cut(found, paging, "providers", lambda provider: (provider.name,))
+    return Page(data=list(rows), next_cursor=next_cursor)
+
+
+@router.post("/providers", status_code=201, dependencies=_UPDATE)
+async def create_provider(
+    catalog: Catalog, caller: CurrentCaller, session: PlatformSession, body: ProviderCreate, response: Response
+) -> ProviderOut:
+    shown = await catalog.providers.create(session, caller, body)
+    _tag(response, shown.version)
+    return shown
+
+
+@router.get("/providers/{provider_id}", dependencies=_VIEW)
+async def get_provider(
+    catalog: Catalog, caller: CurrentCaller, session: ObjectSession, provider_id: ProviderId, response: Response
+) -> ProviderOut:
+    shown = await catalog.providers.get(session, caller, provider_id)
+    _tag(response, shown.version)
+    return shown
+
+
+@router.patch("/providers/{provider_id}", dependencies=_UPDATE)
+async def update_provider(
+    catalog: Catalog,
+    caller: CurrentCaller,
+    session: PlatformSession,
+    provider_id: ProviderId,
+    body: ProviderUpdate,
+    if_match: IfMatch,
+    response: Response,
+) -> ProviderOut:
+    shown = await catalog.providers.update(session, caller, provider_id, body, if_match)
+    _tag(response, shown.version)
+    return shown
+
+
+@router.delete("/providers/{provider_id}", status_code=204, dependencies=_UPDATE)
+async def delete_provider(
+    catalog: Catalog, caller: CurrentCaller, session: PlatformSession, provider_id: ProviderId, if_match: IfMatch
+) -> None:
+    await catalog.providers.delete(session, caller, provider_id, if_match)
+
+
+@router.post("/providers/{provider_id}/credentials", status_code=201, dependencies=_UPDATE)
+async def add_credential(
+    catalog: Catalog, caller: CurrentCaller, session: PlatformSession, provider_id: ProviderId, body: CredentialCreate
+) -> ProviderOut:
+    """A further key for the provider, bound to the address it has now. The key is never shown again."""
+    return await catalog.providers.add_credential(session, caller, provider_id, body)
+
+
+@router.delete("/providers/{provider_id}/credentials/{credential_id}", status_code=204, dependencies=_UPDATE)
+async def delete_credential(
+    catalog: Catalog,
+    caller: CurrentCaller,
+    session: PlatformSession,
+    provider_id: ProviderId,
+    credential_id: CredentialId,
+) -> None:
+    await catalog.providers.delete_credential(session, caller, provider_id, credential_id)
+
+
+@router.get("/models", dependencies=_VIEW)
+async def list_models(
+    catalog: Catalog, caller: CurrentCaller, session: ObjectSession, paging: Paging
+) -> Page[ModelOut]:
+    """By name, those of the configuration file and of the environment among them."""
+    after = cast(tuple[str, UUID], paging.position("models", str, UUID) or _FIRST)
+    found = await catalog.models.list_page(session, caller, after, paging.limit + 1)
+    rows, next_cursor = cut(found, paging, "models", lambda model: (model.name, model.id))
+    return Page(data=list(rows), next_cursor=next_cursor)
+
+
+@router.post("/models", status_code=201, dependencies=_UPDATE)
+async def create_model(
+    catalog: Catalog, caller: CurrentCaller, session: PlatformSession, body: ModelCreate, response: Response
+) -> ModelOut:
+    """A name for callers to use. Without `tenant_id` every tenant sees it."""
+    shown = await catalog.models.create(session, caller, body)
+    _tag(response, shown.version)
+    return shown
+
+
+@router.get("/models/{model_id}", dependencies=_VIEW)
+async def get_model(
+    catalog: Catalog, caller: CurrentCaller, session: ObjectSession, model_id: ModelId, response: Response
+) -> ModelOut:
+    shown = await catalog.models.get(session, caller, model_id)
+    _tag(response, shown.version)
+    return shown
+
+
+@router.patch("/models/{model_id}", dependencies=_UPDATE)
+async def update_model(
+    catalog: Catalog,
+    caller: CurrentCaller,
+    session: PlatformSession,
+    model_id: ModelId,
+    body: ModelUpdate,
+    if_match: IfMatch,
+    response: Response,
+) -> ModelOut:
+    shown = await catalog.models.update(session, caller, model_id, body, if_match)
+    _tag(response, shown.version)
+    return shown
+
+
+@router.delete("/models/{model_id}", status_code=204, dependencies=_UPDATE)
+async def delete_model(
+    catalog: Catalog, caller: CurrentCaller, session: PlatformSession, model_id: ModelId, if_match: IfMatch
+) -> None:
+    await catalog.models.delete(session, caller, model_id, if_match)
+
+
+@router.get("/prices", dependencies=_VIEW)
+async def list_prices(
+    catalog: Catalog,
+    caller: CurrentCaller,
+    session: ObjectSession,
+    paging: Paging,
+    model: Annotated[ModelName | None, Query(description="Only this model's history.")] = None,
+) -> Page[PriceOut]:
+    """The history of prices, newest first."""
+    before = cast(PricePosition | None, paging.position("prices", datetime, UUID))
+    found = await catalog.prices.list_page(session, caller, model=model, before=before, limit=paging.limit + 1)
+    rows, next_cursor = cut(found, paging, "prices", lambda price: (price.effective_at, price.id))
+    return Page(data=list(rows), next_cursor=next_cursor)
+
+
+@router.post("/prices", status_code=201, dependencies=_UPDATE)
+async def create_price(
+    catalog: Catalog, caller: CurrentCaller, session: PlatformSession, body: PriceCreate
+) -> PriceOut:
+    """A price that takes over at `effective_at`; what was charged before stays as it was charged."""
+    return await catalog.prices.create(session, caller, body)
+
+
+@router.get("/prices/{price_id}", dependencies=_VIEW)
+async def get_price(catalog: Catalog, caller: CurrentCaller, session: ObjectSession, price_id: PriceId) -> PriceOut:
+    return await catalog.prices.get(session, caller, price_id)
+
+
+@router.post("/reload", dependencies=[requires(Permission.SYSTEM_UPDATE)])
+async def reload_configuration(catalog: Catalog, caller: CurrentCaller, session: PlatformSession) -> ReloadOut:
+    """Read the configuration file again on every worker; mistakes are listed and change nothing."""
+    return ReloadOut(snapshot_version=await catalog.reload(session, caller))
