@@ -1,5 +1,7 @@
 import asyncio
+import fcntl
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from tests.money.records import HandClock, make_intent, make_settlement
 from tollkeeper.contracts.chat import Usage
 from tollkeeper.contracts.usage import CallStatus, Intent, LedgerKind, Settlement
 from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.money.journal_format import (
     MAX_SETTLE_BYTES,
@@ -21,7 +24,7 @@ from tollkeeper.gateway.money.journal_format import (
     read_lines,
     unpack_settlement,
 )
-from tollkeeper.gateway.money.journal_replay import adopt
+from tollkeeper.gateway.money.journal_replay import adopt, list_journals
 
 Open = Callable[..., Journal]
 SEGMENT = 64 * 1024
@@ -47,14 +50,13 @@ def open_journal(tmp_path: Path, clock: HandClock) -> Iterator[Open]:
 
 
 def replay(directory: Path, journal: Journal) -> tuple[list[Settlement], Damage]:
-    """What another process would find had this one died now."""
-    os.close(journal._lock_fd)
-    with adopt(directory / "host" / f"{journal.boot_id}.lock") as leftover:
+    """What another process would find had this one died now: a copy of its files, which nobody holds."""
+    grave = directory / "grave" / uuid7().hex
+    shutil.copytree(directory / "host", grave)
+    with adopt(grave / f"{journal.boot_id}.lock") as leftover:
         assert leftover is not None
         found = [settlement for batch in leftover.batches() for settlement in batch]
-        damage = leftover.damage
-    journal._lock_fd = os.open(journal._lock_path, os.O_RDWR)
-    return found, damage
+        return found, leftover.damage
 
 
 def fill(journal: Journal, *, settles: bool = False) -> list[Intent]:
@@ -255,11 +257,87 @@ def test_files_are_private_and_not_inherited(open_journal: Open, tmp_path: Path)
     assert not os.get_inheritable(journal.list_segments()[0].fd)
 
 
+def test_a_folder_that_takes_nothing_is_named(tmp_path: Path, clock: HandClock) -> None:
+    (tmp_path / "host").write_text("a file where the folder should be")
+
+    with pytest.raises(DependencyUnavailable, match="cannot be written in"):
+        Journal(tmp_path, host="host", clock=clock, max_bytes=1 << 20)
+
+
+def test_a_disk_too_small_for_a_segment_leaves_no_lock(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, offset: int, size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(DependencyUnavailable, match="No space left on device"):
+        Journal(tmp_path, host="host", clock=clock, max_bytes=1 << 20)
+
+    assert list((tmp_path / "host").iterdir()) == []
+
+
+def test_the_smallest_cap_still_works(tmp_path: Path, clock: HandClock) -> None:
+    journal = Journal(tmp_path, host="host", clock=clock, max_bytes=1)
+    journal.intent(make_intent())
+    journal.close()
+
+
 def test_a_living_journal_is_not_adopted(open_journal: Open, tmp_path: Path) -> None:
     journal = open_journal()
 
     with adopt(tmp_path / "host" / f"{journal.boot_id}.lock") as leftover:
         assert leftover is None
+
+
+def test_a_living_journal_whose_lock_was_removed_is_not_adopted(open_journal: Open, tmp_path: Path) -> None:
+    journal = open_journal()
+    journal._lock_path.unlink()
+    (path,) = list_journals(tmp_path)
+
+    with adopt(path) as leftover:
+        assert leftover is None
+
+
+def test_segments_without_a_lock_are_adopted(open_journal: Open, tmp_path: Path) -> None:
+    journal = open_journal()
+    journal.intent(make_intent())
+    journal.close()
+    journal._lock_path.unlink()
+    (path,) = list_journals(tmp_path)
+
+    with adopt(path) as leftover:
+        assert leftover is not None
+        assert sum(len(batch) for batch in leftover.batches()) == 1
+        leftover.remove()
+
+    assert list((tmp_path / "host").iterdir()) == []
+
+
+def test_a_lock_that_a_replayer_removed_is_taken_again(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The replayer comes between the making of the file and its lock, finds no segments and tidies up."""
+    real = fcntl.flock
+    visits = iter([True])
+
+    def interfere(fd: int, operation: int) -> None:
+        if next(visits, False):
+            (path,) = list_journals(tmp_path)
+            with adopt(path) as leftover:
+                assert leftover is not None
+                leftover.remove()
+        real(fd, operation)
+
+    monkeypatch.setattr("tollkeeper.gateway.money.journal_segment.fcntl.flock", interfere)
+    journal = Journal(tmp_path, host="host", clock=clock, max_bytes=1 << 20)
+    monkeypatch.undo()
+
+    (path,) = list_journals(tmp_path)
+    with adopt(path) as leftover:
+        assert leftover is None
+    assert path.exists()
+    journal.close()
 
 
 async def test_power_mode_syncs_a_group_at_once(open_journal: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.money.records import CountingLedger, HandClock
 from tollkeeper.contracts.usage import LedgerKind, Settlement
 from tollkeeper.gateway.money.journal import Journal
-from tollkeeper.gateway.money.journal_replay import Damage, adopt, list_locks
+from tollkeeper.gateway.money.journal_replay import Damage, adopt, list_journals
 from tollkeeper.gateway.money.shipper import Shipper
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def of_kind(content: bytes, kind: bytes) -> set[bytes]:
 def adopt_all(directory: Path) -> tuple[list[Settlement], list[Damage]]:
     found: list[Settlement] = []
     damage: list[Damage] = []
-    for path in list_locks(directory):
+    for path in list_journals(directory):
         with adopt(path) as leftover:
             assert leftover is not None
             found += [settlement for batch in leftover.batches() for settlement in batch]
@@ -162,5 +162,5 @@ async def test_restarts_in_between_ship_every_call_once(writer: Writer, tmp_path
     assert of_kind(reported, b"i") <= keys | shipped
     assert len(keys) == len(ledger.rows)
     assert shipper.state().interrupted <= 3 * OPEN_ATTEMPTS
-    assert [path.parent.name for path in list_locks(tmp_path)] == ["other"]
+    assert [path.parent.name for path in list_journals(tmp_path)] == ["other"]
     journal.close()

@@ -10,7 +10,7 @@ from tests.money.records import CountingLedger, HandClock, make_intent, make_set
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import SystemClock
 from tollkeeper.gateway.money.journal import Journal
-from tollkeeper.gateway.money.journal_replay import adopt, list_locks
+from tollkeeper.gateway.money.journal_replay import adopt, list_journals
 from tollkeeper.gateway.money.shipper import Shipper
 
 SEGMENT = 64 * 1024
@@ -118,7 +118,7 @@ async def test_two_replayers_never_take_the_same_journal(tmp_path: Path, ledger:
     dead.intent(make_intent())
     settle_many(dead, 5)
     dead.close()
-    (path,) = list_locks(tmp_path)
+    (path,) = list_journals(tmp_path)
 
     with adopt(path) as first, adopt(path) as second:
         assert first is not None
@@ -146,7 +146,7 @@ async def test_a_replayer_that_fails_leaves_its_work_to_the_next(
     ledger.is_away = False
     await until(lambda: len(ledger.rows) == len(settlements) + 1)
 
-    await until(lambda: len(list_locks(tmp_path)) == 1)
+    await until(lambda: len(list_journals(tmp_path)) == 1)
     assert shipper.state().interrupted == 1
     task.cancel()
     with suppress(asyncio.CancelledError):

@@ -6,7 +6,6 @@ settlements to the ledger and `journal_replay` those of workers that died. The f
 """
 
 import asyncio
-import fcntl
 import os
 from collections import deque
 from collections.abc import Callable
@@ -34,13 +33,13 @@ from tollkeeper.gateway.money.journal_format import (
     pack_intent,
     pack_settlement,
     pack_void,
-    unpack_intent,
 )
-from tollkeeper.gateway.money.journal_segment import AttemptKey, Segment, create_segment
+from tollkeeper.gateway.money.journal_segment import CLOSED, AttemptKey, Segment, create_segment, lock_journal
 
 log = structlog.get_logger(__name__)
 
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
+MIN_SEGMENT_BYTES: Final = 64 * 1024
 # Settlements kept in memory for the shipper; beyond it they are read back from the file (PostgreSQL is away).
 MEMORY_SETTLEMENTS: Final = 5_000
 # How long a full or failing disk is left alone between two tries.
@@ -62,7 +61,10 @@ class JournalState:
 
 
 class Journal:
-    """Synchronous and cheap: two small writes per attempt, no waiting. One per process; not for threads."""
+    """Synchronous and cheap: two small writes per attempt, no waiting. One per process; not for threads.
+
+    Making one raises `DependencyUnavailable` where nothing can be written.
+    """
 
     def __init__(
         self,
@@ -81,8 +83,9 @@ class Journal:
         self.on_pending: Callable[[], None] | None = None
         self._host = host
         self._clock = clock
-        self._max_bytes = max_bytes
-        self._segment_bytes = min(segment_bytes, max(64 * 1024, max_bytes // 4))
+        # Below four of the smallest segments there is no room to rotate.
+        self._max_bytes = max(max_bytes, 4 * MIN_SEGMENT_BYTES)
+        self._segment_bytes = min(segment_bytes, self._max_bytes // 4)
         self._memory_settlements = memory_settlements
         self._directory = directory / host
         self._segments: deque[Segment] = deque()
@@ -97,11 +100,14 @@ class Journal:
         self._retry_at = 0.0
         self._sync_waiters: list[asyncio.Future[None]] = []
         self._sync_task: asyncio.Task[None] | None = None
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock_path = self._directory / f"{self.boot_id}.lock"
-        self._lock_fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
-        self._rotate(ignores_cap=False)
+        try:
+            self._lock_fd = self._open_files()
+        except OSError as error:
+            raise DependencyUnavailable(
+                f"The journal cannot be written in {self._directory}: {error.strerror or error}. "
+                "Free some space, or choose another folder for the data (TOLLKEEPER_DATA_DIR)."
+            ) from error
 
     # The caller's side
 
@@ -221,6 +227,8 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the files. What is not shipped stays for the next start; a journal without rest leaves nothing."""
+        if self._lock_fd == CLOSED:
+            return
         if self._sync_task is not None:
             self._sync_task.cancel()
         self.remove_shipped()
@@ -234,8 +242,21 @@ class Journal:
             current.path.unlink(missing_ok=True)
             self._lock_path.unlink(missing_ok=True)
         os.close(self._lock_fd)
+        self._lock_fd = CLOSED
 
     # Writing
+
+    def _open_files(self) -> int:
+        """The lock first: files without one belong to nobody, and the next replayer would take them."""
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock_fd = lock_journal(self._lock_path)
+        try:
+            self._rotate(ignores_cap=False)
+        except OSError:
+            self._lock_path.unlink(missing_ok=True)
+            os.close(lock_fd)
+            raise
+        return lock_fd
 
     def _write_intent(self, key: AttemptKey, payload: bytes, *, ignores_cap: bool) -> None:
         size = 2 * len(payload) + MAX_SETTLE_BYTES + 2 * _LINE_OVERHEAD
@@ -358,11 +379,6 @@ class Journal:
                 for waiter in waiters:
                     if not waiter.done():
                         waiter.set_result(None)
-
-
-def open_intents(segment: Segment) -> list[Intent]:
-    """For tests and for looking at a stuck worker."""
-    return [unpack_intent(payload) for payload in segment.open.values()]
 
 
 def _sync_directory(directory: Path) -> None:

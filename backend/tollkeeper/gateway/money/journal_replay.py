@@ -29,6 +29,7 @@ from tollkeeper.gateway.money.journal_format import (
     unpack_settlement,
     unpack_void,
 )
+from tollkeeper.gateway.money.journal_segment import is_same_file
 
 log = structlog.get_logger(__name__)
 
@@ -92,36 +93,56 @@ def interruption(intent: Intent) -> Settlement:
     )
 
 
-def list_locks(directory: Path) -> Sequence[Path]:
-    """The locks of every journal below `directory`, those of other hosts too: a volume may outlive its machine."""
-    return sorted(directory.glob("*/*.lock"))
+def list_journals(directory: Path) -> Sequence[Path]:
+    """The lock of every journal below `directory`, those of other hosts too: a volume may outlive its machine.
+
+    A lock may be missing (someone tidied up); its segments tell that there was one.
+    """
+    of_segments = (path.with_name(path.name.rpartition("-")[0] + ".lock") for path in directory.glob("*/*-*.jsonl"))
+    return sorted({*directory.glob("*/*.lock"), *of_segments})
 
 
 @contextmanager
 def adopt(lock_path: Path) -> Iterator[Leftover | None]:
     """The leftover behind a lock, or None while its worker lives or another replayer has it."""
     try:
-        fd = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if _segments(lock_path) else 0), 0o600)
     except FileNotFoundError:
         yield None
         return
     try:
-        if not _lock(fd, lock_path):
+        if not _lock(fd) or not is_same_file(fd, lock_path):
+            # The second: another replayer has finished between our open and our lock.
             yield None
             return
-        boot = lock_path.stem
-        yield Leftover(lock_path, tuple(sorted(lock_path.parent.glob(f"{boot}-*.jsonl"))))
+        segments = _segments(lock_path)
+        if any(_is_written(path) for path in segments):
+            yield None
+            return
+        yield Leftover(lock_path, segments)
     finally:
         os.close(fd)
 
 
-def _lock(fd: int, path: Path) -> bool:
+def _segments(lock_path: Path) -> tuple[Path, ...]:
+    return tuple(sorted(lock_path.parent.glob(f"{lock_path.stem}-*.jsonl")))
+
+
+def _is_written(path: Path) -> bool:
+    """A worker whose lock file was removed by hand still holds its newest segment."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return not _lock(fd)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    # Another replayer may have finished and removed the file between our open and our lock.
-    return os.fstat(fd).st_nlink > 0 and path.exists()
+    return True
 
 
 def _take(line: Line, open_attempts: dict[tuple[UUID, int], Intent], ended: set[tuple[UUID, int]]) -> Settlement | None:

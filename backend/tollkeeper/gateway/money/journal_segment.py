@@ -1,5 +1,6 @@
 """One file of the journal: allocated ahead, so that a full disk is met before a call starts and not at its settlement."""
 
+import fcntl
 import os
 from collections import deque
 from dataclasses import dataclass, field
@@ -53,12 +54,31 @@ class Segment:
 
 
 def create_segment(path: Path, number: int, capacity: int) -> Segment:
-    """Raises OSError when the disk cannot hold the whole of it."""
+    """Raises OSError when the disk cannot hold the whole of it. Locked as long as it is written."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.posix_fallocate(fd, 0, capacity)
     except OSError:
         os.close(fd)
         path.unlink()
         raise
     return Segment(number=number, path=path, capacity=capacity, fd=fd)
+
+
+def lock_journal(path: Path) -> int:
+    """Take the lock of a journal of our own, and make sure it is the file that others will find."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if is_same_file(fd, path):
+            return fd
+        # A replayer took it for a dead one's in between, found nothing and removed it.
+        os.close(fd)
+
+
+def is_same_file(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False

@@ -7,6 +7,7 @@ One task per worker. PostgreSQL away: everything stays in the journal and is tri
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,12 +20,13 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.money.journal_format import pack_intent, pack_settlement, read_settlements
-from tollkeeper.gateway.money.journal_replay import adopt, list_locks
+from tollkeeper.gateway.money.journal_replay import adopt, list_journals
 from tollkeeper.gateway.money.journal_segment import Segment
 
 log = structlog.get_logger(__name__)
 
-BATCH: Final = 500
+# Rows in one statement; larger ones would hold up the event loop for longer than a call may notice.
+BATCH: Final = 250
 INTERVAL_SECONDS: Final = 0.2
 FIRST_PAUSE_SECONDS: Final = 0.1
 MAX_PAUSE_SECONDS: Final = 5.0
@@ -62,13 +64,15 @@ class Shipper:
         self._interval_seconds = interval_seconds
         self._adopt_seconds = adopt_seconds
         self._wake = asyncio.Event()
+        self._full = asyncio.Event()
+        self._gathered = 0
         self._turn = asyncio.Lock()
         self._shipped = 0
         self._interrupted = 0
         self._rejected = 0
         self._failing_since: float | None = None
         self._problem: str | None = None
-        journal.on_pending = self._wake.set
+        journal.on_pending = self._note
 
     async def run(self) -> None:
         """Never returns; cancel it. Leftovers are adopted at the start and every `adopt_seconds`."""
@@ -107,13 +111,18 @@ class Shipper:
         return ShipperState(self._shipped, self._interrupted, self._rejected, self._failing_since, self._problem)
 
     async def _wait(self, timeout_seconds: float) -> None:
-        """Until something was settled and had `interval_seconds` to gather company."""
-        try:
+        """Until something was settled and had `interval_seconds` to gather company, or makes a batch."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 await self._wake.wait()
-        except TimeoutError:
-            return
-        await asyncio.sleep(self._interval_seconds)
+            async with asyncio.timeout(self._interval_seconds):
+                await self._full.wait()
+
+    def _note(self) -> None:
+        self._gathered += 1
+        self._wake.set()
+        if self._gathered >= BATCH:
+            self._full.set()
 
     def _pause(self) -> float:
         assert self._failing_since is not None
@@ -125,6 +134,8 @@ class Shipper:
         # `run` and `drain` may meet; a segment's queue is taken from by one of them at a time.
         async with self._turn:
             self._wake.clear()
+            self._full.clear()
+            self._gathered = 0
             for segment in self._journal.list_segments():
                 while segment.pending:
                     batch = [segment.pending[index] for index in range(min(BATCH, len(segment.pending)))]
@@ -142,7 +153,7 @@ class Shipper:
             self._journal.acknowledge_read(segment, offset)
 
     async def _adopt_all(self) -> None:
-        for path in await asyncio.to_thread(list_locks, self._directory):
+        for path in await asyncio.to_thread(list_journals, self._directory):
             if path.stem == str(self._journal.boot_id):
                 continue
             with adopt(path) as leftover:
