@@ -5,6 +5,7 @@ finishers run exactly once, also when its caller goes away.
 """
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -86,12 +87,13 @@ class Gateway:
             refusal = None
         except BadRequest as error:
             headers, refusal = dict(scope["headers"]), error
-        body = Body(receive, headers, self._settings.max_body_bytes)
+        watch = Watch(scope, receive)
+        body = Body(receive, headers, self._settings.max_body_bytes, is_timed=watch.is_told)
         exchange = self._exchange(operation, headers, body)
         answer = self._answer(send, exchange, dialect)
         exchange.on_accepted = answer.accepted
-        watch = Watch(scope, receive, body)
-        exchange.read_body = watch.read_body
+        if not watch.is_told:
+            exchange.read_body = functools.partial(watch.after, body.read)
         self._record.begin()
         outcome = Outcome(Ending.DROPPED, _CLIENT_GONE)
         reply: Reply | None = None

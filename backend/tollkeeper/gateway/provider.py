@@ -38,7 +38,7 @@ class NotSent(UpstreamError):
     code = "upstream_unreachable"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made for every attempt, and freezing doubles its price
 class UpstreamRequest:
     """One HTTP request to a vendor. `secret_headers` are attached by the channel, to the credential's origins only."""
 
@@ -91,6 +91,11 @@ class Provider(Protocol):
     @property
     def channel(self) -> Channel | None:
         """None: over HTTP. `simulated` answers in process through a channel of its own."""
+        ...
+
+    @property
+    def caller_headers(self) -> tuple[str, ...]:
+        """Headers of the caller's own, lower-case, that go to this vendor as they came. Never a credential."""
         ...
 
     def dialect(self, operation: Operation) -> Dialect:

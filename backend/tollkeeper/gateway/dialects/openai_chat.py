@@ -74,13 +74,15 @@ class OpenAIChat:
                 "model": data.get("model") or call.model,
             }
             raw = None
+        usage = read_usage(data.get("usage"))
         return Chunk(
             data,
             raw,
             is_content=True,
             is_final=True,
-            usage=read_usage(data.get("usage")),
-            text_length=sum(_text_length(choice["message"]) for choice in repaired),
+            usage=usage,
+            # Only an estimate asks for it.
+            text_length=0 if usage is not None else sum(_text_length(choice["message"]) for choice in repaired),
         )
 
     def read_stream(self, reads: AsyncIterator[bytes], call: Call) -> AsyncIterator[Batch]:

@@ -53,9 +53,13 @@ def single_headers(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 class Body:
     """The request's body, read at most once."""
 
-    __slots__ = ("_headers", "_max_bytes", "_receive", "is_complete")
+    __slots__ = ("_headers", "_is_timed", "_max_bytes", "_receive", "is_complete")
 
-    def __init__(self, receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int) -> None:
+    def __init__(
+        self, receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int, *, is_timed: bool = False
+    ) -> None:
+        # Our own HTTP protocol holds bodies to their deadlines itself; a timer beside it would only cost.
+        self._is_timed = is_timed
         self._receive = receive
         self._headers = headers
         self._max_bytes = max_bytes
@@ -66,6 +70,8 @@ class Body:
     async def read(self) -> bytes:
         """The whole body. Raises for another type than JSON, an encoding, too many bytes, too much time."""
         self._check_headers()
+        if self._is_timed:
+            return await self._read()
         async with asyncio.timeout(READ_SECONDS) as limit:
             try:
                 return await self._read()

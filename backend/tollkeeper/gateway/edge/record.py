@@ -1,13 +1,26 @@
 """What a finished call leaves for operators: one observation for the metrics, one line for the access log."""
 
+import functools
 from collections.abc import Callable, Mapping
+from uuid import UUID
 
+from tollkeeper.core.ids import format_id
 from tollkeeper.core.money import format_usd
 from tollkeeper.gateway.edge.request_id import format_request_id
 from tollkeeper.gateway.metrics import Metrics, Observation
 from tollkeeper.gateway.stage import Exchange, Outcome
 
 AccessLog = Callable[[Mapping[str, object]], None]
+
+
+@functools.lru_cache(maxsize=4096)
+def _tenant(tenant_id: UUID) -> str:
+    return format_id("ten", tenant_id)
+
+
+@functools.lru_cache(maxsize=4096)
+def _key(key_id: UUID) -> str:
+    return format_id("key", key_id)
 
 
 class Record:
@@ -48,8 +61,8 @@ class Record:
                 "event": "call",
                 "request_id": format_request_id(exchange.request_id),
                 "client_request_id": exchange.client_request_id,
-                "tenant_id": None if principal is None else f"ten_{principal.tenant_id.hex}",
-                "key_id": None if principal is None else f"key_{principal.key_id.hex}",
+                "tenant_id": None if principal is None else _tenant(principal.tenant_id),
+                "key_id": None if principal is None else _key(principal.key_id),
                 "operation": exchange.operation,
                 "model": None if route is None else route.name,
                 "provider": None if exchange.target is None else exchange.target.provider,

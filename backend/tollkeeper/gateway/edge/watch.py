@@ -5,30 +5,30 @@ beside the work.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
-from tollkeeper.gateway.edge.limits import Body, Receive, Scope
+from tollkeeper.gateway.edge.limits import Receive, Scope
 
 
 class Watch:
-    __slots__ = ("_body", "_is_closed", "_is_gone", "_is_told", "_listener", "_receive", "_serving")
+    __slots__ = ("_is_closed", "_is_gone", "_listener", "_receive", "_serving", "is_told")
 
-    def __init__(self, scope: Scope, receive: Receive, body: Body) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
-        self._body = body
         self._serving = asyncio.current_task()
         self._listener: asyncio.Task[None] | None = None
         self._is_gone = False
         self._is_closed = False
         connection = scope.get("extensions", {}).get("tollkeeper.connection")
-        self._is_told = connection is not None
+        # Whether the server tells by itself; else `after` has to be asked.
+        self.is_told = connection is not None
         if connection is not None:
             connection.on_disconnect(self._drop)
 
-    async def read_body(self) -> bytes:
-        """The body; from its end on a disconnect can be told apart from more of it."""
-        data = await self._body.read()
-        if not self._is_told:
-            self._listener = asyncio.get_running_loop().create_task(self._listen())
+    async def after(self, read_body: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The body; from its end on a disconnect can be told apart from more of it, so listening begins there."""
+        data = await read_body()
+        self._listener = asyncio.get_running_loop().create_task(self._listen())
         return data
 
     def absorbs(self) -> bool:
