@@ -8,16 +8,17 @@ from uuid import UUID
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tollkeeper.contracts.catalog import ProviderKind
 from tollkeeper.core.errors import BadRequest, Conflict
 from tollkeeper.core.ids import uuid7
 from tollkeeper.db.models.catalog import Provider, ProviderCredential
 from tollkeeper.domains.catalog import repository
 from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import DeclaredProvider, declared_providers, refuse_declared
-from tollkeeper.domains.catalog.fields import Timeouts, is_private_host, origin_of
+from tollkeeper.domains.catalog.fields import is_private_host, origin_of
+from tollkeeper.domains.catalog.provider_view import show_declared_provider, show_provider
 from tollkeeper.domains.catalog.schemas import (
     CredentialCreate,
-    CredentialOut,
     KindOut,
     ManagedBy,
     ProviderCreate,
@@ -79,13 +80,13 @@ class Providers:
         # A stored provider whose name the file has taken is not in force; the file's stands for both.
         taken = {one.config.name for one in declared}
         stored = [self._show(row, credentials[row.id], caller) for row in rows if row.name not in taken]
-        shown = [_show_declared(one, caller) for one in declared]
+        shown = [show_declared_provider(one, shows_everything=sees_everything(caller)) for one in declared]
         return list(merge(stored, shown, key=lambda provider: provider.name))[:limit]
 
     async def get(self, session: AsyncSession, caller: Caller, provider_id: UUID) -> ProviderOut:
         declared = self._find_declared(provider_id)
         if declared is not None:
-            return _show_declared(declared, caller)
+            return show_declared_provider(declared, shows_everything=sees_everything(caller))
         row = await repository.find_provider(session, provider_id)
         if row is None:
             raise not_found("provider")
@@ -93,10 +94,7 @@ class Providers:
 
     async def create(self, session: AsyncSession, caller: Caller, body: ProviderCreate) -> ProviderOut:
         self._refuse_declared_name(body.name)
-        kind = self._catalog.kinds.get(body.kind)
-        if kind is None:
-            known = ", ".join(sorted(self._catalog.kinds))
-            raise UnknownKind(f"There is no provider kind {body.kind}. Known are {known}.", param="kind")
+        kind = self._kind(body.kind)
         if body.base_url is None and kind.needs_base_url:
             raise BadRequest(f"A provider of kind {kind.kind} needs a base_url.", param="base_url")
         _check_address(body.base_url, allow_private=body.allow_private_address)
@@ -137,7 +135,7 @@ class Providers:
             await self._check_binding(session, row, changes["base_url"], has_new_key=api_key is not None)
         for name, value in changes.items():
             setattr(row, name, value)
-        if row.base_url is None and self._catalog.kinds[row.kind].needs_base_url:
+        if row.base_url is None and self._kind(row.kind).needs_base_url:
             raise BadRequest(f"A provider of kind {row.kind} needs a base_url.", param="base_url")
         _check_address(row.base_url, allow_private=row.allow_private_address)
         row.version += 1
@@ -182,6 +180,13 @@ class Providers:
                 return
         raise not_found("credential")
 
+    def _kind(self, name: str) -> ProviderKind:
+        kind = self._catalog.kinds.get(name)
+        if kind is None:
+            known = ", ".join(sorted(self._catalog.kinds))
+            raise UnknownKind(f"There is no provider kind {name}. Known are {known}.", param="kind")
+        return kind
+
     def _find_declared(self, provider_id: UUID) -> DeclaredProvider | None:
         return next((one for one in declared_providers(self._catalog.sources) if one.config.id == provider_id), None)
 
@@ -215,7 +220,7 @@ class Providers:
             )
 
     def _origins(self, kind: str, base_url: str | None) -> list[str]:
-        address = base_url or self._catalog.kinds[kind].base_url
+        address = base_url or self._kind(kind).base_url
         return [origin_of(address)] if address else []
 
     async def _add_credential(self, session: AsyncSession, row: Provider, name: str, secret: SecretStr) -> None:
@@ -264,64 +269,11 @@ class Providers:
         )
 
     def _show(self, row: Provider, credentials: Sequence[ProviderCredential], caller: Caller) -> ProviderOut:
-        shown = ProviderOut(
-            id=row.id,
-            name=row.name,
-            kind=row.kind,
-            is_active=row.is_active,
-            managed_by=ManagedBy.API,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-            version=row.version,
+        kind = self._catalog.kinds.get(row.kind)
+        usual_url = kind.base_url if kind is not None else None
+        return show_provider(
+            row, credentials, self._catalog.secrets, usual_url=usual_url, shows_everything=sees_everything(caller)
         )
-        if sees_everything(caller):
-            shown.has_credential = bool(credentials)
-            shown.base_url = row.base_url or self._catalog.kinds[row.kind].base_url
-            shown.header_names = self._catalog.secrets.header_names(row)
-            shown.allow_private_address = row.allow_private_address
-            shown.has_proxy = row.proxy_url is not None
-            shown.ca_bundle = row.ca_bundle
-            shown.timeouts = Timeouts.model_validate(row.timeouts)
-            shown.options = row.options
-            shown.credentials = [self._show_credential(credential) for credential in credentials]
-        return shown
-
-    def _show_credential(self, row: ProviderCredential) -> CredentialOut:
-        return CredentialOut(
-            id=row.id,
-            name=row.name,
-            fingerprint=self._catalog.secrets.fingerprint(row),
-            origins=row.origins,
-            is_active=row.is_active,
-            created_at=row.created_at,
-        )
-
-
-def _show_declared(one: DeclaredProvider, caller: Caller) -> ProviderOut:
-    config = one.config
-    shown = ProviderOut(
-        id=config.id,
-        name=config.name,
-        kind=config.kind,
-        is_active=True,
-        managed_by=one.managed_by,
-    )
-    if sees_everything(caller):
-        shown.has_credential = bool(config.credentials)
-        shown.declared_at = one.place
-        shown.base_url = config.base_url
-        shown.header_names = sorted(config.headers)
-        shown.allow_private_address = config.allow_private_address
-        shown.has_proxy = config.proxy_url is not None
-        shown.ca_bundle = config.ca_bundle
-        shown.timeouts = Timeouts(
-            connect=config.connect_seconds,
-            first_byte=config.first_byte_seconds,
-            idle=config.idle_seconds,
-            total=config.total_seconds,
-        )
-        shown.options = dict(config.options)
-    return shown
 
 
 def _check_address(base_url: str | None, *, allow_private: bool) -> None:
