@@ -6,16 +6,16 @@ from typing import Final
 from tollkeeper.contracts.catalog import ProviderKind
 from tollkeeper.gateway.provider import Provider
 from tollkeeper.gateway.providers.compatible import Compatible
+from tollkeeper.gateway.providers.simulated import Simulated
 from tollkeeper.gateway.providers.vendors import VENDORS
 
-PROVIDERS: Final[Mapping[str, Provider]] = {
-    provider.kind: provider for provider in (*(Compatible(vendor) for vendor in VENDORS),)
-}
+_ALL: Final[tuple[Provider, ...]] = (*(Compatible(vendor) for vendor in VENDORS), Simulated())
+PROVIDERS: Final[Mapping[str, Provider]] = {provider.kind: provider for provider in _ALL}
 
 
 def provider_kinds() -> tuple[ProviderKind, ...]:
     """The registry as plain data for the control plane, in its order."""
-    return tuple(
+    vendors = tuple(
         ProviderKind(
             kind=vendor.kind,
             title=vendor.title,
@@ -26,3 +26,4 @@ def provider_kinds() -> tuple[ProviderKind, ...]:
         )
         for vendor in VENDORS
     )
+    return (*vendors, ProviderKind("simulated", "Simulated", needs_credential=False))

@@ -39,6 +39,10 @@ class Compatible:
     def channel(self) -> Channel | None:
         return None
 
+    @property
+    def caller_headers(self) -> tuple[str, ...]:
+        return ()
+
     def dialect(self, operation: Operation) -> Dialect:
         vendor = self.vendor
         if (operation is Operation.EMBEDDINGS and not vendor.has_embeddings) or (

@@ -32,7 +32,7 @@ from tollkeeper.gateway.simulator.refusal import Refusal
 
 _SPLIT: Final = re.compile(r"[-,;\s]+")
 _DURATION: Final = re.compile(r"(\d{1,7})(ms|s)")
-_MOST_TOKENS: Final = 200_000
+MOST_TOKENS: Final = 200_000
 _MOST_SECONDS: Final = 3600.0
 
 
@@ -148,8 +148,8 @@ def _read_argument(word: str, kind: _Argument, text: str) -> int | float:
     number = int(text)
     if kind is _Argument.STATUS and not 400 <= number < 600:
         raise ValueError(f"'{word}' needs a status from 400 to 599, but got '{text}'.")
-    if number > _MOST_TOKENS:
-        raise ValueError(f"'{word}' takes at most {_MOST_TOKENS}.")
+    if number > MOST_TOKENS:
+        raise ValueError(f"'{word}' takes at most {MOST_TOKENS}.")
     return number
 
 

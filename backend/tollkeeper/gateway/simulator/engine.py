@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -14,7 +15,7 @@ from tollkeeper.gateway.simulator.chat import choose
 from tollkeeper.gateway.simulator.chat_request import missing, read_common, read_count, read_messages
 from tollkeeper.gateway.simulator.counting import count_prompt
 from tollkeeper.gateway.simulator.dice import Dice
-from tollkeeper.gateway.simulator.directives import Directives, Family, read_header, read_model
+from tollkeeper.gateway.simulator.directives import MOST_TOKENS, Directives, Family, read_header, read_model
 from tollkeeper.gateway.simulator.refusal import Refusal, chosen, invalid
 from tollkeeper.gateway.simulator.script import Ending, Part, Script
 
@@ -94,8 +95,8 @@ def _answer(
     created: int,
 ) -> Script:
     if operation is Operation.EMBEDDINGS:
-        document, tokens = embeddings.write_whole(request, model, has_usage=wish.has_usage)
-        return _whole(document, wish, Script(200, {}, (), model=model, prompt_tokens=tokens))
+        vectors, tokens = embeddings.write_whole(request, model, has_usage=wish.has_usage)
+        return _whole(vectors, wish, Script(200, {}, (), model=model, prompt_tokens=tokens))
     if family is Family.EMBEDDING:
         raise Refusal(400, "This is an embedding model; ask for embeddings.", param="model", code="unsupported_model")
     read_common(request)
@@ -104,10 +105,11 @@ def _answer(
     shows_usage = is_stream and wish.has_usage and bool(options.get("include_usage"))
     write = _chat if operation is Operation.CHAT else _completion
     document, chunks, script = write(request, model, family, wish, digest, created, shows_usage)
-    return _stream(chunks, wish, script) if is_stream else _whole(document, wish, script)
+    return _stream(chunks(), wish, script) if is_stream else _whole(document(), wish, script)
 
 
-_Written = tuple[dict[str, Any], Iterator[tuple[dict[str, Any], int]], Script]
+# The document, the chunks, and the script they go into. Only one of the two is written.
+_Written = tuple[Callable[[], dict[str, Any]], Callable[[], Iterator[tuple[dict[str, Any], int]]], Script]
 
 
 def _chat(
@@ -124,13 +126,13 @@ def _chat(
     head = chat_wire.Head(
         f"chatcmpl-{digest[:12].hex()}", created, model, (top or 0) if request.get("logprobs") is True else None
     )
-    number = request.get("n") or 1
+    number = _number(request, wish)
     choices = [choose(request, messages, family, wish, Dice(digest + bytes([index]))) for index in range(number)]
     usage = chat_wire.write_usage(count_prompt(request), choices, wish.cached_tokens)
     script = _told(model, usage)
     return (
-        chat_wire.write_whole(head, choices, usage if wish.has_usage else None),
-        chat_wire.write_stream(head, choices, usage, shows_usage=shows_usage),
+        partial(chat_wire.write_whole, head, choices, usage if wish.has_usage else None),
+        partial(chat_wire.write_stream, head, choices, usage, shows_usage=shows_usage),
         script,
     )
 
@@ -147,7 +149,7 @@ def _completion(
     prompts = completions.read_prompts(request)
     top = read_count(request, "logprobs", least=0, most=5)
     head = completions.Head(f"cmpl-{digest[:12].hex()}", created, model, top)
-    number = request.get("n") or 1
+    number = _number(request, wish, len(prompts))
     texts = [
         completions.complete(request, prompt, wish, Dice(digest + bytes([index]) + prompt.encode()))
         for prompt in prompts
@@ -155,10 +157,17 @@ def _completion(
     ]
     usage = completions.write_usage(completions.count_prompts(request), texts, wish.cached_tokens)
     return (
-        completions.write_whole(head, texts, usage if wish.has_usage else None),
-        completions.write_stream(head, texts, usage, shows_usage=shows_usage),
+        partial(completions.write_whole, head, texts, usage if wish.has_usage else None),
+        partial(completions.write_stream, head, texts, usage, shows_usage=shows_usage),
         _told(model, usage),
     )
+
+
+def _number(request: Mapping[str, Any], wish: Directives, prompts: int = 1) -> int:
+    number: int = request.get("n") or 1
+    if number * prompts * (wish.length or 0) > MOST_TOKENS:
+        raise invalid("n", f"answers of at most {MOST_TOKENS} tokens in all")
+    return number
 
 
 def _told(model: str, usage: Mapping[str, Any]) -> Script:

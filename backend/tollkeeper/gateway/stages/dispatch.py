@@ -86,7 +86,7 @@ class Dispatch:
         request = UpstreamRequest(
             method="POST",
             url=provider.url(config, prepared, target),
-            headers={},
+            headers=_carried(provider, exchange.headers),
             body=dialect.write_call(prepared),
             config=config,
             deadline=exchange.deadline,
@@ -193,6 +193,15 @@ class Dispatch:
         attempt.error, attempt.ended = error, self._clock.monotonic()
         kind = FailureClass.TIMEOUT if error.status == 504 else FailureClass.SERVER
         return Failure(kind, error, error.retry_after_seconds)
+
+
+def _carried(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The caller's headers that the provider wants to see."""
+    return {
+        name: value.decode("latin-1")
+        for name in provider.caller_headers
+        if (value := headers.get(name.encode("ascii"))) is not None
+    }
 
 
 class _Rest:
