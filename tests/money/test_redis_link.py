@@ -157,6 +157,22 @@ async def test_a_server_that_talks_nonsense_is_no_redis(connect: Connect) -> Non
         assert not link.is_available
 
 
+async def test_a_server_that_hangs_up_after_its_answer_is_no_redis(connect: Connect) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"+PONG\r\n$10\r\nrun_id:abc\r\n")
+        await writer.drain()
+        writer.transport.abort()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        link = await connect(f"redis://127.0.0.1:{port}")
+
+        await until(lambda: not link.is_available)
+        with pytest.raises(RedisUnavailable):
+            await link.call("PING")
+
+
 async def test_a_wrong_password_is_a_problem_that_is_named_without_it(connect: Connect, valkey_url: str) -> None:
     address = parse_url(valkey_url)
     link = await connect(f"redis://nobody:hunter2@{address.host}:{address.port}/0")

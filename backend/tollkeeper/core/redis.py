@@ -27,6 +27,8 @@ CONNECT_SECONDS: Final = 0.1
 OPERATION_SECONDS: Final = 0.05
 PROBE_SECONDS: Final = 0.1
 MAX_PROBE_SECONDS: Final = 1.0
+# A connection that held this long was a good one.
+STABLE_SECONDS: Final = 5.0
 # After the deadline one more look at the socket: a reply may lie there because this process was late, not Redis.
 GRACE_SECONDS: Final = 0.003
 
@@ -71,6 +73,7 @@ class RedisLink:
         self._run_id: str | None = None
         self._since = clock.monotonic()
         self._trips = 0
+        self._pause = PROBE_SECONDS
 
     @property
     def is_available(self) -> bool:
@@ -161,6 +164,8 @@ class RedisLink:
         if isinstance(pong, hiredis.ReplyError):
             connection.abort()
             raise ConnectionLost(str(pong))
+        if not connection.is_open:
+            raise ConnectionLost("the connection ended at once")
         self._run_id = _run_id(info)
         self._connection = connection
         if self._problem is not None:
@@ -179,7 +184,10 @@ class RedisLink:
     def _down(self, error: Exception | None) -> None:
         if self._is_closed:
             return
-        self._since = self._clock.monotonic()
+        now = self._clock.monotonic()
+        # A server that takes connections and refuses the work is asked less and less often.
+        self._pause = PROBE_SECONDS if now - self._since > STABLE_SECONDS else min(MAX_PROBE_SECONDS, self._pause * 2)
+        self._since = now
         self._problem = (str(error) if error else self._problem) or "the connection ended"
         log.warning("redis_unavailable", problem=self._problem)
         if self._probing is None or self._probing.done():
@@ -187,14 +195,13 @@ class RedisLink:
 
     async def _probe(self) -> None:
         """One try at a time, so a server that comes back is not met by a herd."""
-        pause = PROBE_SECONDS
         while self._connection is None:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._pause)
             try:
                 await self._connect()
             except (OSError, ConnectionLost) as error:
                 self._problem = str(error)
-                pause = min(MAX_PROBE_SECONDS, pause * 2)
+                self._pause = min(MAX_PROBE_SECONDS, self._pause * 2)
 
 
 def create_client(

@@ -76,6 +76,10 @@ class RespConnection(asyncio.Protocol):
         self._waiting: deque[_Waiting] = deque()
         self._transport: asyncio.Transport | None = None
 
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
     def send(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
         """One write; the future gets one reply per command, errors of the server among them as `ReplyError` values."""
         assert commands

@@ -75,7 +75,7 @@ class Admission:
         limits = self._limits(principal)
         if limits is None:
             return UNLIMITED
-        if not self._redis.is_available:
+        if not self._redis.is_available or self._pump_task is None:
             return _answer(limits, self._decide_locally(limits))
         waiting = _Waiting(limits, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
