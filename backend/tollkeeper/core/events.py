@@ -1,0 +1,129 @@
+"""What happened, for those who asked to be told: an event is written with the change it tells of, or not at all.
+
+`emit` puts it into the outbox in the caller's transaction; `domains/jobs/outbox.py` delivers it afterwards, at least
+once. Names are a contract with subscribers: add events, add fields, never rename. Payloads hold ids, never secrets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, ClassVar, Final, Protocol
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+_INSERT: Final = text(
+    "INSERT INTO outbox (tenant_id, event, payload) VALUES (:tenant_id, :event, CAST(:payload AS jsonb))"
+)
+
+
+class Event(Protocol):
+    """What `emit` takes."""
+
+    name: ClassVar[str]
+
+    def payload(self) -> dict[str, Any]:
+        """As subscribers get it: JSON values."""
+        ...
+
+
+async def emit(session: AsyncSession, tenant_id: UUID, event: Event) -> None:
+    """Tell subscribers, if and only if the session's transaction commits. Of the platform's own: its first tenant."""
+    await session.execute(
+        _INSERT,
+        {"tenant_id": tenant_id, "event": event.name, "payload": orjson.dumps(event.payload()).decode()},
+    )
+
+
+class _Fields:
+    """The payload of a dataclass is its fields."""
+
+    __slots__ = ()
+
+    def payload(self) -> dict[str, Any]:
+        return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}  # type: ignore[arg-type]
+
+
+def _plain(value: object) -> object:
+    match value:
+        case UUID():
+            return str(value)
+        case datetime():
+            return value.isoformat()
+        case tuple():
+            return list(value)
+        case _:
+            return value
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCreated(_Fields):
+    name: ClassVar[str] = "key.created"
+    key_id: UUID
+    key_name: str
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUpdated(_Fields):
+    name: ClassVar[str] = "key.updated"
+    key_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRotated(_Fields):
+    """The former secret works until `previous_expires_at`; None: it ended at once."""
+
+    name: ClassVar[str] = "key.rotated"
+    key_id: UUID
+    previous_expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRevoked(_Fields):
+    name: ClassVar[str] = "key.revoked"
+    key_id: UUID
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TenantCreated(_Fields):
+    name: ClassVar[str] = "tenant.created"
+    tenant_id: UUID
+    tenant_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TenantChanged(_Fields):
+    """`changed` names the fields, without their values."""
+
+    name: ClassVar[str] = "tenant.changed"
+    tenant_id: UUID
+    changed: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserCreated(_Fields):
+    name: ClassVar[str] = "user.created"
+    user_id: UUID
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserChanged(_Fields):
+    """`changed` names the fields, without their values."""
+
+    name: ClassVar[str] = "user.changed"
+    user_id: UUID
+    changed: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogChanged(_Fields):
+    """`object_type` is `provider`, `model` or `price`."""
+
+    name: ClassVar[str] = "catalog.changed"
+    object_type: str
+    object_id: UUID

@@ -1,0 +1,87 @@
+"""Events are written with the change they tell of, as plain JSON, under names that never change."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from tollkeeper.core import events
+from tollkeeper.core.events import Event, emit
+from tollkeeper.core.ids import uuid7
+from tollkeeper.db.models.tenants import Tenant
+from tollkeeper.db.session import Database
+
+ID = UUID(int=1)
+TEXT_ID = "00000000-0000-0000-0000-000000000001"
+# The contract with subscribers: entries may be added and may gain fields, nothing else.
+CONTRACT: list[tuple[Event, str, dict[str, object]]] = [
+    (events.KeyCreated(ID, "ci", ID), "key.created", {"key_id": TEXT_ID, "key_name": "ci", "user_id": TEXT_ID}),
+    (events.KeyUpdated(ID), "key.updated", {"key_id": TEXT_ID}),
+    (
+        events.KeyRotated(ID, datetime(2026, 1, 2, 3, 4, tzinfo=UTC)),
+        "key.rotated",
+        {"key_id": TEXT_ID, "previous_expires_at": "2026-01-02T03:04:00+00:00"},
+    ),
+    (events.KeyRevoked(ID), "key.revoked", {"key_id": TEXT_ID, "reason": None}),
+    (events.TenantCreated(ID, "Acme"), "tenant.created", {"tenant_id": TEXT_ID, "tenant_name": "Acme"}),
+    (events.TenantChanged(ID, ("name",)), "tenant.changed", {"tenant_id": TEXT_ID, "changed": ["name"]}),
+    (events.UserCreated(ID, "viewer"), "user.created", {"user_id": TEXT_ID, "role": "viewer"}),
+    (events.UserChanged(ID, ["role"]), "user.changed", {"user_id": TEXT_ID, "changed": ["role"]}),
+    (events.CatalogChanged("model", ID), "catalog.changed", {"object_type": "model", "object_id": TEXT_ID}),
+]
+
+
+@pytest.fixture(scope="module")
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def tenant_id(database: Database) -> UUID:
+    tenant_id = uuid7()
+    async with database.platform() as session:
+        session.add(Tenant(id=tenant_id, name=str(tenant_id), slug=tenant_id.hex))
+    return tenant_id
+
+
+async def written(database: Database, tenant_id: UUID) -> list[str]:
+    async with database.platform() as session:
+        found = await session.execute(
+            text("SELECT event FROM outbox WHERE tenant_id = :tenant ORDER BY id"), {"tenant": tenant_id}
+        )
+        return list(found.scalars())
+
+
+@pytest.mark.parametrize(("event", "name", "payload"), CONTRACT, ids=lambda value: str(value)[:20])
+def test_event_keeps_its_name_and_fields(event: Event, name: str, payload: dict[str, object]) -> None:
+    assert event.name == name
+    assert event.payload() == payload
+
+
+def test_every_event_stands_in_the_contract() -> None:
+    kinds = {kind for kind in vars(events).values() if dataclasses.is_dataclass(kind)}
+    assert kinds == {type(event) for event, _, _ in CONTRACT}
+
+
+async def test_every_event_can_be_written(database: Database, tenant_id: UUID) -> None:
+    async with database.tenant(tenant_id) as session:
+        for event, _, _ in CONTRACT:
+            await emit(session, tenant_id, event)
+    assert await written(database, tenant_id) == [name for _, name, _ in CONTRACT]
+
+
+async def test_event_of_an_undone_change_is_not_written(database: Database, tenant_id: UUID) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await emit_and_fail(database, tenant_id)
+    assert await written(database, tenant_id) == []
+
+
+async def emit_and_fail(database: Database, tenant_id: UUID) -> None:
+    async with database.tenant(tenant_id) as session:
+        await emit(session, tenant_id, events.KeyUpdated(ID))
+        raise ZeroDivisionError
