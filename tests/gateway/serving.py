@@ -216,7 +216,9 @@ async def next_app(scope: Any, receive: Any, send: Any) -> None:
 async def serving(folder: Path, snap: Snapshot, *, http: Any = "httptools", **settings: Any) -> AsyncIterator[Serving]:
     clock = ManualClock()
     configured = Settings(_env_file=None, data_dir=folder, **settings)
-    journal = RecordingJournal(folder / "journal", host="test", clock=clock, max_bytes=64 * 1024 * 1024)
+    journal = RecordingJournal(
+        folder / "journal", host="test", clock=clock, max_bytes=64 * 1024 * 1024, sync=configured.journal_sync
+    )
     journal.settlements, journal.voided = [], []
     upstream = Upstream(configured, clock)
     keys, cache, admission, snapshots = (

@@ -20,7 +20,10 @@ from tests.gateway.upstream import (
     silent,
     stream,
 )
+from tollkeeper.contracts.catalog import Credential
 from tollkeeper.contracts.usage import CallStatus
+from tollkeeper.core.errors import DependencyUnavailable, RateLimited
+from tollkeeper.core.ids import uuid7
 
 
 def error(message: str = "no", code: Any = None, **fields: Any) -> dict[str, Any]:
@@ -236,9 +239,6 @@ async def test_sdk_read_timeout_bounds_whole_answers(gateway: Serving, vendor: F
 
 
 async def test_second_credential_stands_in_for_a_refused_one(tmp_path: Path, vendor: FakeUpstream) -> None:
-    from tollkeeper.contracts.catalog import Credential
-    from tollkeeper.core.ids import uuid7
-
     async def refuse_the_first(seen: Any, writer: Any) -> bool | None:
         is_first = seen.header("authorization") == "Bearer first"
         return await (answer_json(error("key"), 401) if is_first else answer_json(completion()))(seen, writer)
@@ -251,9 +251,22 @@ async def test_second_credential_stands_in_for_a_refused_one(tmp_path: Path, ven
     assert (response.status_code, response.headers["x-tollkeeper-attempts"]) == (200, "2")
 
 
-async def test_full_journal_refuses_a_priced_call_before_it_is_sent(gateway: Serving, vendor: FakeUpstream) -> None:
-    from tollkeeper.core.errors import DependencyUnavailable
+async def test_power_safe_journal_is_synced_before_a_call_is_sent(tmp_path: Path, vendor: FakeUpstream) -> None:
+    snap = snapshot([provider("one", vendor.base_url)], [route("gpt-4o-mini", ("one", "a"))])
+    async with serving(tmp_path, snap, journal_sync="power") as gateway:
+        assert (await gateway.post()).status_code == 200
 
+        async def refuse() -> None:
+            raise DependencyUnavailable("the disk does not answer")
+
+        gateway.journal.sync = refuse  # type: ignore[method-assign]
+        assert (await gateway.post()).status_code == 503
+        served, refused = await gateway.settled(2)
+    assert (served.status, refused.status, refused.cost_nano) == (CallStatus.OK, CallStatus.ERROR, 0)
+    assert len(vendor.seen) == 1
+
+
+async def test_full_journal_refuses_a_priced_call_before_it_is_sent(gateway: Serving, vendor: FakeUpstream) -> None:
     def refuse(intent: object) -> None:
         raise DependencyUnavailable("full", retry_after_seconds=5)
 
@@ -282,8 +295,6 @@ async def test_unpriced_model_is_refused_where_policy_says_so(tmp_path: Path, ve
 
 
 async def test_rate_limit_refusal_and_headers(gateway: Serving, vendor: FakeUpstream) -> None:
-    from tollkeeper.core.errors import RateLimited
-
     gateway.admission.headers = {"x-ratelimit-limit-requests": "5", "x-ratelimit-remaining-requests": "4"}
     response = await gateway.post()
     assert response.headers["x-ratelimit-remaining-requests"] == "4"
