@@ -1,6 +1,8 @@
 """The catalog over HTTP: permissions, paging, tags, problem documents, reload."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,26 +10,38 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import select
 
 from tests.domains.catalog.conftest import World, build_world, someone
 from tests.domains.catalog.kinds import KINDS
 from tests.domains.catalog.waiting import running, until
 from tollkeeper.configuration import read_declared
-from tollkeeper.core.announcements import Announcement, Topic
+from tollkeeper.core.announcements import Announcement, Listener, Topic
 from tollkeeper.core.config import Settings
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import Role
+from tollkeeper.core.redis import create_client
+from tollkeeper.db.models import OutboxEvent
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.changes import CONFIGURATION
 from tollkeeper.domains.catalog.loader import Declared
 from tollkeeper.domains.catalog.prices import load_price_list
 from tollkeeper.domains.catalog.routes import router
+from tollkeeper.domains.catalog.schemas import ModelCreate
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.deps import install_kernel
 
 CANARY = "sk-canary-5e2d"
 MODEL = {"name": "m", "targets": [{"provider": "simulated", "model": "simulated"}]}
 PRICE = {"model": "m", "input_per_million": "1", "output_per_million": "2"}
+
+
+@asynccontextmanager
+async def closing(database: Database) -> AsyncIterator[Database]:
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 class Signed:
@@ -224,3 +238,29 @@ async def test_announcement_makes_a_worker_load_what_changed(site: Site) -> None
         site.file.write_text(site.file.read_text("utf-8").replace("filed", "renamed"), "utf-8")
         catalog.announcements.heard(Announcement(uuid7(), Topic.CATALOG, CONFIGURATION))
         await until(lambda: (None, "renamed") in catalog.holder.current().models)
+
+
+async def test_change_reaches_another_worker_within_a_second(new_database: Callable[[], str], valkey_url: str) -> None:
+    url = new_database()
+    async with closing(Database(url, pool_size=3)) as mine, closing(Database(url, pool_size=3)) as theirs:
+        here, there = await build_world(mine), await build_world(theirs)
+        catalog = there.catalog
+        listener = Listener(
+            url,
+            create_client(valkey_url, operation_seconds=None),
+            on_announcement=catalog.announcements.heard,
+            on_resync=catalog.loader.changed,
+        )
+        await listener.start()
+        try:
+            async with running(catalog.loader):
+                body = ModelCreate.model_validate(MODEL)
+                async with mine.platform() as session:
+                    await here.catalog.models.create(session, here.admin, body)
+                async with asyncio.timeout(1):
+                    await until(lambda: (None, "m") in catalog.holder.current().models)
+        finally:
+            await listener.close()
+        async with mine.platform() as session:
+            events = (await session.scalars(select(OutboxEvent.event))).all()
+        assert len(events) == 1
