@@ -81,7 +81,14 @@ async def test_model_of_a_tenant_is_seen_by_nobody_else(world: World) -> None:
             await world.catalog.models.get(session, world.developer, own.id)
     async with world.database.platform() as session:
         listed = await world.catalog.models.list_page(session, world.admin, START, 50)
-        assert [one.name for one in listed] == ["own", "shared", "simulated", "simulated-*", "simulated-embedding"]
+        assert [one.name for one in listed] == [
+            "own",
+            "shared",
+            "simulated",
+            "simulated-*",
+            "simulated-embedding",
+            "simulated-reasoning",
+        ]
 
 
 async def test_pages_join_without_gap_or_repetition(world: World) -> None:
@@ -95,7 +102,7 @@ async def test_pages_join_without_gap_or_repetition(world: World) -> None:
             seen += [one.name for one in page]
             position = (page[-1].name, page[-1].id)
     assert seen == sorted({*seen})
-    assert len(seen) == 9
+    assert len(seen) == 10
 
 
 async def test_update_changes_what_it_names_and_refuses_an_old_version(world: World) -> None:

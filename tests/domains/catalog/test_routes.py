@@ -137,7 +137,7 @@ async def test_pages_follow_each_other(site: Site) -> None:
         cursor = page["next_cursor"]
         if cursor is None:
             break
-    assert names == ["a", "b", "filed", "simulated", "simulated-*", "simulated-embedding", "zz"]
+    assert names == ["a", "b", "filed", "simulated", "simulated-*", "simulated-embedding", "simulated-reasoning", "zz"]
     assert (await site.client.get("/models", params={"cursor": "nonsense"})).status_code == 400
 
 

@@ -49,7 +49,7 @@ def found(snapshot: Snapshot, name: str, tenant: UUID = TENANT) -> ModelRoute:
 
 def test_simulated_models_are_always_there_and_free_not_unpriced() -> None:
     snapshot = build_snapshot(1, Sources())
-    for name in ("simulated", "simulated-embedding", "simulated-slow-fail503"):
+    for name in ("simulated", "simulated-embedding", "simulated-reasoning", "simulated-slow-fail503"):
         model = found(snapshot, name)
         assert model.is_simulated
         assert model.price == FREE

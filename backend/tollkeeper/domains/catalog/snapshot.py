@@ -68,6 +68,7 @@ def builtin_catalog() -> DeclaredCatalog:
         for name, upstream in (
             (SIMULATED, SIMULATED),
             ("simulated-embedding", "simulated-embedding"),
+            ("simulated-reasoning", "simulated-reasoning"),
             ("simulated-*", "*"),
         )
     )
