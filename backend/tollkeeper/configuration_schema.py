@@ -75,8 +75,8 @@ def _setting_fields() -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, info in Settings.model_fields.items():
         if name not in _NOT_IN_FILE:
-            kind = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
-            fields[name] = (kind | None if not info.metadata else kind, Field(None, description=info.description))
+            kind: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+            fields[name] = (kind if info.metadata else kind | None, Field(None, description=info.description))
     return fields
 
 
