@@ -1,0 +1,117 @@
+"""Rows of API keys. Row-level security keeps to the tenant; `owner` keeps to one user where a caller sees only theirs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tollkeeper.core.permissions import Role
+from tollkeeper.db.models import ApiKey, User
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """`now` splits active from expired."""
+
+    now: datetime
+    status: str | None = None
+    environment: str | None = None
+    user_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The user a key belongs to, as far as keys care."""
+
+    user_id: UUID
+    role: Role
+    is_active: bool
+
+
+def add(session: AsyncSession, row: ApiKey) -> None:
+    session.add(row)
+
+
+async def find(session: AsyncSession, key_id: UUID, *, owner: UUID | None) -> ApiKey | None:
+    return (await session.scalars(_visible(key_id, owner))).one_or_none()
+
+
+async def find_locked(session: AsyncSession, key_id: UUID, *, owner: UUID | None) -> ApiKey | None:
+    """For a change: others wait until this transaction has ended."""
+    query = _visible(key_id, owner).with_for_update().execution_options(populate_existing=True)
+    return (await session.scalars(query)).one_or_none()
+
+
+async def find_owner(session: AsyncSession, tenant_id: UUID, user_id: UUID) -> Owner | None:
+    query = select(User.id, User.role, User.is_active).where(User.tenant_id == tenant_id, User.id == user_id)
+    row = (await session.execute(query)).first()
+    return None if row is None else Owner(row.id, Role(row.role), row.is_active)
+
+
+async def find_first_admin(session: AsyncSession, tenant_id: UUID) -> Owner | None:
+    """The tenant's service account, made with it, or who administers it longest."""
+    query = (
+        select(User.id, User.role, User.is_active)
+        .where(User.tenant_id == tenant_id, User.role == Role.TENANT_ADMIN.value, User.is_active)
+        .order_by(User.id)
+        .limit(1)
+    )
+    row = (await session.execute(query)).first()
+    return None if row is None else Owner(row.id, Role(row.role), row.is_active)
+
+
+async def list_active_of(session: AsyncSession, user_id: UUID) -> Sequence[ApiKey]:
+    """In the order of their ids, so that two such changes wait for each other instead of locking up."""
+    query = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.status == "active").order_by(ApiKey.id)
+    return (await session.scalars(query.with_for_update())).all()
+
+
+async def find_by_digest(session: AsyncSession, digests: Sequence[bytes]) -> ApiKey | None:
+    """A key in another form than ours, over all tenants the session sees."""
+    query = select(ApiKey).where(ApiKey.public_id.is_(None), ApiKey.digest.in_(digests))
+    return (await session.scalars(query)).one_or_none()
+
+
+async def find_by_public_id(session: AsyncSession, public_id: str) -> ApiKey | None:
+    return (await session.scalars(select(ApiKey).where(ApiKey.public_id == public_id))).one_or_none()
+
+
+async def list_page(
+    session: AsyncSession,
+    tenant_id: UUID,
+    wanted: Filter,
+    *,
+    owner: UUID | None,
+    after: UUID | None,
+    limit: int,
+) -> Sequence[ApiKey]:
+    """Newest first: ids are UUIDv7."""
+    query = select(ApiKey).where(ApiKey.tenant_id == tenant_id)
+    if owner is not None:
+        query = query.where(ApiKey.user_id == owner)
+    if wanted.user_id is not None:
+        query = query.where(ApiKey.user_id == wanted.user_id)
+    if wanted.environment is not None:
+        query = query.where(ApiKey.environment == wanted.environment)
+    if wanted.status is not None:
+        query = query.where(_has_status(wanted.status, wanted.now))
+    if after is not None:
+        query = query.where(ApiKey.id < after)
+    return (await session.scalars(query.order_by(ApiKey.id.desc()).limit(limit))).all()
+
+
+def _visible(key_id: UUID, owner: UUID | None) -> Select[ApiKey]:
+    query = select(ApiKey).where(ApiKey.id == key_id)
+    return query if owner is None else query.where(ApiKey.user_id == owner)
+
+
+def _has_status(status: str, now: datetime) -> ColumnElement[bool]:
+    if status == "revoked":
+        return ApiKey.status == "revoked"
+    is_over = ApiKey.expires_at <= now
+    if status == "expired":
+        return (ApiKey.status == "active") & is_over
+    return (ApiKey.status == "active") & or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)

@@ -1,0 +1,128 @@
+"""`/api/v1/keys`."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Response
+
+from tollkeeper.contracts.principal import Environment
+from tollkeeper.core.ids import KeyId, UserId, format_id
+from tollkeeper.core.permissions import Permission
+from tollkeeper.domains.keys.schemas import KeyCreate, KeyCreated, KeyRotate, KeyStatus, KeyUpdate, KeyView
+from tollkeeper.domains.keys.service import Filter, Keys
+from tollkeeper.web.deps import (
+    CurrentCaller,
+    ObjectSession,
+    Services,
+    TargetTenant,
+    TenantSession,
+    Work,
+    control_router,
+    requires,
+    withhold_answer,
+)
+from tollkeeper.web.etag import IfMatch, write_etag
+from tollkeeper.web.pagination import Page, Paging, cut
+
+router = control_router("keys")
+_LIST = "keys"
+
+
+def _keys(services: Services) -> Keys:
+    return Keys(services.key_hasher, services.clock)
+
+
+KeyService = Annotated[Keys, Depends(_keys)]
+
+
+@router.post("", status_code=201, dependencies=[requires(Permission.API_KEYS_CREATE)])
+async def create_key(
+    body: KeyCreate, caller: CurrentCaller, work: Work, keys: KeyService, response: Response
+) -> KeyCreated:
+    """Make a key. `key` in the answer is its secret, shown here and never again."""
+    tenant_id = caller.tenant_for(body.tenant_id)
+    session = await work.tenant(tenant_id)
+    row, secret = await keys.create(session, caller, tenant_id, body)
+    withhold_answer(session, format_id("key", row.id))
+    write_etag(response, row)
+    return KeyCreated(**dict(keys.view(row)), key=secret)
+
+
+@router.get("", dependencies=[requires(Permission.API_KEYS_VIEW)])
+async def list_keys(
+    caller: CurrentCaller,
+    session: TenantSession,
+    tenant_id: TargetTenant,
+    paging: Paging,
+    keys: KeyService,
+    services: Services,
+    status: KeyStatus | None = None,
+    environment: Environment | None = None,
+    user_id: Annotated[UserId | None, Query()] = None,
+) -> Page[KeyView]:
+    """The keys of the tenant, newest first; for who may not see users, their own."""
+    after = paging.after_id(_LIST)
+    wanted = Filter(services.clock.now(), status, environment, user_id)
+    rows = await keys.list_page(session, caller, tenant_id, wanted, after=after, limit=paging.limit + 1)
+    page, next_cursor = cut(rows, paging, _LIST, lambda row: (row.id,))
+    return Page(data=[keys.view(row) for row in page], next_cursor=next_cursor)
+
+
+@router.get("/{key_id}", dependencies=[requires(Permission.API_KEYS_VIEW)])
+async def show_key(
+    key_id: KeyId, caller: CurrentCaller, session: ObjectSession, keys: KeyService, response: Response
+) -> KeyView:
+    row = await keys.get(session, caller, key_id)
+    write_etag(response, row)
+    return keys.view(row)
+
+
+@router.patch("/{key_id}", dependencies=[requires(Permission.API_KEYS_UPDATE)])
+async def update_key(
+    key_id: KeyId,
+    body: KeyUpdate,
+    caller: CurrentCaller,
+    session: ObjectSession,
+    keys: KeyService,
+    if_match: IfMatch,
+    response: Response,
+) -> KeyView:
+    """Change what is sent. Workers follow within a second."""
+    row = await keys.update(session, caller, key_id, body, if_match)
+    write_etag(response, row)
+    return keys.view(row)
+
+
+@router.post("/{key_id}/rotate", dependencies=[requires(Permission.API_KEYS_UPDATE)])
+async def rotate_key(
+    key_id: KeyId,
+    caller: CurrentCaller,
+    session: ObjectSession,
+    keys: KeyService,
+    if_match: IfMatch,
+    response: Response,
+    body: KeyRotate | None = None,
+) -> KeyCreated:
+    """Give the key a new secret, shown here and never again; the old one works for `grace_seconds`."""
+    grace_seconds = 0 if body is None else body.grace_seconds
+    row, secret = await keys.rotate(session, caller, key_id, grace_seconds, if_match)
+    withhold_answer(session, format_id("key", row.id))
+    write_etag(response, row)
+    return KeyCreated(**dict(keys.view(row)), key=secret)
+
+
+@router.post("/{key_id}/revoke", dependencies=[requires(Permission.API_KEYS_DELETE)])
+async def revoke_key(
+    key_id: KeyId, caller: CurrentCaller, session: ObjectSession, keys: KeyService, response: Response
+) -> KeyView:
+    """Refuse the key from now on, on every worker within a second. It stays listed."""
+    row = await keys.revoke(session, caller, key_id)
+    write_etag(response, row)
+    return keys.view(row)
+
+
+@router.delete("/{key_id}", status_code=204, dependencies=[requires(Permission.API_KEYS_DELETE)])
+async def delete_key(
+    key_id: KeyId, caller: CurrentCaller, session: ObjectSession, keys: KeyService, if_match: IfMatch
+) -> None:
+    """The same as revoking it: the row stays, because usage and the audit trail name it."""
+    await keys.revoke(session, caller, key_id, if_match)

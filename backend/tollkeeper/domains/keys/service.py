@@ -1,0 +1,361 @@
+"""Making, changing, rotating and revoking keys.
+
+A key never grants more than its maker holds: its owner's role is covered by the maker's, and what is made with a key is
+bounded by that key. Who may not see every user sees and manages only their own keys; a foreign id is simply not found.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tollkeeper.contracts.principal import Environment, name_allowed
+from tollkeeper.core import events
+from tollkeeper.core.announcements import Topic, announce
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.errors import Conflict, Forbidden, MalformedPayload, NotFound
+from tollkeeper.core.ids import format_id
+from tollkeeper.core.permissions import Permission, Role, Scope, permissions_of_key
+from tollkeeper.core.secrets import KeyHasher, NewKey, display_prefix, last_four, new_key, parse_key
+from tollkeeper.db.models import ApiKey
+from tollkeeper.domains.audit import service as audit
+from tollkeeper.domains.keys import repository
+from tollkeeper.domains.keys.repository import Filter, Owner
+from tollkeeper.domains.keys.schemas import KeyCreate, KeyStatus, KeyUpdate, KeyView
+from tollkeeper.web.caller import Caller
+from tollkeeper.web.etag import check_match
+
+__all__ = ["Filter", "Owner"]
+
+
+class KeyNotFound(NotFound):
+    """No key of that id among those the caller may see."""
+
+
+class KeyIsRevoked(Conflict):
+    """A revoked key cannot be changed."""
+
+    code = "key_revoked"
+
+
+class BeyondAuthority(Forbidden):
+    """The key would grant more than its maker holds."""
+
+    code = "beyond_authority"
+
+
+class Keys:
+    def __init__(self, hasher: KeyHasher, clock: Clock) -> None:
+        self._hasher = hasher
+        self._clock = clock
+
+    async def create(
+        self, session: AsyncSession, caller: Caller, tenant_id: UUID, wanted: KeyCreate
+    ) -> tuple[ApiKey, str]:
+        """The row and the secret, which is kept nowhere."""
+        owner = await self._owner_of_new(session, caller, tenant_id, wanted.user_id)
+        self._check_scopes(owner.role, wanted.scopes)
+        self._check_expiry(wanted.expires_at)
+        bounded = _bound(caller, wanted)
+        token = new_key(bounded.environment)
+        digest = self._hasher.digest_token(token.token)
+        row = ApiKey(
+            tenant_id=tenant_id,
+            user_id=owner.user_id,
+            name=bounded.name,
+            public_id=token.public_id,
+            digest=digest.digest,
+            pepper_id=digest.pepper_id,
+            display_prefix=token.display_prefix,
+            last_four=token.last_four,
+            environment=bounded.environment,
+            scopes=_distinct(bounded.scopes),
+            expires_at=bounded.expires_at,
+            rate_limit_override=bounded.rate_limit_override,
+            allowed_models_override=bounded.allowed_models_override,
+            tags=bounded.tags,
+            created_by=caller.user_id,
+        )
+        repository.add(session, row)
+        await session.flush()
+        await audit.record(session, caller, "keys.create", "key", _id(row), None, _facts(row), tenant_id=tenant_id)
+        await events.emit(session, tenant_id, events.KeyCreated(row.id, row.name, row.user_id))
+        # Somebody may have tried the id before it existed; workers remember what they did not find.
+        await announce(session, Topic.KEY, row.id)
+        return row, token.token
+
+    async def import_key(
+        self, session: AsyncSession, actor: audit.Actor, owner: Owner, tenant_id: UUID, name: str, token: str
+    ) -> bool:
+        """A key the operator chose, with every scope; False when it is there already, revoked or not."""
+        parsed = parse_key(token)
+        if parsed is None:
+            known = await repository.find_by_digest(session, self._hasher.digest_other(token))
+        else:
+            known = await repository.find_by_public_id(session, parsed.public_id)
+        if known is not None:
+            return False
+        digest = self._hasher.digest_token(token)
+        row = ApiKey(
+            tenant_id=tenant_id,
+            user_id=owner.user_id,
+            name=name,
+            public_id=None if parsed is None else parsed.public_id,
+            digest=digest.digest,
+            pepper_id=digest.pepper_id,
+            display_prefix=display_prefix(token),
+            last_four=last_four(token),
+            environment=Environment.LIVE if parsed is None else parsed.environment,
+            scopes=[scope.value for scope in Scope],
+            tags={},
+        )
+        repository.add(session, row)
+        await session.flush()
+        await audit.record(session, actor, "keys.create", "key", _id(row), None, _facts(row), tenant_id=tenant_id)
+        await events.emit(session, tenant_id, events.KeyCreated(row.id, row.name, row.user_id))
+        await announce(session, Topic.KEY, row.id)
+        return True
+
+    async def get(self, session: AsyncSession, caller: Caller, key_id: UUID) -> ApiKey:
+        row = await repository.find(session, key_id, owner=_only_owner(caller, Permission.USERS_VIEW))
+        if row is None:
+            raise _not_found()
+        return row
+
+    async def list_page(
+        self,
+        session: AsyncSession,
+        caller: Caller,
+        tenant_id: UUID,
+        wanted: Filter,
+        *,
+        after: UUID | None,
+        limit: int,
+    ) -> Sequence[ApiKey]:
+        owner = _only_owner(caller, Permission.USERS_VIEW)
+        return await repository.list_page(session, tenant_id, wanted, owner=owner, after=after, limit=limit)
+
+    async def update(
+        self,
+        session: AsyncSession,
+        caller: Caller,
+        key_id: UUID,
+        changed: KeyUpdate,
+        if_match: frozenset[int] | None,
+    ) -> ApiKey:
+        row, owner = await self._for_change(session, caller, key_id)
+        check_match(if_match, row)
+        _refuse_revoked(row)
+        before = _facts(row)
+        fields = {name: getattr(changed, name) for name in changed.model_fields_set}
+        if "scopes" in fields:
+            self._check_scopes(owner.role, fields["scopes"])
+            fields["scopes"] = _distinct(fields["scopes"])
+        if "expires_at" in fields:
+            self._check_expiry(fields["expires_at"])
+        _check_bounds(caller, fields)
+        for name, value in fields.items():
+            setattr(row, name, value)
+        old, new = audit.changes(before, _facts(row))
+        if not new:
+            return row
+        await session.flush()
+        await audit.record(session, caller, "keys.update", "key", _id(row), old, new, tenant_id=row.tenant_id)
+        await events.emit(session, row.tenant_id, events.KeyUpdated(row.id))
+        await announce(session, Topic.KEY, row.id)
+        return row
+
+    async def rotate(
+        self,
+        session: AsyncSession,
+        caller: Caller,
+        key_id: UUID,
+        grace_seconds: int,
+        if_match: frozenset[int] | None,
+    ) -> tuple[ApiKey, str]:
+        """A new secret. The one before works for the grace period, one from an earlier rotation no longer."""
+        row, _ = await self._for_change(session, caller, key_id)
+        check_match(if_match, row)
+        _refuse_revoked(row)
+        # Who holds a key may not gain more by a rotation than the key they came with has.
+        _check_bounds(caller, {"environment": row.environment, **_limits(row)})
+        token: NewKey = new_key(row.environment, public_id=row.public_id)
+        digest = self._hasher.digest_token(token.token)
+        if grace_seconds > 0:
+            row.previous_digest, row.previous_pepper_id = row.digest, row.pepper_id
+            row.previous_expires_at = self._clock.now() + timedelta(seconds=grace_seconds)
+        else:
+            row.previous_digest = row.previous_pepper_id = row.previous_expires_at = None
+        row.digest, row.pepper_id = digest.digest, digest.pepper_id
+        row.public_id, row.display_prefix, row.last_four = token.public_id, token.display_prefix, token.last_four
+        await session.flush()
+        after = {"grace_seconds": grace_seconds, "last_four": row.last_four}
+        await audit.record(session, caller, "keys.rotate", "key", _id(row), None, after, tenant_id=row.tenant_id)
+        await events.emit(session, row.tenant_id, events.KeyRotated(row.id, row.previous_expires_at))
+        await announce(session, Topic.KEY, row.id)
+        return row, token.token
+
+    async def revoke(
+        self, session: AsyncSession, caller: Caller, key_id: UUID, if_match: frozenset[int] | None = None
+    ) -> ApiKey:
+        """For good. Doing it twice changes nothing."""
+        row, _ = await self._for_change(session, caller, key_id)
+        check_match(if_match, row)
+        if row.status != "revoked":
+            await self._revoke(session, caller, row, "revoked by hand")
+        return row
+
+    async def revoke_all_of(self, session: AsyncSession, caller: Caller, user_id: UUID, reason: str) -> int:
+        """Every key of a user who leaves; the caller's right to that user was checked before."""
+        rows = await repository.list_active_of(session, user_id)
+        for row in rows:
+            await self._revoke(session, caller, row, reason)
+        return len(rows)
+
+    async def list_own(self, session: AsyncSession, caller: Caller, limit: int) -> Sequence[ApiKey]:
+        wanted = Filter(self._clock.now(), user_id=caller.user_id)
+        return await repository.list_page(
+            session, caller.tenant_id, wanted, owner=caller.user_id, after=None, limit=limit
+        )
+
+    def view(self, row: ApiKey) -> KeyView:
+        return KeyView.model_validate({**_columns(row), "status": self._status(row)})
+
+    def _status(self, row: ApiKey) -> KeyStatus:
+        if row.status == "revoked":
+            return "revoked"
+        is_over = row.expires_at is not None and row.expires_at <= self._clock.now()
+        return "expired" if is_over else "active"
+
+    async def _revoke(self, session: AsyncSession, caller: Caller, row: ApiKey, reason: str) -> None:
+        row.status, row.revoked_at = "revoked", self._clock.now()
+        row.previous_digest = row.previous_pepper_id = row.previous_expires_at = None
+        await session.flush()
+        before, after = {"status": "active"}, {"status": "revoked", "reason": reason}
+        await audit.record(session, caller, "keys.revoke", "key", _id(row), before, after, tenant_id=row.tenant_id)
+        await events.emit(session, row.tenant_id, events.KeyRevoked(row.id, reason))
+        await announce(session, Topic.KEY, row.id)
+
+    async def _for_change(self, session: AsyncSession, caller: Caller, key_id: UUID) -> tuple[ApiKey, Owner]:
+        row = await repository.find_locked(session, key_id, owner=_only_owner(caller, Permission.USERS_UPDATE))
+        if row is None:
+            raise _not_found()
+        owner = await repository.find_owner(session, row.tenant_id, row.user_id)
+        assert owner is not None, "a key's owner is bound by a foreign key"
+        if not caller.covers(owner.role):
+            raise BeyondAuthority(f"The key's owner is '{owner.role}', who may do more than you; ask one of them.")
+        return row, owner
+
+    async def _owner_of_new(
+        self, session: AsyncSession, caller: Caller, tenant_id: UUID, user_id: UUID | None
+    ) -> Owner:
+        if user_id is None and tenant_id != caller.tenant_id:
+            owner = await repository.find_first_admin(session, tenant_id)
+            if owner is None:
+                raise Conflict("Name the key's owner with user_id: the tenant has no administrator.", code="no_owner")
+            return owner
+        user_id = user_id or caller.user_id
+        if user_id != caller.user_id and not caller.may(Permission.USERS_UPDATE):
+            raise BeyondAuthority("You may make keys for yourself only; leave out user_id.")
+        owner = await repository.find_owner(session, tenant_id, user_id)
+        if owner is None or not owner.is_active:
+            raise NotFound("There is no such user.")
+        if not caller.covers(owner.role):
+            raise BeyondAuthority(f"The owner is '{owner.role}', who may do more than you; ask one of them.")
+        return owner
+
+    def _check_scopes(self, role: Role, scopes: Sequence[Scope]) -> None:
+        if Scope.INFERENCE in scopes and Permission.GATEWAY_USE not in permissions_of_key(role, scopes):
+            raise BeyondAuthority(f"The owner's role '{role}' may not use the gateway: no key with scope 'inference'.")
+
+    def _check_expiry(self, expires_at: datetime | None) -> None:
+        if expires_at is not None and expires_at <= self._clock.now():
+            raise MalformedPayload("expires_at lies in the past.", param="expires_at")
+
+
+def _bound(caller: Caller, wanted: KeyCreate) -> KeyCreate:
+    """What a key makes has that key's limits where none are asked for, and never wider ones."""
+    if caller.key is None:
+        return wanted
+    inherited: dict[str, Any] = {}
+    if wanted.expires_at is None and caller.key_expires_at is not None:
+        inherited["expires_at"] = datetime.fromtimestamp(caller.key_expires_at, tz=UTC)
+    if wanted.allowed_models_override is None and caller.key.allowed_models is not None:
+        inherited["allowed_models_override"] = sorted(caller.key.allowed_models)
+    if wanted.rate_limit_override is None and caller.key.key_requests_per_minute is not None:
+        inherited["rate_limit_override"] = caller.key.key_requests_per_minute
+    bounded = wanted.model_copy(update=inherited)
+    _check_bounds(caller, {"environment": bounded.environment, **_limits(bounded)})
+    return bounded
+
+
+def _check_bounds(caller: Caller, fields: dict[str, Any]) -> None:
+    """Raises BeyondAuthority for a limit wider than the one of the key that is used to set it."""
+    key = caller.key
+    if key is None:
+        return
+    if fields.get("environment") == Environment.LIVE and key.environment is Environment.TEST:
+        raise BeyondAuthority("A test key makes test keys only.")
+    if "expires_at" in fields and caller.key_expires_at is not None:
+        expires_at: datetime | None = fields["expires_at"]
+        if expires_at is None or expires_at.timestamp() > caller.key_expires_at:
+            raise BeyondAuthority("The key would outlive the one it is made with.")
+    if "allowed_models_override" in fields and key.allowed_models is not None:
+        names = fields["allowed_models_override"]
+        if names is None or not all(name_allowed(name, key.allowed_models) for name in names):
+            raise BeyondAuthority("The key would reach models that the one it is made with may not.")
+    if "rate_limit_override" in fields and key.key_requests_per_minute is not None:
+        rate = fields["rate_limit_override"]
+        if rate is None or rate > key.key_requests_per_minute:
+            raise BeyondAuthority("The key would be faster than the one it is made with.")
+
+
+def _limits(of: ApiKey | KeyCreate) -> dict[str, Any]:
+    return {
+        "expires_at": of.expires_at,
+        "allowed_models_override": of.allowed_models_override,
+        "rate_limit_override": of.rate_limit_override,
+    }
+
+
+def _only_owner(caller: Caller, permission: Permission) -> UUID | None:
+    """Whose keys the caller is confined to; None for who may see or manage the others' as well."""
+    return None if caller.may(permission) else caller.user_id
+
+
+def _refuse_revoked(row: ApiKey) -> None:
+    if row.status == "revoked":
+        raise KeyIsRevoked("The key is revoked; make a new one.")
+
+
+def _not_found() -> KeyNotFound:
+    return KeyNotFound("There is no such key.")
+
+
+def _distinct(scopes: Sequence[Scope]) -> list[str]:
+    return [scope.value for scope in dict.fromkeys(scopes)]
+
+
+def _id(row: ApiKey) -> str:
+    return format_id("key", row.id)
+
+
+def _facts(row: ApiKey) -> dict[str, Any]:
+    """What the audit trail keeps of a key."""
+    return {
+        "name": row.name,
+        "user_id": format_id("usr", row.user_id),
+        "environment": row.environment,
+        "scopes": list(row.scopes),
+        "expires_at": row.expires_at,
+        "rate_limit_override": row.rate_limit_override,
+        "allowed_models_override": row.allowed_models_override,
+        "tags": dict(row.tags),
+        "last_four": row.last_four,
+    }
+
+
+def _columns(row: ApiKey) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in KeyView.model_fields}
