@@ -117,6 +117,10 @@ class Caller:
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions
 
+    def covers(self, role: Role) -> bool:
+        """Whether the caller's own role grants all that `role` grants: nobody gives, takes or uses more than they hold."""
+        return permissions_of_role(role) <= permissions_of_role(self.role)
+
     def tenant_for(self, requested: UUID | None) -> UUID:
         """The tenant to work in: the caller's own unless a platform caller names another."""
         if requested is None or requested == self.tenant_id:

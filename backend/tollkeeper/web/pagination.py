@@ -39,6 +39,15 @@ class PageRequest:
         """The place to go on from; None for the first page. `kind` names the list, so that cursors are not mixed up."""
         return None if self.cursor is None else decode_cursor(self.cursor, kind, *types)
 
+    def after_id(self, kind: str) -> UUID | None:
+        """The position in a list that is ordered by id alone."""
+        position = self.position(kind, UUID)
+        if position is None:
+            return None
+        value = position[0]
+        assert isinstance(value, UUID)
+        return value
+
 
 def cut(
     rows: Sequence[Row], request: PageRequest, kind: str, position: Callable[[Row], Sequence[Position]]

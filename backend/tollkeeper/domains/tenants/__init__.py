@@ -1,0 +1,1 @@
+"""Tenants: who is served, and within which limits."""

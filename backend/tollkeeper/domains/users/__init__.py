@@ -1,0 +1,1 @@
+"""Users: people, and the service accounts that own keys of no person."""
