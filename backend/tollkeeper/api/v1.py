@@ -1,0 +1,18 @@
+"""Table of contents of the control plane: one line per domain."""
+
+from fastapi import APIRouter
+
+from tollkeeper.domains.audit.routes import router as audit
+from tollkeeper.domains.identity.routes import auth
+from tollkeeper.domains.identity.routes import router as me
+from tollkeeper.domains.keys.routes import router as keys
+from tollkeeper.domains.tenants.routes import router as tenants
+from tollkeeper.domains.users.routes import router as users
+
+router = APIRouter(prefix="/api/v1")
+router.include_router(auth)
+router.include_router(me)
+router.include_router(tenants)
+router.include_router(users)
+router.include_router(keys)
+router.include_router(audit)

@@ -1,0 +1,1 @@
+"""Identity: signing in, sessions, who am I, and the first administrator."""

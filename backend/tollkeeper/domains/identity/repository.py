@@ -1,0 +1,192 @@
+"""Rows of refresh sessions, and of users as signing in needs them.
+
+A family is one sign-in: each refresh adds a row and marks the one before as replaced. Ending it marks all of its rows.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, Select, and_, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tollkeeper.core.permissions import Role
+from tollkeeper.db.models import RefreshSession, SystemState, Tenant, UsageRollup, User
+from tollkeeper.web.caller import Identity
+
+# A cookie is not written to the database each time it is used; this is how exact its last use is.
+_TOUCH_EVERY: Final = timedelta(minutes=1)
+
+_IDENTITY: Final[Select[*tuple[Any, ...]]] = select(
+    User.id,
+    User.tenant_id,
+    User.email,
+    User.name,
+    User.role,
+    User.session_epoch,
+    User.is_active.label("is_user_active"),
+    Tenant.name.label("tenant_name"),
+    Tenant.is_active.label("is_tenant_active"),
+).join(Tenant, Tenant.id == User.tenant_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What proves a password, and who it would sign in."""
+
+    identity: Identity
+    password_hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MonthUsage:
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    charge_nano: int
+
+
+async def find_identity(session: AsyncSession, user_id: UUID) -> Identity | None:
+    row = (await session.execute(_IDENTITY.where(User.id == user_id))).first()
+    return None if row is None else _identity(row)
+
+
+async def find_identity_of_session(
+    session: AsyncSession, user_id: UUID, family_id: UUID, now: datetime
+) -> Identity | None:
+    """None when no row of the family is in force."""
+    is_alive = (
+        select(RefreshSession.id)
+        .where(
+            RefreshSession.family_id == family_id,
+            RefreshSession.user_id == user_id,
+            RefreshSession.revoked_at.is_(None),
+            RefreshSession.expires_at > now,
+        )
+        .exists()
+    )
+    row = (await session.execute(_IDENTITY.where(User.id == user_id, is_alive))).first()
+    return None if row is None else _identity(row)
+
+
+async def find_account(session: AsyncSession, email: str) -> Account | None:
+    query = _IDENTITY.add_columns(User.password_hash).where(func.lower(User.email) == email.lower())
+    row = (await session.execute(query)).first()
+    return None if row is None else Account(_identity(row), row.password_hash)
+
+
+async def find_token(session: AsyncSession, digest: bytes) -> RefreshSession | None:
+    return (await session.scalars(select(RefreshSession).where(RefreshSession.token_digest == digest))).one_or_none()
+
+
+async def find_token_locked(session: AsyncSession, digest: bytes) -> RefreshSession | None:
+    """Two refreshes with one token come one after the other; the second sees that it was replaced."""
+    query = select(RefreshSession).where(RefreshSession.token_digest == digest).with_for_update()
+    return (await session.scalars(query)).one_or_none()
+
+
+async def created_at_of(session: AsyncSession, session_id: UUID) -> datetime | None:
+    return await session.scalar(select(RefreshSession.created_at).where(RefreshSession.id == session_id))
+
+
+def add(session: AsyncSession, row: RefreshSession) -> None:
+    session.add(row)
+
+
+async def touch(session: AsyncSession, row: RefreshSession, now: datetime) -> None:
+    await session.execute(
+        update(RefreshSession)
+        .where(
+            RefreshSession.id == row.id,
+            or_(RefreshSession.last_used_at.is_(None), RefreshSession.last_used_at < now - _TOUCH_EVERY),
+        )
+        .values(last_used_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def end_family(session: AsyncSession, family_id: UUID, now: datetime) -> None:
+    await session.execute(
+        update(RefreshSession)
+        .where(RefreshSession.family_id == family_id, RefreshSession.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def has_signed_in_from(session: AsyncSession, user_id: UUID, address: str) -> bool:
+    query = select(RefreshSession.id).where(RefreshSession.user_id == user_id, RefreshSession.address == address)
+    return await session.scalar(query.limit(1)) is not None
+
+
+async def note_login(session: AsyncSession, user_id: UUID, now: datetime, password_hash: str | None) -> None:
+    """Not a change of the user: its version and its `updated_at` stay."""
+    values: dict[str, Any] = {"last_login_at": now, "updated_at": User.updated_at}
+    if password_hash is not None:
+        values["password_hash"] = password_hash
+    await session.execute(
+        update(User).where(User.id == user_id).values(values).execution_options(synchronize_session=False)
+    )
+
+
+async def find_tenant(session: AsyncSession, tenant_id: UUID) -> Tenant | None:
+    return await session.get(Tenant, tenant_id)
+
+
+async def find_tenant_by_name(session: AsyncSession, name: str) -> Tenant | None:
+    return (await session.scalars(select(Tenant).where(func.lower(Tenant.name) == name.lower()))).one_or_none()
+
+
+async def find_platform_admin(session: AsyncSession) -> User | None:
+    query = select(User).where(User.role == Role.PLATFORM_ADMIN.value, User.is_active).order_by(User.id).limit(1)
+    return (await session.scalars(query)).one_or_none()
+
+
+async def usage_since(session: AsyncSession, tenant_id: UUID, user_id: UUID | None, moment: datetime) -> MonthUsage:
+    """Of one user, or of the tenant."""
+    condition = and_(UsageRollup.tenant_id == tenant_id, UsageRollup.hour >= moment)
+    if user_id is not None:
+        condition = and_(condition, UsageRollup.user_id == user_id)
+    sums = [
+        func.coalesce(func.sum(column), 0)
+        for column in (
+            UsageRollup.requests,
+            UsageRollup.prompt_tokens,
+            UsageRollup.completion_tokens,
+            UsageRollup.charge_nano,
+        )
+    ]
+    row = (await session.execute(select(*sums).where(condition))).one()
+    return MonthUsage(*(int(value) for value in row))
+
+
+async def lock_first_run(session: AsyncSession) -> None:
+    """Workers that start together make the first objects one after the other."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("first run", 0))))
+
+
+async def get_state(session: AsyncSession, key: str) -> Any:
+    return await session.scalar(select(SystemState.value).where(SystemState.key == key))
+
+
+def set_state(session: AsyncSession, key: str, value: Any) -> None:
+    session.add(SystemState(key=key, value=value))
+
+
+def _identity(row: Row[*tuple[Any, ...]]) -> Identity:
+    refusal = None
+    if not row.is_tenant_active:
+        refusal = "Your organisation is suspended. Ask an administrator."
+    elif not row.is_user_active:
+        refusal = "Your account is disabled. Ask an administrator."
+    return Identity(
+        user_id=row.id,
+        tenant_id=row.tenant_id,
+        tenant_name=row.tenant_name,
+        email=row.email,
+        name=row.name,
+        role=Role(row.role),
+        session_epoch=row.session_epoch,
+        refusal=refusal,
+    )

@@ -1,0 +1,210 @@
+"""The control plane as wiring puts it together, on a real database, called without sockets."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+import httpx
+from fastapi import FastAPI
+from sqlalchemy import select
+
+from tollkeeper.api.v1 import router
+from tollkeeper.core.config import Settings
+from tollkeeper.core.crypto import MasterKey
+from tollkeeper.core.ids import format_id, uuid7
+from tollkeeper.core.passwords import Passwords
+from tollkeeper.core.permissions import Role
+from tollkeeper.core.secrets import KeyHasher, digest_opaque, new_key
+from tollkeeper.core.tokens import AccessTokens
+from tollkeeper.db.models import ApiKey, AuditLog, RefreshSession, Tenant, User
+from tollkeeper.db.session import Database
+from tollkeeper.domains.identity.lookup import SqlIdentities
+from tollkeeper.domains.identity.throttle import LoginThrottle
+from tollkeeper.domains.keys.lookup import SqlKeyLookup
+from tollkeeper.web.deps import install_kernel
+
+MASTER = MasterKey("control-plane-tests-" * 3)
+ORIGIN = "http://testserver"
+
+
+class MovableClock:
+    """Real time, and what a test adds to it."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self.ahead)
+
+    def unix(self) -> float:
+        return self.now().timestamp()
+
+    def monotonic(self) -> float:
+        return self.unix()
+
+
+@dataclass
+class Services:
+    """What `web.caller.ControlServices` and the identity routes ask for."""
+
+    database: Database
+    settings: Settings
+    clock: MovableClock
+    key_hasher: KeyHasher
+    passwords: Passwords
+    key_lookup: SqlKeyLookup = field(init=False)
+    identities: SqlIdentities = field(init=False)
+    access_tokens: AccessTokens = field(init=False)
+    login_throttle: LoginThrottle = field(init=False)
+    csrf_key: bytes = b"csrf" * 8
+
+    def __post_init__(self) -> None:
+        self.key_lookup = SqlKeyLookup(self.database)
+        self.identities = SqlIdentities(self.database, self.clock)
+        self.access_tokens = AccessTokens(MASTER, self.clock)
+        self.login_throttle = LoginThrottle(self.clock)
+
+
+@dataclass
+class ControlPlane:
+    """Two tenants; `admin` is a platform administrator of the first."""
+
+    services: Services
+    tenant_id: UUID
+    other_tenant_id: UUID
+    users: dict[tuple[UUID, Role], UUID] = field(default_factory=dict)
+
+    @property
+    def database(self) -> Database:
+        return self.services.database
+
+    @property
+    def clock(self) -> MovableClock:
+        return self.services.clock
+
+    @cached_property
+    def app(self) -> FastAPI:
+        app = FastAPI(redirect_slashes=False)
+        app.state.services = self.services
+        install_kernel(app)
+        app.include_router(router)
+        return app
+
+    @asynccontextmanager
+    async def client(self, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as client:
+            yield client
+
+    @asynccontextmanager
+    async def as_role(self, role: Role, *, other: bool = False) -> AsyncIterator[httpx.AsyncClient]:
+        """A session of a user of that role, of the first tenant or of the other one."""
+        user_id = await self.user(role, other=other)
+        async with self.client(authorization=f"Bearer {await self.session_token(user_id)}") as client:
+            yield client
+
+    @asynccontextmanager
+    async def as_user(self, user_id: UUID) -> AsyncIterator[httpx.AsyncClient]:
+        async with self.client(authorization=f"Bearer {await self.session_token(user_id)}") as client:
+            yield client
+
+    async def user(self, role: Role, *, other: bool = False) -> UUID:
+        """One user for each tenant and role, made when first asked for."""
+        tenant_id = self.other_tenant_id if other else self.tenant_id
+        known = self.users.get((tenant_id, role))
+        if known is None:
+            known = await self.new_user(role, tenant_id)
+            self.users[tenant_id, role] = known
+        return known
+
+    async def new_user(self, role: Role, tenant_id: UUID | None = None, *, password: str | None = None) -> UUID:
+        user_id = uuid7()
+        hashed = None if password is None else await self.services.passwords.hash(password)
+        async with self.database.platform() as session:
+            session.add(
+                User(
+                    id=user_id,
+                    tenant_id=tenant_id or self.tenant_id,
+                    email=f"{user_id.hex}@example.com",
+                    name=role.value,
+                    role=role.value,
+                    password_hash=hashed,
+                )
+            )
+        return user_id
+
+    async def session_token(self, user_id: UUID) -> str:
+        """An access token as a sign-in gives it, without the sign-in."""
+        now = self.clock.now()
+        async with self.database.platform() as session:
+            user = await session.get(User, user_id)
+            assert user is not None
+            family_id = uuid7()
+            session.add(
+                RefreshSession(
+                    tenant_id=user.tenant_id,
+                    user_id=user.id,
+                    family_id=family_id,
+                    token_digest=digest_opaque(family_id.hex),
+                    created_at=now,
+                    expires_at=now + timedelta(days=7),
+                )
+            )
+            token, _ = self.services.access_tokens.issue(
+                user_id=user.id, tenant_id=user.tenant_id, session_id=family_id, epoch=user.session_epoch
+            )
+        return token
+
+    async def new_key(self, user_id: UUID, *scopes: str, **columns: Any) -> tuple[str, str]:
+        """The public form of the id, and the secret."""
+        token = new_key(columns.get("environment", "live"))
+        digest = self.services.key_hasher.digest_token(token.token)
+        key_id = uuid7()
+        async with self.database.platform() as session:
+            user = await session.get(User, user_id)
+            assert user is not None
+            session.add(
+                ApiKey(
+                    id=key_id,
+                    tenant_id=user.tenant_id,
+                    user_id=user_id,
+                    name="a key",
+                    public_id=token.public_id,
+                    digest=digest.digest,
+                    pepper_id=digest.pepper_id,
+                    display_prefix=token.display_prefix,
+                    last_four=token.last_four,
+                    scopes=list(scopes) or ["inference"],
+                    **columns,
+                )
+            )
+        return format_id("key", key_id), token.token
+
+    async def audited(self, object_id: str) -> list[str]:
+        """The actions recorded for an object, oldest first."""
+        async with self.database.platform() as session:
+            query = select(AuditLog.action).where(AuditLog.object_id == object_id).order_by(AuditLog.sequence)
+            return list(await session.scalars(query))
+
+
+async def build_control_plane(database: Database, settings: Settings) -> ControlPlane:
+    first, second = uuid7(), uuid7()
+    async with database.platform() as session:
+        session.add_all(
+            [
+                Tenant(id=first, name=f"first {first.hex}", slug=f"first-{first.hex}"),
+                Tenant(id=second, name=f"second {second.hex}", slug=f"second-{second.hex}"),
+            ]
+        )
+    services = Services(
+        database=database,
+        settings=settings,
+        clock=MovableClock(),
+        key_hasher=KeyHasher(MASTER),
+        passwords=Passwords(),
+    )
+    return ControlPlane(services, first, second)
