@@ -51,7 +51,7 @@ PLANTED = [
         "Dialects are strangers",
     ),
     ("domains/jobs/schemas.py", "import tollkeeper.domains.jobs.service", "Inside a domain"),
-    ("domains/keys/repository.py", "import tollkeeper.domains.jobs.repository", "A domain's repository"),
+    ("domains/audit/service.py", "import tollkeeper.domains.keys.service", "Domains form no cycle"),
 ]
 
 
@@ -92,6 +92,42 @@ def test_imports_stand_at_the_top_of_the_file() -> None:
     }
 
     assert {name for name in late if not name.startswith("commands/")} <= {"cli.py", "db/migrations.py"}
+
+
+def foreign_imports(source: str, domain: str) -> list[str]:
+    """What a domain's module takes from another domain, beside its service and its schemas."""
+    taken = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inside = node.module.count(".") == 2
+            names = [f"{node.module}.{alias.name}" if inside else node.module for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[:2] == ["tollkeeper", "domains"] and len(parts) > 3 and parts[2] != domain:
+                taken.append(name)
+    return [name for name in taken if name.split(".")[3] not in {"service", "schemas"}]
+
+
+def test_a_domain_enters_another_only_by_its_service_or_schemas() -> None:
+    found = {
+        str(path.relative_to(PACKAGE)): names
+        for path in modules()
+        if path.is_relative_to(PACKAGE / "domains") and path.parent != PACKAGE / "domains"
+        if (names := foreign_imports(path.read_text(), path.relative_to(PACKAGE / "domains").parts[0]))
+    }
+
+    assert found == {}
+
+
+def test_an_entry_by_another_door_would_be_found() -> None:
+    assert foreign_imports("from tollkeeper.domains.keys import repository", "usage")
+    assert foreign_imports("from tollkeeper.domains.keys.repository import find", "usage")
+    assert not foreign_imports("from tollkeeper.domains.keys import service", "usage")
+    assert not foreign_imports("from tollkeeper.domains.usage import repository", "usage")
 
 
 @pytest.mark.parametrize(

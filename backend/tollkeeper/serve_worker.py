@@ -17,10 +17,10 @@ from typing import Any
 import structlog
 import uvloop
 
-from tollkeeper.core import log as logging_setup
 from tollkeeper.core.config import Settings
 from tollkeeper.core.config_source import ConfigError
 from tollkeeper.core.errors import BadRequest, TollkeeperError
+from tollkeeper.core.log import configure
 from tollkeeper.main import create_app
 from tollkeeper.web.server import WorkerServer
 from tollkeeper.wiring import Services
@@ -91,7 +91,7 @@ def main(words: list[str]) -> int:
     die_with(parent)
     control = Control(pipe)
     settings = Settings(**json.load(sys.stdin))
-    logging_setup.configure(settings)
+    configure(settings)
     listener = socket.socket(fileno=descriptor)
     try:
         uvloop.run(serve(settings, listener, control, number))

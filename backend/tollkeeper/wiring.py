@@ -123,7 +123,14 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
         hasher, passwords = KeyHasher(master), Passwords()
-        first_run = await ensure_first_run(database, settings, hasher, passwords, master.fingerprint())
+        first_run = await ensure_first_run(
+            database,
+            settings,
+            hasher=hasher,
+            passwords=passwords,
+            master_key_fingerprint=master.fingerprint(),
+            clock=clock,
+        )
         redis_url = _secret(settings.redis_url, "TOLLKEEPER_REDIS_URL")
         link = RedisLink(redis_url, clock)
         await link.start()
@@ -156,7 +163,9 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         key_lookup = SqlKeyLookup(database, default_requests_per_minute=settings.default_requests_per_minute)
         tokens = AccessTokens(master, clock, minutes=settings.session_minutes)
         identities = SqlIdentities(database, clock)
-        session_lookup = Sessions(identities, tokens, database)
+        session_lookup = Sessions(
+            database, identities, tokens, default_requests_per_minute=settings.default_requests_per_minute
+        )
         hearing = _Hearing(key_cache, catalog)
         listener = Listener(
             _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL"),

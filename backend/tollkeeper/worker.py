@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import signal
 
-from tollkeeper.core import log
 from tollkeeper.core.config import Settings
+from tollkeeper.core.log import configure
 from tollkeeper.wiring import run_jobs
 
 
 async def run(settings: Settings) -> None:
     """Jobs in progress at the end are put back and run again elsewhere."""
-    log.configure(settings)
+    configure(settings)
     task = asyncio.ensure_future(run_jobs(settings))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
