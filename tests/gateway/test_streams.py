@@ -234,6 +234,22 @@ async def test_finished_stream_gives_its_connection_back(gateway: Serving, vendo
     assert vendor.connections == 1
 
 
+async def test_connection_is_kept_though_the_end_of_the_body_comes_late(gateway: Serving, vendor: FakeUpstream) -> None:
+    """Vendors behind a proxy send the last chunk's end apart; a lost connection would cost a TLS handshake each time."""
+
+    async def late(_seen: Any, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM_HEAD + http_chunk(b"".join(good_stream("hi"))))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"0\r\n\r\n")
+
+    vendor.script = late
+    for _ in range(2):
+        await gateway.post(body=STREAM)
+        await asyncio.sleep(0.1)
+    assert vendor.connections == 1
+
+
 async def test_end_of_the_body_that_never_comes_does_not_hold_the_client(
     gateway: Serving, vendor: FakeUpstream
 ) -> None:

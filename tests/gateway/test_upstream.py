@@ -361,6 +361,7 @@ async def test_bytes_after_an_answer_never_become_the_next_one(client: Upstream,
     await asyncio.sleep(0.1)
     vendor.script = answer_raw(good, closes=False)
     assert await fetch(client, request(config)) == b"{}"
+    assert vendor.seen[-1].connection != vendor.seen[-2].connection
 
 
 async def test_cancelled_call_closes_its_connection(client: Upstream, vendor: FakeUpstream) -> None:
