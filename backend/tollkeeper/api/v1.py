@@ -3,10 +3,13 @@
 from fastapi import APIRouter
 
 from tollkeeper.domains.audit.routes import router as audit
+from tollkeeper.domains.catalog.routes import router as catalog
 from tollkeeper.domains.identity.routes import auth
 from tollkeeper.domains.identity.routes import router as me
+from tollkeeper.domains.jobs.routes import router as jobs
 from tollkeeper.domains.keys.routes import router as keys
 from tollkeeper.domains.tenants.routes import router as tenants
+from tollkeeper.domains.usage.routes import router as usage
 from tollkeeper.domains.users.routes import router as users
 
 router = APIRouter(prefix="/api/v1")
@@ -16,3 +19,6 @@ router.include_router(tenants)
 router.include_router(users)
 router.include_router(keys)
 router.include_router(audit)
+router.include_router(catalog)
+router.include_router(usage)
+router.include_router(jobs)

@@ -180,6 +180,14 @@ class Database:
         with translate_connect_faults():
             cache: dict[str, Any] = {"statement_cache_size": 0} if self._is_behind_pooler else {}
             connection: asyncpg.Connection = await asyncpg.connect(self._url, timeout=CONNECT_SECONDS, **cache)
+            # The driver's own UUID is a subclass, which orjson refuses: ids that leave here are plain ones.
+            await connection.set_type_codec(
+                "uuid",
+                schema="pg_catalog",
+                encoder=lambda value: value.bytes if isinstance(value, UUID) else UUID(value).bytes,
+                decoder=lambda value: UUID(bytes=value),
+                format="binary",
+            )
             return connection
 
     @asynccontextmanager
