@@ -93,7 +93,7 @@ class ConfigurationFile(BaseModel):
 
     providers: tuple[FileProvider, ...] = ()
     models: tuple[FileModel, ...] = ()
-    settings: FileSettings | None = Field(  # type: ignore[valid-type]  # made at import from Settings
+    settings: FileSettings | None = Field(
         None, description="Settings of the process; flags and TOLLKEEPER_… variables win over them."
     )
 
