@@ -19,7 +19,7 @@ class CuttableRelay:
         self._flows = asyncio.Event()
         self._flows.set()
         self._is_up = True
-        self.connections = 0
+        self.refused = 0
 
     @classmethod
     @asynccontextmanager
@@ -59,9 +59,9 @@ class CuttableRelay:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._is_up:
+            self.refused += 1
             writer.transport.abort()
             return
-        self.connections += 1
         there_reader, there_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
         self._writers |= {writer, there_writer}
         copy_back = self._copy_messages if self._loses_notifications else self._copy

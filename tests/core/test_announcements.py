@@ -198,6 +198,25 @@ async def test_stalled_redis_delays_no_commit(database_url: str, valkey_url: str
         assert time.monotonic() - begun < 0.5
 
 
+async def test_hiccup_of_redis_loses_no_announcement(database_url: str, valkey_url: str) -> None:
+    """The listener's PostgreSQL channel is down as well, so only a second try can tell it."""
+    async with (
+        CuttableRelay.open(database_url) as postgres,
+        CuttableRelay.open(valkey_url) as redis,
+        speaker(database_url, redis.url) as database,
+        worker(postgres.url, valkey_url) as listening,
+    ):
+        await both_ways(listening)
+        postgres.cut()
+        redis.cut()
+        subject = uuid4()
+        async with database.platform() as session:
+            await announce(session, Topic.KEY, subject)
+        await until(lambda: redis.refused > 0)
+        redis.mend()
+        await until(lambda: subject in listening.subjects(), PROMISED_SECONDS)
+
+
 async def test_worker_looks_again_after_each_gap(database_url: str, valkey_url: str) -> None:
     async with (
         CuttableRelay.open(database_url) as postgres,

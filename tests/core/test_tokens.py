@@ -4,7 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tollkeeper
 from tollkeeper.core.crypto import MasterKey
 from tollkeeper.core.errors import TollkeeperError, Unauthenticated
 from tollkeeper.core.tokens import AccessTokens
@@ -227,6 +230,13 @@ def test_garbage_is_401_and_nothing_else(head: str, body: str, tail: str) -> Non
 def test_signed_garbage_is_401_and_nothing_else(head: bytes, body: bytes) -> None:
     refuse(forge(head, body))
     refuse(forge(claims=body))
+
+
+@pytest.mark.parametrize(("library", "module"), [("jose", "tokens.py"), ("passlib", "passwords.py")])
+def test_library_with_known_faults_has_one_importer(library: str, module: str) -> None:
+    imports = re.compile(rf"^\s*(?:import|from) {library}\b", re.MULTILINE)
+    package = Path(tollkeeper.__file__).parent
+    assert [path.name for path in package.rglob("*.py") if imports.search(path.read_text())] == [module]
 
 
 def test_refusals_say_nothing_of_the_reason() -> None:

@@ -38,6 +38,8 @@ _CONNECT_SECONDS: Final = 3.0
 _PROBE_SECONDS: Final = 1.0
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 0.5
+_TRIES: Final = 3
+_RETRY_SECONDS: Final = 0.1
 _REMEMBERED: Final = 10_000
 _ANNOUNCE: Final = text("""
     WITH noted AS (
@@ -134,13 +136,22 @@ class Publisher:
     async def _publish(self) -> None:
         while self._waiting:
             batch = [str(self._waiting.popleft()) for _ in range(min(len(self._waiting), 100))]
+            if not await self._tell(batch):
+                log.warning("announcements_not_published", count=len(batch))
+
+    async def _tell(self, batch: list[str]) -> bool:
+        """A few tries: a late answer must not cost the worker whose other channel is down its second."""
+        for _ in range(_TRIES):
             pipeline = self._redis.pipeline(transaction=False)
             for message in batch:
                 pipeline.publish(CHANNEL, message)
             try:
                 await pipeline.execute()
-            except _REDIS_FAULTS as error:
-                log.warning("announcements_not_published", count=len(batch), error=type(error).__name__)
+            except _REDIS_FAULTS:
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
