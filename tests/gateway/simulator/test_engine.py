@@ -62,13 +62,13 @@ def test_tokens_joined_are_the_text(text: str) -> None:
 
 
 def test_completions_answer_every_prompt_n_times() -> None:
-    whole = document(ask(COMPLETIONS, prompt=["one", "two"], n=2, max_tokens=7))
+    whole = document(ask(COMPLETIONS, prompt=["one", "two"], n=2, max_tokens=20))
     assert [choice["index"] for choice in whole["choices"]] == [0, 1, 2, 3]
     assert len({choice["text"] for choice in whole["choices"]}) == 4
     assert whole["usage"] == {
         "prompt_tokens": 2,
-        "completion_tokens": 28,
-        "total_tokens": 30,
+        "completion_tokens": 80,
+        "total_tokens": 82,
         "prompt_tokens_details": {"cached_tokens": 0},
     }
 

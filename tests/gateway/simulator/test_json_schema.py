@@ -1,3 +1,4 @@
+import contextlib
 import json
 from typing import Any, Literal
 
@@ -108,7 +109,7 @@ def test_values_are_read_by_the_model_that_asked_for_them() -> None:
         {"type": "array", "minItems": 10**9},
         {"type": "array", "minItems": "two"},
         {"type": "array", "minItems": 3, "uniqueItems": True, "items": {"type": "boolean"}},
-        {"type": "object", "properties": []},
+        {"type": "object", "properties": [1]},
         {"type": "object", "minProperties": 10**9, "additionalProperties": False},
         {"$ref": "#/nowhere"},
         {"$ref": "https://example.com/schema"},
@@ -116,7 +117,7 @@ def test_values_are_read_by_the_model_that_asked_for_them() -> None:
         {"$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"},
         {"type": "object", "properties": {"me": {"$ref": "#"}}, "required": ["me"]},
         {"allOf": [{"type": "string"}, {"type": "integer"}]},
-        {"allOf": [{"anyOf": [{"minimum": n} for n in range(9)]} for _ in range(9)]},
+        {"allOf": [{"anyOf": [{"minimum": n + m} for n in range(9)]} for m in range(9)]},
     ],
     ids=lambda schema: json.dumps(schema)[:60],
 )
@@ -140,10 +141,8 @@ KEYWORDS = (
 @settings(deadline=None, max_examples=300)
 @given(st.dictionaries(st.sampled_from(KEYWORDS), json_values, max_size=5))
 def test_malformed_schemas_are_refused_and_never_break_the_maker(schema: Any) -> None:
-    try:
+    with contextlib.suppress(UnfitSchema):
         json.dumps(make_value(schema, Dice(b"")))
-    except UnfitSchema:
-        pass
 
 
 numbers = st.integers(-50, 50) | st.floats(-50, 50).map(lambda number: round(number, 3))
@@ -152,7 +151,7 @@ leaves = st.one_of(
     st.builds(lambda low, width: {"type": "number", "minimum": low, "maximum": low + width}, numbers, st.integers(0, 9)),
     st.builds(lambda low, width: {"type": "integer", "exclusiveMinimum": low, "maximum": low + width + 1}, numbers, st.integers(0, 9)),
     st.builds(lambda low, extra: {"type": "string", "minLength": low, "maxLength": low + extra}, st.integers(0, 40), st.integers(0, 9)),
-    st.builds(lambda values: {"enum": values}, st.lists(st.integers() | st.text(max_size=3), min_size=1, max_size=4)),
+    st.builds(lambda values: {"enum": values}, st.lists(st.integers(-(2**40), 2**40) | st.text(max_size=3), min_size=1, max_size=4)),
 )  # fmt: skip
 schemas = st.recursive(
     leaves,

@@ -7,7 +7,15 @@ from typing import Any
 import orjson
 
 from tollkeeper.gateway.simulator import prose
-from tollkeeper.gateway.simulator.chat_request import Tool, must_call, read_cap, read_effort, read_stops, read_tools
+from tollkeeper.gateway.simulator.chat_request import (
+    Tool,
+    must_call,
+    read_cap,
+    read_effort,
+    read_functions,
+    read_stops,
+    read_tools,
+)
 from tollkeeper.gateway.simulator.counting import pieces, texts
 from tollkeeper.gateway.simulator.dice import Dice
 from tollkeeper.gateway.simulator.directives import Directives, Family
@@ -76,7 +84,9 @@ def _say(
     tools = _tools_to_call(body, messages, dice)
     if tools:
         return _call(tools, dice, cap)
-    functions = _functions_to_call(body, messages)
+    functions = (
+        [] if messages[-1]["role"] in {"tool", "function"} else [(tool, "") for tool in read_functions(body)[:1]]
+    )
     if functions:
         called = _call(functions, dice, cap)
         reason = "function_call" if called.finish_reason == "tool_calls" else called.finish_reason
@@ -123,16 +133,6 @@ def _tools_to_call(
     else:
         tools = tools[:2]
     return [(tool, f"call_{dice.below(2**62):016x}") for tool in tools]
-
-
-def _functions_to_call(body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> list[tuple[Tool, str]]:
-    functions = [entry for entry in body.get("functions") or () if isinstance(entry, dict) and entry.get("name")]
-    choice = body.get("function_call")
-    if isinstance(choice, dict):
-        functions = [entry for entry in functions if entry["name"] == choice.get("name")]
-    elif choice == "none" or messages[-1]["role"] in {"tool", "function"}:
-        return []
-    return [(Tool(entry["name"], entry.get("parameters")), "") for entry in functions[:1]]
 
 
 def _call(tools: Sequence[tuple[Tool, str]], dice: Dice, cap: int | None) -> Choice:

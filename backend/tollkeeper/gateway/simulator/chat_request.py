@@ -47,23 +47,32 @@ def read_messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
         place = f"messages[{position}]"
         if not isinstance(message, dict):
             raise invalid(place, "an object")
-        if message.get("role") not in _ROLES:
+        if not isinstance(message.get("role"), str) or message["role"] not in _ROLES:
             raise invalid(f"{place}.role", "one of " + ", ".join(sorted(_ROLES)))
         if not isinstance(message.get("content"), str | list | None):
             raise invalid(f"{place}.content", "a string, an array of parts or null")
+        _check_calls(message, place)
         if message["role"] == "tool" and not isinstance(message.get("tool_call_id"), str):
             raise missing(f"{place}.tool_call_id")
     return messages
 
 
+def _check_calls(message: Mapping[str, Any], place: str) -> None:
+    if not isinstance(message.get("name"), str | None):
+        raise invalid(f"{place}.name", "a string")
+    for call in read_list(message, "tool_calls", place + "."):
+        if not (isinstance(call.get("function"), dict) or isinstance(call.get("custom"), dict)):
+            raise invalid(f"{place}.tool_calls", "calls of functions or custom tools")
+
+
 def read_tools(body: Mapping[str, Any]) -> list[Tool]:
     """The tools that may be called: all of them, or what `tool_choice` leaves."""
-    tools = [_read_tool(tool, f"tools[{n}]") for n, tool in enumerate(body.get("tools") or ())]
+    tools = [_read_tool(tool, f"tools[{n}]") for n, tool in enumerate(read_list(body, "tools"))]
     choice = body.get("tool_choice")
     if not isinstance(choice, dict):
         return tools
     allowed = choice.get("allowed_tools")
-    chosen = allowed.get("tools") or () if isinstance(allowed, dict) else (choice,)
+    chosen = read_list(allowed, "tools", "tool_choice.") if isinstance(allowed, dict) else [choice]
     names = {_name_of(tool) for tool in chosen}
     left = [tool for tool in tools if tool.name in names]
     if not left:
@@ -82,9 +91,32 @@ def must_call(body: Mapping[str, Any]) -> bool | None:
     return {"none": False, "required": True}.get(str(choice))
 
 
+def read_functions(body: Mapping[str, Any]) -> list[Tool]:
+    """The deprecated `functions`, as far as `function_call` leaves them."""
+    functions = []
+    for position, entry in enumerate(read_list(body, "functions")):
+        if not isinstance(entry.get("name"), str):
+            raise missing(f"functions[{position}].name")
+        functions.append(Tool(entry["name"], entry.get("parameters")))
+    choice = body.get("function_call")
+    if isinstance(choice, dict):
+        return [tool for tool in functions if tool.name == choice.get("name")]
+    return [] if choice == "none" else functions
+
+
+def read_list(body: Mapping[str, Any], name: str, place: str = "") -> list[dict[str, Any]]:
+    """The objects of an optional array."""
+    value = body.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise invalid(place + name, "an array of objects")
+    return value
+
+
 def read_stops(body: Mapping[str, Any]) -> list[str]:
     stop = body.get("stop")
-    stops = [stop] if isinstance(stop, str) else stop or []
+    stops = [stop] if isinstance(stop, str) else [] if stop is None else stop
     if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(isinstance(word, str) for word in stops):
         raise invalid("stop", f"a string or at most {_MOST_STOPS} strings")
     return [word for word in stops if word]
@@ -107,7 +139,7 @@ def read_count(body: Mapping[str, Any], name: str, *, least: int, most: int = 2*
 def read_effort(body: Mapping[str, Any]) -> int:
     """Tokens of thinking."""
     effort = body.get("reasoning_effort") or "medium"
-    if effort not in _EFFORT_TOKENS:
+    if not isinstance(effort, str) or effort not in _EFFORT_TOKENS:
         raise invalid("reasoning_effort", "one of " + ", ".join(_EFFORT_TOKENS))
     return _EFFORT_TOKENS[effort]
 
@@ -116,10 +148,10 @@ def missing(name: str) -> Refusal:
     return Refusal(400, f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
 
 
-def _read_tool(tool: object, place: str) -> Tool:
-    kind = tool.get("type") if isinstance(tool, dict) else None
-    inner = tool.get(kind) if isinstance(tool, dict) and isinstance(kind, str) else None
-    if kind not in {"function", "custom"} or not isinstance(inner, dict):
+def _read_tool(tool: Mapping[str, Any], place: str) -> Tool:
+    kind = tool.get("type")
+    inner = tool.get(kind) if isinstance(kind, str) else None
+    if kind not in ("function", "custom") or not isinstance(inner, dict):
         raise invalid(place, "a function or a custom tool")
     name = inner.get("name")
     if not isinstance(name, str) or not name:
@@ -127,8 +159,8 @@ def _read_tool(tool: object, place: str) -> Tool:
     return Tool(name, inner.get("parameters"), is_custom=kind == "custom")
 
 
-def _name_of(tool: object) -> str | None:
+def _name_of(tool: Mapping[str, Any]) -> str | None:
     """The name inside `{"type": "function", "function": {"name": …}}` or its custom twin."""
-    inner = tool.get(str(tool.get("type"))) if isinstance(tool, dict) else None
+    inner = tool.get(str(tool.get("type")))
     name = inner.get("name") if isinstance(inner, dict) else None
     return name if isinstance(name, str) else None

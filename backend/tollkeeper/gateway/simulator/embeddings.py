@@ -68,7 +68,7 @@ def write_whole(body: Mapping[str, Any], model: str, *, has_usage: bool) -> tupl
     inputs = read_inputs(body)
     dimensions = read_count(body, "dimensions", least=1, most=_MOST_DIMENSIONS) or _DIMENSIONS
     encoding = body.get("encoding_format") or "float"
-    if encoding not in {"float", "base64"}:
+    if encoding not in ("float", "base64"):
         raise invalid("encoding_format", "'float' or 'base64'")
     tokens = sum(map(count_input, inputs))
     rows = []

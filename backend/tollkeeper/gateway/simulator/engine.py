@@ -199,7 +199,7 @@ def _whole(document: dict[str, Any], wish: Directives, script: Script) -> Script
     return dataclasses.replace(
         script,
         headers={"content-type": _JSON},
-        parts=(Part(shown, tokens=script.completion_tokens),),
+        parts=(Part(shown, tokens=0 if is_cut else script.completion_tokens),),
         ending=ending,
         content_length=len(content),
     )

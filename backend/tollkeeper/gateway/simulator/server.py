@@ -93,7 +93,7 @@ class SimulatorServer:
             await asyncio.wait({playing, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if playing.done():
                 playing.result()
-                self._truth.close(record, "refused" if script.status >= 400 else script.ending)
+                self._truth.close(record, "refused" if script.status >= 400 else str(script.ending))
             else:
                 self._truth.close(record, "cancelled")
         finally:
