@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.domains.control_plane import ControlPlane, build_control_plane
 
+from tests.domains.control_plane import ControlPlane, build_control_plane
 from tollkeeper.core.config import Settings
 from tollkeeper.db.session import Database
 

@@ -1,7 +1,6 @@
 """`/api/v1/keys` through the whole control plane."""
 
 from tests.domains.control_plane import ControlPlane
-
 from tollkeeper.core.permissions import Role
 
 
