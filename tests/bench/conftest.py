@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from bench.mock_upstream import HOST, Stats
 
 from bench import mock_upstream
+from bench.mock_upstream import HOST, Stats
 
 
 @dataclass(frozen=True)

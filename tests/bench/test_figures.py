@@ -1,6 +1,7 @@
 """The arithmetic of the tables."""
 
 import pytest
+
 from bench.figures import Spread, pair_up, percentile, spread_ms
 from bench.generator import Measured
 from bench.harness import add_up, compare

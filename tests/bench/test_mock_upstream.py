@@ -9,9 +9,9 @@ import httpx
 import pytest
 from openai import AsyncOpenAI, BadRequestError, NotFoundError
 from openai.types.chat import ChatCompletionMessageParam
-from tests.bench.conftest import Upstream
 
 from bench import answers
+from tests.bench.conftest import Upstream
 
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": 'say "stream": true and "model": "other"'}]
 

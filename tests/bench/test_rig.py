@@ -8,6 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from openai import AsyncOpenAI
+
+from bench import processes, report, wrk
 from bench.generator import Measured
 from bench.harness import run_suite
 from bench.load import chat_body
@@ -15,9 +18,6 @@ from bench.processes import Child, StartFailed
 from bench.rig import set_up
 from bench.scenarios import CHAT, Latency, Scenario, Suite
 from bench.targets import Floor
-from openai import AsyncOpenAI
-
-from bench import processes, report, wrk
 
 TINY = Suite(
     scenarios=(

@@ -311,7 +311,9 @@ async def test_start_does_not_wait_for_servers_that_are_away(database_url: str, 
 
 
 @pytest.mark.parametrize(
-    "message", ["", "hello", "a b c", f"{uuid4().hex} newtopic {uuid4().hex}", "\udcff", "x" * 9000]
+    "message",
+    ["", "hello", "a b c", f"{uuid4().hex} newtopic {uuid4().hex}", "\udcff", "x" * 9000],
+    ids=["empty", "word", "three words", "another topic", "not text", "long"],
 )
 async def test_message_not_understood_means_look_again(database_url: str, valkey_url: str, message: str) -> None:
     async with worker(database_url, valkey_url) as listening:

@@ -114,6 +114,7 @@ SESSION = AccessTokens(MasterKey("x" * 32), SystemClock()).issue(
         "AIzaSyA-abcdefghijklmnop",
         SESSION,
     ],
+    ids=["own", "initial", "openai", "anthropic", "groq", "google", "session"],
 )
 def test_key_is_masked_wherever_it_stands(configure: Configure, secret: str) -> None:
     stream = configure()

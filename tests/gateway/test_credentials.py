@@ -89,7 +89,9 @@ async def test_key_of_another_form_is_found_by_its_digest(gateway: Serving) -> N
 
 
 @pytest.mark.parametrize(
-    "token", [KEY[:-1] + ("x" if KEY[-1] != "x" else "y"), KEY.lower() + "0", "sk-" + "a" * 48, "x"]
+    "token",
+    [KEY[:-1] + ("x" if KEY[-1] != "x" else "y"), KEY.lower() + "0", "sk-" + "a" * 48, "x"],
+    ids=["wrong checksum", "lower case", "another vendor's", "short"],
 )
 async def test_garbage_is_refused_without_asking_anyone(gateway: Serving, token: str) -> None:
     assert (await call(gateway, carry("api-key", token))).status_code == 401
