@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from tests.web.serving import LIMITS, App, Served, ServerThread, echo
 
 

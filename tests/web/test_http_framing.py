@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+
 from tests.web.serving import Served, assert_refused, eventually, only_connection, request, send_quietly, serve_gate
 
 Serve = Callable[..., Served]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from tests.web.serving import Served, assert_refused, request, respond
 
 Serve = Callable[..., Served]

@@ -17,8 +17,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.web.serving import PATIENCE_SECONDS, App, Client, ServerThread, echo, eventually, request, respond
 
+from tests.web.serving import PATIENCE_SECONDS, App, Client, ServerThread, echo, eventually, request, respond
 from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.web.server import WorkerServer, tls_context
