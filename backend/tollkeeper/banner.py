@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,10 @@ def show(console: Console, settings: Settings, origin: str, report: dict[str, An
     console.print(f"[bold]Tollkeeper {__version__}[/bold]   ready in {seconds:.1f} s")
     console.print(table)
     console.print("\nTry it")
-    key = first_run["api_key"] if first_run else "$TOLLKEEPER_API_KEY"
+    key = first_run["api_key"] if first_run else None
     console.out(curl_snippet(url, key, model), highlight=False)
     console.print()
-    console.out(python_snippet(url, key if first_run else "YOUR KEY", model), highlight=False)
+    console.out(python_snippet(url, key, model), highlight=False)
     if report["only_simulated"]:
         console.print(
             "\nNo provider is configured, so the [bold]simulated[/bold] models answer: nothing is sent anywhere and nothing "
@@ -74,18 +75,21 @@ def show(console: Console, settings: Settings, origin: str, report: dict[str, An
     console.print("\nHealth  tollkeeper doctor      Stop  Ctrl-C\n")
 
 
-def curl_snippet(url: str, key: str, model: str) -> str:
+def curl_snippet(url: str, key: str | None, model: str) -> str:
+    """Without a key, the one in the environment: a later start does not know it any more."""
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
-    return (
-        f"curl {url}/chat/completions -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d '{body}'"
-    )
+    header = '"Authorization: Bearer $TOLLKEEPER_API_KEY"' if key is None else f"'Authorization: Bearer {key}'"
+    return f"curl {url}/chat/completions -H {header} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
-def python_snippet(url: str, key: str, model: str) -> str:
+def python_snippet(url: str, key: str | None, model: str) -> str:
     """Needs `pip install openai`; the only line that differs from calling OpenAI is `base_url`."""
+    named = 'os.environ["TOLLKEEPER_API_KEY"]' if key is None else json.dumps(key)
+    head = "import os\n" if key is None else ""
     return (
-        "from openai import OpenAI\n"
-        f'client = OpenAI(base_url="{url}", api_key="{key}")\n'
-        f'answer = client.chat.completions.create(model="{model}", messages=[{{"role": "user", "content": "Hello"}}])\n'
+        f"{head}from openai import OpenAI\n"
+        f"client = OpenAI(base_url={json.dumps(url)}, api_key={named})\n"
+        f"answer = client.chat.completions.create("
+        f'model={json.dumps(model)}, messages=[{{"role": "user", "content": "Hello"}}])\n'
         "print(answer.choices[0].message.content)"
     )

@@ -39,7 +39,7 @@ def version(*, as_json: Json = False) -> None:
 
 
 @app.command()
-def openapi() -> None:
+def openapi(*, as_json: Json = True) -> None:  # noqa: ARG001 - it is JSON in any case
     """Print the OpenAPI document; no server is started."""
     from tollkeeper.main import create_app
 
@@ -62,4 +62,4 @@ app.add_typer(config.app, name="config")
 
 def main() -> None:
     """The entry point of the command."""
-    app()
+    app(prog_name="tollkeeper")

@@ -78,6 +78,7 @@ class Supervisor:
     _worker_settings: dict[str, Any] = field(default_factory=dict)
     _failure: str | None = None
     _first_report: Report | None = None
+    _is_announced: bool = False
 
     def run(self) -> int:
         """Serve until a signal says stop; returns the exit code. Raises `StartError` before anything listens."""
@@ -96,6 +97,8 @@ class Supervisor:
                     self._slots = [Slot(number) for number in range(self.settings.workers)]
                     code = self._watch(selector, listener)
                 finally:
+                    # Workers close theirs as they drain; while anybody holds it, new callers would wait in its queue.
+                    listener.close()
                     self._stop_workers()
                     for store in reversed(self._stores):
                         store.stop()
@@ -146,7 +149,7 @@ class Supervisor:
         metrics = data_dir / "metrics"
         shutil.rmtree(metrics, ignore_errors=True)
         metrics.mkdir(mode=0o700)
-        note = {"pid": os.getpid(), "port": values["port"]}
+        note = {"pid": os.getpid(), "port": values["port"], "origin": self.settings.origin_at(values["port"])}
         (data_dir / "serve.json").write_text(json.dumps(note))
 
     def _watch(self, selector: selectors.BaseSelector, listener: socket.socket) -> int:
@@ -224,7 +227,8 @@ class Supervisor:
                 worker.is_ready = True
                 if self._first_report is None or report.get("first_run"):
                     self._first_report = {**(self._first_report or {}), **report}
-                if all(slot.worker is not None and slot.worker.is_ready for slot in self._slots):
+                if not self._is_announced and all(slot.worker and slot.worker.is_ready for slot in self._slots):
+                    self._is_announced = True
                     self.on_ready(self._first_report)
             case "failed":
                 # A worker that says why it cannot start will not start the next time either.

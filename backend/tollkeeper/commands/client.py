@@ -2,9 +2,10 @@
 
 import json
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -15,23 +16,27 @@ Key = Annotated[
     str | None, typer.Option("--key", envvar="TOLLKEEPER_API_KEY", help="A key with scope admin.", show_envvar=True)
 ]
 DataDir = Annotated[
-    Path, typer.Option("--data-dir", envvar="TOLLKEEPER_DATA_DIR", help="Where first-run.json of a local gateway lies.")
+    Path, typer.Option("--data-dir", envvar="TOLLKEEPER_DATA_DIR", help="The folder of a gateway on this machine.")
 ]
 DEFAULT_DATA_DIR = Path(".data")
+_DEFAULT_ORIGIN = "http://localhost:8000"
 
 
 class Client:
     """One gateway and one key. Every refusal ends the command with the gateway's own sentence and request id."""
 
     def __init__(self, url: str | None, key: str | None, data_dir: Path = DEFAULT_DATA_DIR) -> None:
-        first_run = _read_first_run(data_dir)
-        self.origin = (url or first_run.get("base_url") or "http://localhost:8000").rstrip("/").removesuffix("/v1")
+        first_run = _read_object(data_dir / "first-run.json")
+        found = url or running_origin(data_dir) or str(first_run.get("base_url") or _DEFAULT_ORIGIN)
+        self.origin = found.rstrip("/").removesuffix("/v1")
         secret = key or first_run.get("api_key")
         if not secret:
             fail(
-                f"no key: pass --key or set TOLLKEEPER_API_KEY, or name the gateway's folder with --data-dir "
-                f"({data_dir / 'first-run.json'} is not there)."
+                "no key: pass --key or set TOLLKEEPER_API_KEY, or name the gateway's folder with --data-dir "
+                f"(there is no readable {data_dir / 'first-run.json'})."
             )
+        if not (secret.isascii() and secret.isprintable()):
+            fail("the key holds characters that no key has. Was it copied whole?", code=2)
         self._headers = {"authorization": f"Bearer {secret}"}
 
     def request(self, method: str, path: str, body: Any = None, *, etag: str | None = None, **query: Any) -> Any:
@@ -41,13 +46,16 @@ class Client:
         headers = {**self._headers, **({"if-match": etag} if etag else {})}
         parameters = {name: value for name, value in query.items() if value is not None}
         try:
-            with httpx.Client(timeout=60, trust_env=False) as client:
+            with self._client(60) as client:
                 answer = client.request(method, f"{self.origin}{path}", json=body, headers=headers, params=parameters)
-        except httpx.HTTPError as error:
-            fail(f"no gateway answers at {self.origin} ({error}). Start one: tollkeeper serve", code=UNREACHABLE)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            self._unreachable(error)
         if answer.is_error:
             fail(_refusal(answer.status_code, answer.content, answer.headers), code=REFUSED)
-        return answer.json() if answer.content else None
+        try:
+            return answer.json() if answer.content else None
+        except ValueError:
+            self._stranger()
 
     def pages(self, path: str, *, most: int = 1000, **query: Any) -> Iterator[Mapping[str, Any]]:
         """The rows of a list, page by page, up to `most`."""
@@ -55,6 +63,8 @@ class Client:
         count = 0
         while True:
             page = self.request("GET", path, cursor=cursor, limit=min(100, most), **query)
+            if not isinstance(page, dict) or "data" not in page:
+                self._stranger()
             for row in page["data"]:
                 yield row
                 count += 1
@@ -70,21 +80,52 @@ class Client:
 
         try:
             with (
-                httpx.Client(timeout=httpx.Timeout(600, connect=10), trust_env=False) as client,
+                self._client(600) as client,
                 client.stream("POST", f"{self.origin}{path}", json=body, headers=self._headers) as answer,
             ):
                 if answer.is_error:
                     fail(_refusal(answer.status_code, answer.read(), answer.headers), code=REFUSED)
+                if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                    self._stranger()
                 for line in answer.iter_lines():
                     if line.startswith("data: "):
                         yield line.removeprefix("data: ")
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            self._unreachable(error)
         except httpx.HTTPError as error:
-            fail(f"no gateway answers at {self.origin} ({error}). Start one: tollkeeper serve", code=UNREACHABLE)
+            fail(f"the answer of {self.origin} broke off ({str(error) or type(error).__name__}).", code=UNREACHABLE)
+
+    def _client(self, seconds: float) -> Any:
+        import httpx
+
+        # The system's certificates, so that a company's own authority is trusted; no proxy, no .netrc.
+        verify = ssl.create_default_context() if self.origin.startswith("https:") else False
+        return httpx.Client(timeout=httpx.Timeout(seconds, connect=10), trust_env=False, verify=verify)
+
+    def _unreachable(self, error: Exception) -> NoReturn:
+        reason = str(error) or type(error).__name__
+        fail(f"no gateway answers at {self.origin} ({reason}). Start one: tollkeeper serve", code=UNREACHABLE)
+
+    def _stranger(self) -> NoReturn:
+        fail(f"what answers at {self.origin} is no Tollkeeper gateway. Name yours with --url.", code=UNREACHABLE)
 
 
-def _read_first_run(data_dir: Path) -> dict[str, str]:
+def running_origin(data_dir: Path) -> str | None:
+    """Where the gateway of this folder listens, if one is running: its port may have been left to the system."""
+    note = _read_object(data_dir / "serve.json")
     try:
-        document = json.loads((data_dir / "first-run.json").read_text())
+        os.kill(int(note["pid"]), 0)
+    except PermissionError:
+        pass  # Another account's process is a process.
+    except (KeyError, TypeError, ValueError, OSError):
+        return None
+    origin = note.get("origin")
+    return origin if isinstance(origin, str) else None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
@@ -95,16 +136,20 @@ def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> str:
     try:
         document = json.loads(content)
     except ValueError:
+        document = None
+    if not isinstance(document, dict):
         document = {}
-    error = document.get("error") if isinstance(document, dict) else None
+    error = document.get("error")
     if isinstance(error, dict):
         sentence, code = error.get("message"), error.get("code")
     else:
         sentence, code = document.get("detail") or document.get("title"), document.get("code")
-    problems = "".join(
+    sentence = str(sentence or "the gateway refused without saying why.")
+    problems = [item for item in document.get("errors") or [] if isinstance(item, dict)]
+    # One problem stands in the sentence already.
+    listed = "".join(
         f"\n  {'.'.join(str(part) for part in item.get('loc', []))}: {item.get('message', '')}"
-        for item in (document.get("errors") or [])
-        if isinstance(item, dict)
+        for item in (problems if len(problems) > 1 else [])
     )
     request_id = headers.get("x-request-id", "none")
-    return f"{sentence or os.strerror(0)} (status {status}, {code or 'no code'}, request {request_id}){problems}"
+    return f"{sentence} (status {status}, {code or 'no code'}, request {request_id}){listed}"

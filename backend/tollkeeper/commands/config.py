@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import SecretStr
 
 from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
 from tollkeeper.commands.output import FAILED, Json, fail, note, print_json, print_rows
 from tollkeeper.commands.serving import read_layers
-from tollkeeper.core.config_source import ConfigError
 
 app = typer.Typer(help="Check, show and reload the configuration.", no_args_is_help=True)
 
@@ -21,6 +19,7 @@ File = Annotated[Path, typer.Argument(help="Path of tollkeeper.yaml.")]
 def validate(path: File = Path("tollkeeper.yaml"), *, as_json: Json = False) -> None:
     """Check a file without starting anything: every problem with its line and what to do."""
     from tollkeeper.configuration import load_configuration
+    from tollkeeper.core.config_source import ConfigError
     from tollkeeper.gateway.providers import provider_kinds
 
     try:
@@ -47,21 +46,24 @@ def show(
     config: Annotated[Path | None, typer.Option("--config", help="Path of tollkeeper.yaml.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the settings of a gateway started here and now; secrets are hidden."""
+    """Show the settings of a gateway started here and now, and what each is for; secrets are hidden."""
     layers = read_layers(config)
+    fields = type(layers.settings).model_fields
     rows = [
         {
             "name": name,
-            "value": "set, hidden" if isinstance(value, SecretStr) else value,
+            "value": "set, hidden" if hasattr(value, "get_secret_value") else value,
+            "description": fields[name].description,
             "origin": " ".join(part for part in (layers.origins[name].layer, layers.origins[name].place) if part),
         }
         for name, value in layers.settings
     ]
-    print_rows(rows, ("name", "value", "origin") if origin else ("name", "value"), as_json=as_json)
+    columns = ("name", "value", "origin" if origin else "description")
+    print_rows(rows, columns, as_json=as_json)
 
 
 @app.command("schema")
-def schema() -> None:
+def schema(*, as_json: Json = True) -> None:  # noqa: ARG001 - it is JSON in any case
     """Print the JSON Schema of tollkeeper.yaml, for editors."""
     from tollkeeper.configuration import json_schema
 

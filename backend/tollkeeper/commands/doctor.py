@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tollkeeper.commands.client import Url
+from tollkeeper.commands.client import Url, running_origin
 from tollkeeper.commands.output import FAILED, Json, console, print_json
 from tollkeeper.commands.serving import Config, read_settings
-from tollkeeper.core.config import Settings
+
+if TYPE_CHECKING:
+    from tollkeeper.core.config import Settings
 
 _MIN_FREE_BYTES = 1024**3
 
@@ -63,7 +65,7 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-def _configuration(settings: Settings) -> Iterator[Finding]:
+def _configuration(settings: "Settings") -> Iterator[Finding]:
     from tollkeeper.configuration import load_configuration
     from tollkeeper.gateway.providers import provider_kinds
 
@@ -78,7 +80,7 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
         yield Finding("configuration", Verdict.WARNING, str(warning))
 
 
-def _disk(settings: Settings) -> Iterator[Finding]:
+def _disk(settings: "Settings") -> Iterator[Finding]:
     folder = settings.data_dir
     while not folder.exists():
         folder = folder.resolve().parent
@@ -91,7 +93,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         yield Finding("data folder", Verdict.OK, f"{settings.data_dir}, {free // 1024**3} GB free")
 
 
-def _secrets(settings: Settings) -> Iterator[Finding]:
+def _secrets(settings: "Settings") -> Iterator[Finding]:
     if settings.master_key is None:
         if settings.database_url is None:
             yield Finding("master key", Verdict.OK, "generated beside the embedded database")
@@ -108,7 +110,7 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
         yield Finding("master key", Verdict.OK, "set")
 
 
-def _stores(settings: Settings) -> Iterator[Finding]:
+def _stores(settings: "Settings") -> Iterator[Finding]:
     for subject, url, default_port in (
         ("PostgreSQL", settings.database_url, 5432),
         ("Redis", settings.redis_url, 6379),
@@ -136,10 +138,10 @@ def _stores(settings: Settings) -> Iterator[Finding]:
             )
 
 
-def _gateway(settings: Settings, url: str | None) -> Iterator[Finding]:
+def _gateway(settings: "Settings", url: str | None) -> Iterator[Finding]:
     import httpx
 
-    origin = (url or settings.origin).rstrip("/").removesuffix("/v1")
+    origin = (url or running_origin(settings.data_dir) or settings.origin).rstrip("/").removesuffix("/v1")
     try:
         answer = httpx.get(f"{origin}/health/ready", timeout=5, trust_env=False)
         document = answer.json()

@@ -96,6 +96,8 @@ def _show_secret(answer: dict[str, object], *, quiet: bool, as_json: bool) -> No
     if quiet:
         print_line(str(answer["key"]))
         return
-    print_object(answer, as_json=as_json)
-    if not as_json:
+    if as_json:
+        print_json(answer)
+    else:
+        print_object({"id": answer["id"], "key": answer["key"], **answer}, as_json=False)
         note("The secret is shown once. Keep it now.")

@@ -19,9 +19,13 @@ REFUSED = 4
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+# Where there is no terminal, rows are for programs: they are not folded to one's width.
+_WIDE = 400
+
+
 def console() -> Console:
     """Standard output; plain where it is no terminal or NO_COLOR is set."""
-    return Console(soft_wrap=not sys.stdout.isatty())
+    return Console() if sys.stdout.isatty() else Console(width=_WIDE, soft_wrap=True)
 
 
 def note(text: str) -> None:
@@ -53,7 +57,8 @@ def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
+        # An id is there to be copied: it stays on one line, the others fold.
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column == "id")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     console().print(table)

@@ -5,21 +5,24 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tollkeeper.commands.output import Json, console, fail, note, print_json
-from tollkeeper.core.config import Settings
-from tollkeeper.core.config_layers import LayeredSettings, layer_settings
-from tollkeeper.core.config_source import ConfigError
+from tollkeeper.commands.output import Json, console, fail, note, print_json, print_line
+
+if TYPE_CHECKING:
+    from tollkeeper.core.config import Settings
+    from tollkeeper.core.config_layers import LayeredSettings
 
 Config = Annotated[Path | None, typer.Option("--config", help="Path of tollkeeper.yaml.", show_default=False)]
 
 
-def read_layers(config: Path | None = None, **flags: Any) -> LayeredSettings:
+def read_layers(config: Path | None = None, **flags: Any) -> "LayeredSettings":
     """Flags over environment over file; what does not fit ends the command with its name, its place and the reason."""
     from tollkeeper.configuration import load_configuration
+    from tollkeeper.core.config_layers import layer_settings
+    from tollkeeper.core.config_source import ConfigError
     from tollkeeper.gateway.providers import provider_kinds
 
     try:
@@ -33,7 +36,7 @@ def read_layers(config: Path | None = None, **flags: Any) -> LayeredSettings:
         fail(str(error), code=2)
 
 
-def read_settings(config: Path | None = None, **flags: Any) -> Settings:
+def read_settings(config: Path | None = None, **flags: Any) -> "Settings":
     return read_layers(config, **flags).settings
 
 
@@ -75,13 +78,15 @@ def worker(
     *,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Data folder.", show_default=".data")] = None,
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """Run background jobs alone, beside gateways with TOLLKEEPER_JOBS_IN_PROCESS=false."""
     from tollkeeper.core.errors import TollkeeperError
     from tollkeeper.worker import run
 
-    settings = read_settings(data_dir=data_dir, config=config)
+    settings = read_settings(data_dir=data_dir, config=config, log_format="json" if as_json else None)
     _require_stores(settings)
+    note("Running background jobs. Stop: Ctrl-C")
     try:
         asyncio.run(run(settings))
     except TollkeeperError as error:
@@ -124,14 +129,24 @@ def simulate(
     port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 9101,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     api_key: Annotated[str | None, typer.Option("--api-key", help="The key callers must send; any when unset.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Run a simulated provider that speaks OpenAI's wire format, for tests and benchmarks."""
     from tollkeeper.simulate import serve as serve_simulator
 
-    serve_simulator(host, port, api_key=api_key)
+    def say(line: str) -> None:
+        if as_json:
+            print_json({"event": "ready", "base_url": line.rpartition(" ")[2]})
+        else:
+            print_line(line)
+
+    try:
+        serve_simulator(host, port, api_key=api_key, say=say)
+    except OSError as error:
+        fail(f"cannot listen on {host}:{port} ({error.strerror}). Choose another port with --port.")
 
 
-def _require_stores(settings: Settings) -> None:
+def _require_stores(settings: "Settings") -> None:
     if settings.database_url is None:
         fail(
             "TOLLKEEPER_DATABASE_URL is not set. An embedded database belongs to `tollkeeper serve`, which migrates it "
