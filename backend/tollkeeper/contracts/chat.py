@@ -101,7 +101,8 @@ class Chunk:
     usage: Usage | None = None
     # Characters of visible text and tool arguments in this chunk: what an estimate rests on when no usage comes.
     text_length: int = 0
-    # Set on the last chunk of a stream that broke after its first content: rendered as the dialect's error event.
+    # Set on the last chunk of a stream that broke after its first content, which is hidden otherwise: the dialect's
+    # error event stands in its place.
     error: TollkeeperError | None = None
 
 

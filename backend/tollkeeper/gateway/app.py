@@ -20,7 +20,7 @@ from tollkeeper.gateway.edge.answer import Answer
 from tollkeeper.gateway.edge.errors import internal_error
 from tollkeeper.gateway.edge.limits import Body, ClientGone, Receive, Scope, Send, single_headers
 from tollkeeper.gateway.edge.record import Record
-from tollkeeper.gateway.edge.request_id import format_request_id, read_client_request_id
+from tollkeeper.gateway.edge.request_id import read_client_request_id
 from tollkeeper.gateway.edge.watch import Watch
 from tollkeeper.gateway.model_list import write_model, write_models
 from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_dialects, make_stages
@@ -106,7 +106,7 @@ class Gateway:
             except ClientGone:
                 pass
             except Exception:
-                log.exception("call_failed", request_id=format_request_id(exchange.request_id))
+                log.exception("call_failed", request_id=exchange.shown_id)
                 outcome = await answer.refuse(internal_error(), body)
         except asyncio.CancelledError:
             # Our own watch's cancellation ends here, where it was aimed at; anybody else's goes on.
@@ -177,7 +177,7 @@ class Gateway:
         except TollkeeperError as error:
             await answer.refuse(error, body)
         except Exception:
-            log.exception("call_failed", request_id=format_request_id(exchange.request_id))
+            log.exception("call_failed", request_id=exchange.shown_id)
             await answer.refuse(internal_error(), body)
 
     def _list_models(self, path: str, principal: Principal, exchange: Exchange) -> bytes:

@@ -1,51 +1,49 @@
-"""What Prometheus learns of calls. Children of labelled metrics are kept, because looking one up costs more than using it.
+"""What Prometheus learns of calls.
 
-Safe with several workers when `PROMETHEUS_MULTIPROC_DIR` is set before the process imports prometheus_client.
+A call is added to plain numbers here; once a second, and whenever somebody looks, they go on to the Prometheus metrics.
+Ten of those per call would cost as much as a whole stage. Safe with several workers when `PROMETHEUS_MULTIPROC_DIR` is
+set before the process imports prometheus_client.
 """
 
-from dataclasses import dataclass
+import asyncio
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 
 _SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _OVERHEAD_SECONDS: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
-_STATUS_CLASSES: Final = ("0xx", "1xx", "2xx", "3xx", "4xx", "5xx")
+_STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
+_FLUSH_SECONDS: Final = 1.0
 
-
-@dataclass(slots=True)
-class Observation:
-    """One finished call. Names are those of the catalogue, never a caller's own text."""
-
-    operation: str
-    model: str
-    provider: str
-    http_status: int
-    seconds: float
-    overhead_seconds: float
-    first_token_seconds: float | None
-    prompt_tokens: int
-    completion_tokens: int
-    cost_nano: int
+# Operation, model and provider: the catalogue's names, never a caller's own text.
+Labels = tuple[str, str, str]
 
 
 class Metrics:
-    """One per process. `registry` is what a single-process `/metrics` renders."""
+    """One per process. `registry` is what a single-process `/metrics` renders; `flush` before a last look."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
+        # First in the registry, so that a look takes in everything up to now.
+        self.registry.register(self)
         labels = ("operation", "model", "provider")
         self._requests = Counter("tollkeeper_requests", "Inference calls.", (*labels, "status"), registry=self.registry)
         self._seconds = Histogram(
             "tollkeeper_request_seconds", "Whole calls.", labels, buckets=_SECONDS, registry=self.registry
         )
         self._first_token = Histogram(
-            "tollkeeper_first_token_seconds", "Until the first token.", labels, buckets=_SECONDS, registry=self.registry
+            "tollkeeper_first_token_seconds",
+            "Until the first token of a stream.",
+            labels,
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self._overhead = Histogram(
             "tollkeeper_overhead_seconds",
             "The gateway's own share of a call.",
-            ("operation",),
+            labels,
             buckets=_OVERHEAD_SECONDS,
             registry=self.registry,
         )
@@ -57,50 +55,142 @@ class Metrics:
         self._in_flight = Gauge(
             "tollkeeper_requests_in_flight", "Calls now.", registry=self.registry, multiprocess_mode="livesum"
         )
-        self._families: dict[tuple[str, str, str], _Family] = {}
+        self._running = 0
+        self._families: dict[Labels, _Family] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        self._in_flight.inc()
+        self._running += 1
 
-    def end(self, seen: Observation) -> None:
-        self._in_flight.dec()
-        key = (seen.operation, seen.model, seen.provider)
-        family = self._families.get(key)
+    def end(
+        self,
+        labels: Labels,
+        http_status: int,
+        seconds: float,
+        overhead_seconds: float,
+        first_token_seconds: float | None,
+        prompt_tokens: int,
+        completion_tokens: int,
+        cost_nano: int,
+    ) -> None:
+        self._running -= 1
+        family = self._families.get(labels)
         if family is None:
-            family = self._families[key] = self._family(key)
-        family.requests[_STATUS_CLASSES[seen.http_status // 100]].inc()
-        family.seconds.observe(seen.seconds)
-        family.overhead.observe(seen.overhead_seconds)
-        if seen.first_token_seconds is not None:
-            family.first_token.observe(seen.first_token_seconds)
-        if seen.prompt_tokens:
-            family.prompt_tokens.inc(seen.prompt_tokens)
-        if seen.completion_tokens:
-            family.completion_tokens.inc(seen.completion_tokens)
-        if seen.cost_nano:
-            family.cost.inc(seen.cost_nano / 1e9)
+            family = self._families[labels] = self._family(labels)
+        family.statuses[http_status // 100 - 1] += 1
+        family.seconds.add(seconds)
+        family.overhead.add(overhead_seconds)
+        if first_token_seconds is not None:
+            family.first_token.add(first_token_seconds)
+        family.prompt_tokens += prompt_tokens
+        family.completion_tokens += completion_tokens
+        family.cost_nano += cost_nano
+        family.is_dirty = True
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._tick)
 
     def upstream_error(self, provider: str, kind: str) -> None:
         self._upstream_errors.labels(provider, kind).inc()
 
-    def _family(self, key: tuple[str, str, str]) -> "_Family":
+    def flush(self) -> None:
+        self._in_flight.set(self._running)
+        for family in self._families.values():
+            if family.is_dirty:
+                family.flush()
+
+    def collect(self) -> Iterator[Metric]:
+        """The registry asks everyone before it renders: no metric of our own, only the last numbers."""
+        self.flush()
+        return iter(())
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.flush()
+
+    def _family(self, labels: Labels) -> "_Family":
         return _Family(
-            requests={status: self._requests.labels(*key, status) for status in _STATUS_CLASSES[1:]},
-            seconds=self._seconds.labels(*key),
-            first_token=self._first_token.labels(*key),
-            overhead=self._overhead.labels(key[0]),
-            prompt_tokens=self._tokens.labels(*key, "prompt"),
-            completion_tokens=self._tokens.labels(*key, "completion"),
-            cost=self._cost.labels(*key),
+            requests=[self._requests.labels(*labels, status) for status in _STATUS_CLASSES],
+            seconds=_Sums(self._seconds.labels(*labels), _SECONDS),
+            first_token=_Sums(self._first_token.labels(*labels), _SECONDS),
+            overhead=_Sums(self._overhead.labels(*labels), _OVERHEAD_SECONDS),
+            tokens=(self._tokens.labels(*labels, "prompt"), self._tokens.labels(*labels, "completion")),
+            cost=self._cost.labels(*labels),
         )
 
 
-@dataclass(frozen=True, slots=True)
+class _Sums:
+    """A histogram's observations since the last flush."""
+
+    __slots__ = ("_bounds", "_buckets", "_child", "_sum")
+
+    def __init__(self, child: Histogram, bounds: Sequence[float]) -> None:
+        self._child = child
+        self._bounds = bounds
+        self._buckets = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def add(self, value: float) -> None:
+        self._sum += value
+        self._buckets[bisect_left(self._bounds, value)] += 1
+
+    def flush(self) -> None:
+        # There is no public way to add many observations at once.
+        for bucket, count in zip(self._child._buckets, self._buckets, strict=True):  # noqa: SLF001
+            if count:
+                bucket.inc(count)
+        self._child._sum.inc(self._sum)  # noqa: SLF001
+        self._buckets = [0] * len(self._buckets)
+        self._sum = 0.0
+
+
 class _Family:
-    requests: dict[str, Counter]
-    seconds: Histogram
-    first_token: Histogram
-    overhead: Histogram
-    prompt_tokens: Counter
-    completion_tokens: Counter
-    cost: Counter
+    """The numbers of one set of labels since the last flush, and where they go."""
+
+    __slots__ = (
+        "_cost",
+        "_requests",
+        "_tokens",
+        "completion_tokens",
+        "cost_nano",
+        "first_token",
+        "is_dirty",
+        "overhead",
+        "prompt_tokens",
+        "seconds",
+        "statuses",
+    )
+
+    def __init__(
+        self,
+        requests: Sequence[Counter],
+        seconds: _Sums,
+        first_token: _Sums,
+        overhead: _Sums,
+        tokens: tuple[Counter, Counter],
+        cost: Counter,
+    ) -> None:
+        self._requests = requests
+        self._tokens = tokens
+        self._cost = cost
+        self.seconds = seconds
+        self.first_token = first_token
+        self.overhead = overhead
+        self.statuses = [0] * len(_STATUS_CLASSES)
+        self.prompt_tokens = self.completion_tokens = self.cost_nano = 0
+        self.is_dirty = False
+
+    def flush(self) -> None:
+        for counter, count in zip(self._requests, self.statuses, strict=True):
+            if count:
+                counter.inc(count)
+        for sums in (self.seconds, self.first_token, self.overhead):
+            sums.flush()
+        self._tokens[0].inc(self.prompt_tokens)
+        self._tokens[1].inc(self.completion_tokens)
+        self._cost.inc(self.cost_nano / 1e9)
+        self.statuses = [0] * len(self.statuses)
+        self.prompt_tokens = self.completion_tokens = self.cost_nano = 0
+        self.is_dirty = False

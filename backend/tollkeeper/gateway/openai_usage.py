@@ -7,6 +7,8 @@ from tollkeeper.contracts.chat import Usage
 
 # More than any context window or answer; a larger number is a vendor's mistake, and ours to count instead.
 _MOST: Final = 1_000_000_000
+# A tuple: a union written with | would be built anew at every check.
+_NUMBER: Final = (int, float)
 
 
 def read_usage(value: object) -> Usage | None:
@@ -70,7 +72,7 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 
 
 def _count(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, _NUMBER):
         return None
     # Some vendors write 12.0; NaN and fractions are refused by the comparison.
     count = int(value) if value == value and abs(value) <= _MOST else -1  # noqa: PLR0124 - NaN differs from itself

@@ -17,6 +17,7 @@ from tollkeeper.contracts.chat import Call, Operation, Reply, Usage
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.usage import Intent
 from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.core.ids import format_id
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,8 @@ class Attempt:
     error: TollkeeperError | None = None
     # False once it is certain that the provider takes nothing for it.
     may_cost: bool = True
+    # `Exchange.cost_nano` is this attempt's.
+    is_priced: bool = False
     ended: float | None = None
 
 
@@ -94,6 +97,11 @@ class Exchange:
     # Headers for the answer, lower-case names.
     response_headers: dict[str, str] = field(default_factory=dict)
     finishers: list[Finisher] = field(default_factory=list)
+    # `req_…`, as callers and logs see it.
+    shown_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shown_id = format_id("req", self.request_id)
 
     def on_finish(self, finisher: Finisher) -> None:
         """Register a synchronous finisher; it runs once, also after errors, disconnects and finishers that raise."""

@@ -13,6 +13,8 @@ import orjson
 from tollkeeper.core.errors import BadRequest
 
 DEFAULT_DEPTH: Final = 128
+# A tuple: a union written with | would be built anew at every check.
+_CONTAINER: Final = (dict, list)
 _LARGEST: Final = 2**64 - 1
 _SMALLEST: Final = -(2**63)
 
@@ -57,7 +59,7 @@ def _depth_exceeds(value: object, max_depth: int) -> bool:
             child
             for container in level
             for child in (container.values() if isinstance(container, dict) else container)  # type: ignore[attr-defined]
-            if isinstance(child, dict | list)
+            if isinstance(child, _CONTAINER)
         ]
         if not level:
             return False

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import orjson
 
@@ -15,6 +15,9 @@ from tollkeeper.gateway.openai_repair import FINISH_REASONS, new_id, raise_error
 from tollkeeper.gateway.openai_stream import read_events
 from tollkeeper.gateway.openai_usage import read_usage
 from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
+
+# A tuple: a union written with | would be built anew at every check.
+_CONTENT: Final = (str, list, type(None))
 
 
 class OpenAIChat:
@@ -37,7 +40,7 @@ class OpenAIChat:
             if (
                 not isinstance(message, dict)
                 or not isinstance(message.get("role"), str)
-                or not isinstance(message.get("content"), str | list | None)
+                or not isinstance(message.get("content"), _CONTENT)
             ):
                 _refuse_message(message, position)
         tools = data.get("tools")

@@ -16,7 +16,6 @@ from tollkeeper.gateway import sse
 from tollkeeper.gateway.dialect import Dialect
 from tollkeeper.gateway.edge.errors import Header, error_body, error_headers
 from tollkeeper.gateway.edge.limits import Body, Send
-from tollkeeper.gateway.edge.request_id import format_request_id
 from tollkeeper.gateway.stage import Ending, Exchange, Outcome
 
 _JSON: Final[Header] = (b"content-type", b"application/json")
@@ -68,7 +67,7 @@ class Answer:
 
     async def refuse(self, error: TollkeeperError, body: Body | None = None) -> Outcome:
         """The error as a status, or as an event when the stream has begun."""
-        request_id = format_request_id(self._exchange.request_id)
+        request_id = self._exchange.shown_id
         if self.is_over:
             return Outcome(Ending.FAILED, 200, error)
         if self.is_begun:
@@ -130,20 +129,20 @@ class Answer:
     async def _batch(self, reply: Reply, batch: Batch) -> Outcome | None:
         """One write for all events of a batch. The outcome when it was the last."""
         last: Chunk | None = None
+        taps = reply.taps
         for chunk in batch:
-            for tap in reply.taps:
+            for tap in taps:
                 tap(chunk)
             if chunk.is_final:
                 last = chunk
         exchange = self._exchange
-        visible = [chunk for chunk in batch if chunk.error is None]
-        data = self._dialect.write_batch(visible, exchange.call) if visible else b""
+        data = self._dialect.write_batch(batch, exchange.call)
         if last is None:
             if data:
                 await self._put(data, is_last=False)
             return None
         if last.error is not None:
-            event = self._dialect.write_error_event(last.error, format_request_id(exchange.request_id))
+            event = self._dialect.write_error_event(last.error, exchange.shown_id)
             await self._put(data + event, is_last=True)
             return Outcome(Ending.FAILED, 200, last.error)
         comment = None if exchange.cost_nano is None else f"x-tollkeeper-cost-usd {format_usd(exchange.cost_nano)}"
@@ -197,7 +196,7 @@ class Answer:
         seconds = self._clock.monotonic() - exchange.started
         own_ms = max(seconds - exchange.upstream_seconds, 0.0) * 1000
         headers = [
-            (b"x-request-id", b"req_%b" % exchange.request_id.hex.encode()),
+            (b"x-request-id", exchange.shown_id.encode("ascii")),
             (b"openai-processing-ms", b"%d" % (seconds * 1000)),
             (b"x-tollkeeper-overhead-ms", b"%.3f" % own_ms),
         ]

@@ -6,21 +6,15 @@ from uuid import UUID
 
 from tollkeeper.core.ids import format_id
 from tollkeeper.core.money import format_usd
-from tollkeeper.gateway.edge.request_id import format_request_id
-from tollkeeper.gateway.metrics import Metrics, Observation
+from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.stage import Exchange, Outcome
 
 AccessLog = Callable[[Mapping[str, object]], None]
 
 
 @functools.lru_cache(maxsize=4096)
-def _tenant(tenant_id: UUID) -> str:
-    return format_id("ten", tenant_id)
-
-
-@functools.lru_cache(maxsize=4096)
-def _key(key_id: UUID) -> str:
-    return format_id("key", key_id)
+def _shown(prefix: str, value: UUID) -> str:
+    return format_id(prefix, value)
 
 
 class Record:
@@ -36,21 +30,23 @@ class Record:
         seconds = now - exchange.started
         overhead = max(seconds - exchange.upstream_seconds, 0.0)
         route = getattr(exchange, "route", None)
+        target = exchange.target
         usage = exchange.tries[-1].usage if exchange.tries else None
+        prompt = completion = 0
+        if usage is not None:
+            prompt, completion = usage.prompt_tokens, usage.completion_tokens
         first = None if exchange.first_token is None else exchange.first_token - exchange.started
+        model = "" if route is None else route.name
+        provider = "" if target is None else target.provider
         self._metrics.end(
-            Observation(
-                operation=exchange.operation,
-                model="" if route is None else route.name,
-                provider="" if exchange.target is None else exchange.target.provider,
-                http_status=outcome.http_status,
-                seconds=seconds,
-                overhead_seconds=overhead,
-                first_token_seconds=first,
-                prompt_tokens=0 if usage is None else usage.prompt_tokens,
-                completion_tokens=0 if usage is None else usage.completion_tokens,
-                cost_nano=exchange.cost_nano or 0,
-            )
+            (exchange.operation, model, provider),
+            outcome.http_status,
+            seconds,
+            overhead,
+            first,
+            prompt,
+            completion,
+            exchange.cost_nano or 0,
         )
         if self._access_log is None:
             return
@@ -59,24 +55,24 @@ class Record:
         self._access_log(
             {
                 "event": "call",
-                "request_id": format_request_id(exchange.request_id),
+                "request_id": exchange.shown_id,
                 "client_request_id": exchange.client_request_id,
-                "tenant_id": None if principal is None else _tenant(principal.tenant_id),
-                "key_id": None if principal is None else _key(principal.key_id),
+                "tenant_id": None if principal is None else _shown("ten", principal.tenant_id),
+                "key_id": None if principal is None else _shown("key", principal.key_id),
                 "operation": exchange.operation,
-                "model": None if route is None else route.name,
-                "provider": None if exchange.target is None else exchange.target.provider,
+                "model": model or None,
+                "provider": provider or None,
                 "upstream_model": exchange.tries[-1].intent.upstream_model if exchange.tries else None,
                 "is_stream": None if call is None else call.is_stream,
                 "status": outcome.http_status,
                 "ending": outcome.ending,
                 "error": None if outcome.error is None else outcome.error.code,
                 "attempts": exchange.attempts,
-                "prompt_tokens": None if usage is None else usage.prompt_tokens,
-                "completion_tokens": None if usage is None else usage.completion_tokens,
+                "prompt_tokens": prompt,
+                "completion_tokens": completion,
                 "cost_usd": None if exchange.cost_nano is None else format_usd(exchange.cost_nano),
-                "latency_ms": round(seconds * 1000, 1),
-                "overhead_ms": round(overhead * 1000, 3),
-                "first_token_ms": None if first is None else round(first * 1000, 1),
+                "latency_ms": int(seconds * 1_000_000) / 1000,
+                "overhead_ms": int(overhead * 1_000_000) / 1000,
+                "first_token_ms": None if first is None else int(first * 1_000_000) / 1000,
             }
         )

@@ -3,13 +3,8 @@
 import re
 from collections.abc import Mapping
 from typing import Final
-from uuid import UUID
 
 _SANE: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
-
-
-def format_request_id(request_id: UUID) -> str:
-    return f"req_{request_id.hex}"
 
 
 def read_client_request_id(headers: Mapping[bytes, bytes]) -> str | None:

@@ -239,7 +239,7 @@ class _Rest:
             self._attempt.error, self._attempt.ended = error, self._clock()
             kind = FailureClass.TIMEOUT if isinstance(error, UpstreamTimeout) else FailureClass.SERVER
             self._metrics.upstream_error(self._attempt.intent.provider, kind)
-            return (Chunk(data={}, is_final=True, error=error),)
+            return (Chunk(data={}, is_hidden=True, is_final=True, error=error),)
 
     async def raw(self) -> AsyncIterator[Batch]:
         """The beginning, where a failure is raised and not yet a chunk."""

@@ -41,7 +41,8 @@ class Meter:
                 self._journal.void(intent.request_id, intent.attempt)
                 continue
             usage = usage_of(attempt)
-            cost = _cost(exchange, usage)
+            # Priced already where the answer's end went by.
+            cost = exchange.cost_nano if attempt.is_priced else _cost(exchange, usage)
             total += cost or 0
             is_ok = attempt is last and outcome.ending is Ending.DONE
             error = attempt.error or (outcome.error if attempt is last else None)
@@ -72,6 +73,7 @@ def _count(exchange: Exchange, attempt: Attempt, chunk: Chunk) -> None:
     if chunk.is_final and chunk.error is None:
         # Known now, so that a header or the closing comment can say it.
         exchange.cost_nano = _cost(exchange, usage_of(attempt))
+        attempt.is_priced = True
 
 
 def usage_of(attempt: Attempt) -> Usage:
