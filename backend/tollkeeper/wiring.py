@@ -163,9 +163,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         key_lookup = SqlKeyLookup(database, default_requests_per_minute=settings.default_requests_per_minute)
         tokens = AccessTokens(master, clock, minutes=settings.session_minutes)
         identities = SqlIdentities(database, clock)
-        session_lookup = Sessions(
-            database, identities, tokens, default_requests_per_minute=settings.default_requests_per_minute
-        )
+        session_lookup = Sessions(key_lookup, identities, tokens)
         hearing = _Hearing(key_cache, catalog)
         listener = Listener(
             _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL"),

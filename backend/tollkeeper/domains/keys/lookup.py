@@ -6,6 +6,7 @@ What a key may do is decided here anew at each look: its scopes bounded by its o
 from collections.abc import Collection, Sequence
 from types import MappingProxyType
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
 
@@ -67,6 +68,10 @@ class SqlKeyLookup:
                 and_(ApiKey.previous_digest.is_not(None), ApiKey.previous_digest.in_(digests)),
             )
         )
+
+    async def find_own(self, key_id: UUID, tenant_id: UUID, user_id: UUID) -> KeyRecord | None:
+        """A user's own key, for a session that acts as it."""
+        return await self._find(and_(ApiKey.id == key_id, ApiKey.tenant_id == tenant_id, ApiKey.user_id == user_id))
 
     async def _find(self, condition: ColumnElement[bool]) -> KeyRecord | None:
         async with self._database.lookup() as session:
