@@ -25,8 +25,9 @@ def usd_from_nano(nano: int) -> Decimal:
 
 def format_usd(nano: int) -> str:
     """Plain decimal text without exponent or trailing zeros: 1 500 000 → "0.0015"."""
-    text = f"{usd_from_nano(nano):.9f}".rstrip("0").rstrip(".")
-    return "0" if text in {"", "-0"} else text
+    whole, rest = divmod(abs(nano), NANO_PER_USD)
+    sign = "-" if nano < 0 else ""
+    return f"{sign}{whole}.{rest:09d}".rstrip("0") if rest else f"{sign}{whole}"
 
 
 def pico_per_token(usd_per_million: Decimal) -> int:

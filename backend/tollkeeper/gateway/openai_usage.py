@@ -9,6 +9,9 @@ from tollkeeper.contracts.chat import Usage
 _MOST: Final = 1_000_000_000
 # A tuple: a union written with | would be built anew at every check.
 _NUMBER: Final = (int, float)
+_INSIDE: Final = ("cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens")
+_OUTSIDE: Final = ("reasoning_tokens", "audio_tokens", "image_tokens")
+_ELSEWHERE: Final = frozenset({"prompt_cache_hit_tokens", "cached_tokens"})
 
 
 def read_usage(value: object) -> Usage | None:
@@ -21,14 +24,15 @@ def read_usage(value: object) -> Usage | None:
         return None
     inside = value.get("prompt_tokens_details")
     outside = value.get("completion_tokens_details")
-    if not inside and not outside and "prompt_cache_hit_tokens" not in value and "cached_tokens" not in value:
-        return Usage(input=prompt, output=completion)
     return _with_details(value, prompt, completion, _mapping(inside), _mapping(outside))
 
 
 def _with_details(
     value: Mapping[str, Any], prompt: int, completion: int, inside: Mapping[str, Any], outside: Mapping[str, Any]
 ) -> Usage:
+    if not (any(map(inside.get, _INSIDE)) or any(map(outside.get, _OUTSIDE)) or not _ELSEWHERE.isdisjoint(value)):
+        # The usual call: the details are there and all nought.
+        return Usage(input=prompt, output=completion)
     # DeepSeek says prompt_cache_hit_tokens, Moonshot a top-level cached_tokens.
     cached = inside.get("cached_tokens")
     if cached is None:
