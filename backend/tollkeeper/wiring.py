@@ -49,7 +49,8 @@ from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.money.shipper import Shipper
-from tollkeeper.gateway.providers import provider_kinds
+from tollkeeper.gateway.probe import Probe
+from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
 from tollkeeper.gateway.upstream import Upstream
 from tollkeeper.readiness import Readiness
 
@@ -84,6 +85,7 @@ class Services:
     key_lookup: SqlKeyLookup
     session_lookup: Sessions
     gateway: pipeline.Services
+    provider_probe: Probe
     readiness: Readiness
     first_run: FirstRun | None = None
     # Set by the supervisor for its workers: each writes its metrics into files there, and any of them reads all.
@@ -204,6 +206,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 session_lookup=session_lookup,
                 access_log=access_log,
             ),
+            provider_probe=Probe(PROVIDERS, upstream, clock),
             readiness=Readiness(database, link.state, listener.state, shipper.state, catalog.holder.current),
             first_run=first_run,
             is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ,

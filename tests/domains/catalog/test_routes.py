@@ -16,6 +16,8 @@ from tests.domains.catalog.conftest import World, build_world, someone
 from tests.domains.catalog.kinds import KINDS
 from tests.domains.catalog.waiting import running, until
 from tollkeeper.configuration import read_declared
+from tollkeeper.contracts.catalog import ProviderConfig
+from tollkeeper.contracts.ports import ProbeResult
 from tollkeeper.core.announcements import Announcement, Listener, Topic
 from tollkeeper.core.config import Settings
 from tollkeeper.core.ids import uuid7
@@ -55,10 +57,27 @@ class Signed:
         await self._app({**scope, "state": {"caller": self.caller}}, receive, send)
 
 
+class CountingProbe:
+    """A port's fake: answers for every provider, and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.seen: list[ProviderConfig] = []
+
+    async def probe(self, config: ProviderConfig) -> list[ProbeResult]:
+        self.seen.append(config)
+        return [
+            ProbeResult(ok=True, message="3 models.", latency_ms=12, models=3, credential_id=config.credentials[0].id),
+            ProbeResult(ok=False, message="Status 401: the key is not valid."),
+        ]
+
+
 class Site:
     def __init__(self, world: World, path: Path) -> None:
         app = FastAPI()
-        app.state.services = SimpleNamespace(settings=Settings(), database=world.database, catalog=world.catalog)
+        self.probe = CountingProbe()
+        app.state.services = SimpleNamespace(
+            settings=Settings(), database=world.database, catalog=world.catalog, provider_probe=self.probe
+        )
         install_kernel(app)
         app.include_router(router, prefix="/api/v1")
         self.world = world
@@ -124,6 +143,29 @@ async def test_declared_objects_are_listed_and_answer_409_naming_the_file(site: 
             "tollkeeper.yaml:1",
         )
         assert "tollkeeper.yaml:1" in problem["detail"]
+
+
+async def test_provider_is_tried_with_its_own_credential_and_the_secret_stays(site: Site) -> None:
+    made = await site.client.post("/providers", json={"name": "vendor", "kind": "openai", "api_key": CANARY})
+
+    answer = await site.client.post(f"/providers/{made.json()['id']}/test")
+
+    assert answer.status_code == 200
+    assert answer.json()["ok"] is False
+    assert "401" in answer.json()["message"]
+    assert [one["ok"] for one in answer.json()["credentials"]] == [True, False]
+    assert site.probe.seen[0].credentials[0].secret == CANARY
+    assert CANARY not in answer.text
+
+
+async def test_only_platform_administrators_try_providers(site: Site) -> None:
+    site.signed.caller = someone(site.world.tenant_id, Role.TENANT_ADMIN)
+
+    assert (await site.client.post(f"/providers/prv_{uuid7().hex}/test")).status_code == 403
+
+
+async def test_provider_that_is_not_there_cannot_be_tried(site: Site) -> None:
+    assert (await site.client.post(f"/providers/prv_{uuid7().hex}/test")).status_code == 404
 
 
 async def test_pages_follow_each_other(site: Site) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fastapi import Depends, Query, Request, Response
 
+from tollkeeper.contracts.ports import ProviderProbe
 from tollkeeper.core.ids import ModelId, PriceId, ProviderId
 from tollkeeper.core.permissions import Permission
 from tollkeeper.domains.catalog.changes import ConfigurationReload
@@ -19,6 +20,7 @@ from tollkeeper.domains.catalog.providers import Providers
 from tollkeeper.domains.catalog.schemas import (
     CredentialCreate,
     CredentialId,
+    CredentialTest,
     KindOut,
     ModelCreate,
     ModelOut,
@@ -27,6 +29,7 @@ from tollkeeper.domains.catalog.schemas import (
     PriceOut,
     ProviderCreate,
     ProviderOut,
+    ProviderTest,
     ProviderUpdate,
     ReloadOut,
 )
@@ -61,6 +64,11 @@ def _catalog(request: Request) -> CatalogServices:
 
 
 Catalog = Annotated[CatalogServices, Depends(_catalog)]
+
+
+def _probe(request: Request) -> ProviderProbe:
+    probe: ProviderProbe = request.app.state.services.provider_probe
+    return probe
 
 
 def _tag(response: Response, version: int | None) -> None:
@@ -123,6 +131,33 @@ async def delete_provider(
     catalog: Catalog, caller: CurrentCaller, session: PlatformSession, provider_id: ProviderId, if_match: IfMatch
 ) -> None:
     await catalog.providers.delete(session, caller, provider_id, if_match)
+
+
+@router.post("/providers/{provider_id}/test", dependencies=_UPDATE)
+async def try_provider(
+    catalog: Catalog, caller: CurrentCaller, probe: Annotated[ProviderProbe, Depends(_probe)], provider_id: ProviderId
+) -> ProviderTest:
+    """Ask the provider for its models with each credential, as it is in force now. Nothing is billed for that."""
+    config = await catalog.providers.find_in_force(caller, provider_id)
+    results = await probe.probe(config)
+    failed = next((result for result in results if not result.ok), None)
+    shown = failed or results[0]
+    return ProviderTest(
+        ok=failed is None,
+        message=shown.message,
+        latency_ms=shown.latency_ms,
+        models=shown.models,
+        credentials=[
+            CredentialTest(
+                id=result.credential_id,
+                ok=result.ok,
+                message=result.message,
+                latency_ms=result.latency_ms,
+                models=result.models,
+            )
+            for result in results
+        ],
+    )
 
 
 @router.post("/providers/{provider_id}/credentials", status_code=201, dependencies=_UPDATE)

@@ -99,6 +99,26 @@ class ProviderUpdate(_Patch):
     is_active: bool = True
 
 
+class CredentialTest(Schema):
+    """What one credential brought; `id` is null for a provider without one."""
+
+    id: CredentialId | None
+    ok: bool
+    message: str
+    latency_ms: int | None
+    models: int | None
+
+
+class ProviderTest(Schema):
+    """The first failure, or the first success; `credentials` has all."""
+
+    ok: bool
+    message: str
+    latency_ms: int | None
+    models: int | None
+    credentials: list[CredentialTest]
+
+
 class ProviderOut(Schema):
     """A provider. Where it is and how it is reached is told only to who may change it; others see null."""
 

@@ -47,6 +47,10 @@ class Catalog:
     def snapshot(self) -> Snapshot:
         return self._holder.current()
 
+    async def refresh(self) -> None:
+        """Bring the snapshot up to what the database holds now."""
+        await self._loader.load()
+
     @property
     def sources(self) -> Sources:
         return self._loader.sources
