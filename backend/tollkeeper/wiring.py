@@ -37,6 +37,7 @@ from tollkeeper.domains.fleet.service import Fleet
 from tollkeeper.domains.identity.first_run import FirstRun, ensure_first_run
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.sessions import Sessions
+from tollkeeper.domains.identity.throttle import LoginThrottle
 from tollkeeper.domains.jobs.outbox import OutboxDelivery
 from tollkeeper.domains.jobs.runner import Runner
 from tollkeeper.domains.jobs.tasks import make_kinds
@@ -81,6 +82,7 @@ class Services:
     passwords: Passwords
     identities: SqlIdentities
     csrf_key: bytes
+    login_throttle: LoginThrottle
     catalog: CatalogControl
     key_lookup: SqlKeyLookup
     session_lookup: Sessions
@@ -189,6 +191,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             passwords=passwords,
             identities=identities,
             csrf_key=master.derive("csrf"),
+            login_throttle=LoginThrottle(clock),
             catalog=catalog,
             key_lookup=key_lookup,
             session_lookup=session_lookup,

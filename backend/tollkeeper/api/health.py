@@ -60,6 +60,8 @@ def metrics(request: Request) -> Response:
     services = request.app.state.services
     registry: CollectorRegistry = services.gateway.metrics.registry
     if services.is_multiprocess:
+        # What this worker has gathered since its last look goes to the files the collector reads.
+        services.gateway.metrics.flush()
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
