@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -208,3 +209,12 @@ async def build_control_plane(database: Database, settings: Settings) -> Control
         passwords=Passwords(),
     )
     return ControlPlane(services, first, second)
+
+
+@asynccontextmanager
+async def running_plane(database_url: str, data_dir: Path) -> AsyncIterator[ControlPlane]:
+    database = Database(database_url, pool_size=10, lookup_seconds=2.0)
+    try:
+        yield await build_control_plane(database, Settings(_env_file=None, data_dir=data_dir))
+    finally:
+        await database.close()
