@@ -1,25 +1,27 @@
 """`tollkeeper doctor`: look at everything a gateway needs; each finding with its fix."""
 
+import asyncio
 import os
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from tollkeeper.commands.client import Url, running_origin
-from tollkeeper.commands.output import FAILED, Json, console, print_json
+from tollkeeper.commands.output import FAILED, Json, console, logs_aside, print_json
 from tollkeeper.commands.serving import Config, read_settings
 
 if TYPE_CHECKING:
     from tollkeeper.core.config import Settings
 
 _MIN_FREE_BYTES = 1024**3
+_OLDEST_REDIS = (6, 2)
 
 
 class Verdict(StrEnum):
@@ -85,7 +87,9 @@ def _disk(settings: "Settings") -> Iterator[Finding]:
     while not folder.exists():
         folder = folder.resolve().parent
     free = shutil.disk_usage(folder).free
-    if not os.access(folder, os.W_OK):
+    if not folder.is_dir():
+        yield Finding("data folder", Verdict.BAD, f"{folder} is no folder", "choose another with --data-dir")
+    elif not os.access(folder, os.W_OK):
         yield Finding("data folder", Verdict.BAD, f"{folder} cannot be written to", "choose another with --data-dir")
     elif free < _MIN_FREE_BYTES:
         yield Finding("data folder", Verdict.WARNING, f"{free // 1024**2} MB free", "the journal needs room: free some")
@@ -111,31 +115,69 @@ def _secrets(settings: "Settings") -> Iterator[Finding]:
 
 
 def _stores(settings: "Settings") -> Iterator[Finding]:
-    for subject, url, default_port in (
-        ("PostgreSQL", settings.database_url, 5432),
-        ("Redis", settings.redis_url, 6379),
+    for subject, secret, ask in (
+        ("PostgreSQL", settings.database_direct_url or settings.database_url, _ask_postgres),
+        ("Redis", settings.redis_url, _ask_redis),
     ):
-        if url is None:
+        if secret is None:
             yield Finding(subject, Verdict.OK, "embedded, started by tollkeeper serve")
-            continue
-        from urllib.parse import urlsplit
-
-        parts = urlsplit(url.get_secret_value())
-        address = (parts.hostname or "localhost", parts.port or default_port)
-        began = time.monotonic()
-        try:
-            socket.create_connection(address, timeout=3).close()
-        except OSError as error:
-            yield Finding(
-                subject,
-                Verdict.BAD,
-                f"{address[0]}:{address[1]} does not answer ({error})",
-                "is it running, is a firewall between?",
-            )
         else:
-            yield Finding(
-                subject, Verdict.OK, f"{address[0]}:{address[1]} answers in {(time.monotonic() - began) * 1000:.0f} ms"
-            )
+            yield ask(subject, secret.get_secret_value())
+
+
+def _ask_postgres(subject: str, url: str) -> Finding:
+    """Signs in, looks at what the login may do and at the schema."""
+    from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
+    from tollkeeper.db import migrations
+
+    began = time.monotonic()
+    try:
+        with logs_aside():
+            pending = asyncio.run(migrations.pending(url))
+    except DependencyUnavailable as error:
+        reason = str(error.__cause__ or "it took too long").splitlines()[0]
+        return Finding(
+            subject,
+            Verdict.BAD,
+            f"{_place(url)}: {reason}",
+            "is it running, is a firewall between, is the login right?",
+        )
+    except TollkeeperError as error:
+        return Finding(subject, Verdict.BAD, error.message, "let an administrator of the database do that")
+    if pending:
+        return Finding(subject, Verdict.BAD, f"{len(pending)} migrations are pending", "run: tollkeeper migrate")
+    return Finding(subject, Verdict.OK, f"{_place(url)} answers in {(time.monotonic() - began) * 1000:.0f} ms")
+
+
+def _ask_redis(subject: str, url: str) -> Finding:
+    import redis
+
+    began = time.monotonic()
+    try:
+        with redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as client:
+            version = str(client.info("server")["redis_version"])
+    except (redis.RedisError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        return Finding(
+            subject,
+            Verdict.BAD,
+            f"{_place(url)}: {reason}",
+            "is it running, is a firewall between, is the password right?",
+        )
+    milliseconds = (time.monotonic() - began) * 1000
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_REDIS:
+        return Finding(subject, Verdict.BAD, f"version {version} is too old", "use Redis 6.2 or newer, or Valkey")
+    return Finding(subject, Verdict.OK, f"{_place(url)} answers in {milliseconds:.0f} ms")
+
+
+def _place(url: str) -> str:
+    """Host and port alone: the rest of the address holds a password."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    return f"{parts.hostname or 'localhost'}{f':{port}' if port else ''}"
 
 
 def _gateway(settings: "Settings", url: str | None) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 0 done, 1 failed, 2 used wrongly, 3 the gateway cannot be reached, 4 the gateway refused.
 """
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,11 @@ _WIDE = 400
 def console() -> Console:
     """Standard output; plain where it is no terminal or NO_COLOR is set."""
     return Console() if sys.stdout.isatty() else Console(width=_WIDE, soft_wrap=True)
+
+
+def logs_aside() -> contextlib.AbstractContextManager[object]:
+    """Around the product's own code: what it logs goes to standard error, because standard output is the result's."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def note(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tollkeeper.commands.output import Json, console, fail, note, print_json, print_line
+from tollkeeper.commands.output import Json, console, fail, logs_aside, note, print_json, print_line
 
 if TYPE_CHECKING:
     from tollkeeper.core.config import Settings
@@ -108,10 +108,11 @@ def migrate(
     assert secret is not None
     url = secret.get_secret_value()
     try:
-        pending = asyncio.run(migrations.pending(url))
-        if not status and pending:
-            note(f"applying {len(pending)} migrations ...")
-            asyncio.run(migrations.upgrade(url))
+        with logs_aside():
+            pending = asyncio.run(migrations.pending(url))
+            if not status and pending:
+                note(f"applying {len(pending)} migrations ...")
+                asyncio.run(migrations.upgrade(url))
     except TollkeeperError as error:
         fail(error.message)
     if as_json:

@@ -1,0 +1,125 @@
+"""`tollkeeper serve`: what stops a start, each with a sentence; one gateway for a folder; an orderly end."""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.commands.conftest import Gateway, Process, Tollkeeper
+
+Spawn = Callable[..., Process]
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_port_in_use_is_told(alone: Tollkeeper, tmp_path: Path, taken_port: int) -> None:
+    said = alone("serve", "--port", str(taken_port), "--data-dir", str(tmp_path / "data"))
+    assert said.code == 1
+    assert f"cannot listen on 127.0.0.1:{taken_port} (Address already in use)" in said.error
+    assert "--port" in said.error
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nothing/here"])
+def test_folder_that_cannot_be_written_is_told(alone: Tollkeeper, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    said = alone("serve", "--port", "0", "--data-dir", str(tmp_path / place))
+    assert said.code == 1
+    assert said.error.startswith("tollkeeper: ")
+    assert "--data-dir" in said.error
+    assert "Traceback" not in said.error
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_of_somebody_else_is_told(alone: Tollkeeper, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o500)
+    assert "--data-dir" in alone("serve", "--port", "0", "--data-dir", str(tmp_path / "data")).error
+
+
+def test_second_gateway_on_a_folder_is_refused_with_pid_and_port(alone: Tollkeeper, gateway: Gateway) -> None:
+    said = alone("serve", "--port", "0", "--data-dir", str(gateway.data_dir))
+    assert said.code == 1
+    assert f"pid {gateway.process.child.pid}" in said.error
+    assert f"port {gateway.origin.rpartition(':')[2]}" in said.error
+    assert httpx.get(f"{gateway.origin}/health/ready").status_code == 200
+
+
+def test_bad_configuration_stops_the_start_with_file_and_line(alone: Tollkeeper, tmp_path: Path) -> None:
+    config = tmp_path / "tollkeeper.yaml"
+    config.write_text("providers:\n  - name: local\n    kind: openai_compatibel\n")
+    said = alone("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--config", str(config))
+    assert said.code == 2
+    assert "tollkeeper.yaml:3" in said.error
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TOLLKEEPER_WORKERS", "many"), ("TOLLKEEPER_DATABASE_POOL_SIZE", "0"), ("TOLLKEEPER_PORT", "-1")],
+)
+def test_bad_variable_is_named(
+    alone: Tollkeeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    said = alone("serve", "--data-dir", str(tmp_path / "data"))
+    assert said.code == 2
+    assert name in said.error or name.removeprefix("TOLLKEEPER_").lower() in said.error
+
+
+def test_database_of_ones_own_needs_the_master_key(
+    alone: Tollkeeper, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLLKEEPER_DATABASE_URL", database_url)
+    monkeypatch.setenv("TOLLKEEPER_REDIS_URL", "redis://127.0.0.1:1")
+    said = alone("serve", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    assert said.code == 1
+    assert "TOLLKEEPER_MASTER_KEY is not set" in said.error
+    assert "openssl rand -hex 32" in said.error
+
+
+def test_schema_that_is_not_there_is_told_with_the_command_that_makes_it(
+    spawn: Spawn, tmp_path: Path, empty_database_url: str, valkey_url: str
+) -> None:
+    said = spawn(
+        *("serve", "--port", "0", "--data-dir", str(tmp_path / "data")),
+        TOLLKEEPER_DATABASE_URL=empty_database_url,
+        TOLLKEEPER_REDIS_URL=valkey_url,
+        TOLLKEEPER_MASTER_KEY="0" * 64,
+        TOLLKEEPER_MIGRATE_AT_START="false",
+    ).wait()
+    assert said.code == 1
+    assert "tollkeeper migrate" in said.error
+
+
+def test_servers_of_ones_own_serve_and_sigterm_ends_it_with_0(
+    spawn: Spawn, tmp_path: Path, database_url: str, valkey_url: str
+) -> None:
+    secret = "tk-" + "x" * 32
+    process = spawn(
+        *("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), "--json"),
+        TOLLKEEPER_DATABASE_URL=database_url,
+        TOLLKEEPER_REDIS_URL=valkey_url,
+        TOLLKEEPER_MASTER_KEY="0" * 64,
+        TOLLKEEPER_INIT_API_KEY=secret,
+    )
+    process.until(lambda: '"ready"' in "".join(process.out))
+    ready = json.loads("".join(process.out))
+    assert ready["event"] == "ready"
+    assert secret not in "".join(process.out)
+    answer = httpx.get(f"{ready['base_url']}/models", headers={"authorization": f"Bearer {secret}"})
+    assert answer.status_code == 200
+    assert process.stop().code == 0
+    assert not (tmp_path / "data" / "postgres").exists()
+
+
+def test_first_run_is_readable_by_its_owner_alone(gateway: Gateway) -> None:
+    path = gateway.data_dir / "first-run.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert set(json.loads(path.read_text())) == {"base_url", "api_key", "admin_email", "admin_password"}
