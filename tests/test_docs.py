@@ -155,6 +155,17 @@ def test_variables_named_are_settings(document: Path) -> None:
     assert named <= known
 
 
+@pytest.mark.parametrize("document", [README, ROOT / "backend" / "README.md"], ids=name_of)
+def test_addresses_named_are_served(document: Path) -> None:
+    # Imported here: the application pulls in everything, and the tests beside this one need little of it.
+    from tollkeeper.main import create_app
+
+    application = create_app()
+    served = {*application.openapi()["paths"], *(getattr(route, "path", "") for route in application.routes)}
+    for address in re.findall(r"`(/[\w./{}-]*)`", document.read_text()):
+        assert any(path == address or path.startswith(f"{address}/") for path in served), address
+
+
 def test_every_setting_is_explained_in_a_sentence() -> None:
     for name, setting in Settings.model_fields.items():
         assert setting.description, name

@@ -42,6 +42,25 @@ def test_providers_are_listed_and_tested(tollkeeper: Tollkeeper) -> None:
     assert "no provider is named nobody. There are: simulated" in unknown.error
 
 
+def test_provider_that_does_not_answer_fails_the_test_with_a_reason(tollkeeper: Tollkeeper, gateway: Gateway) -> None:
+    at = f"{gateway.origin}/api/v1/catalog/providers"
+    headers = {"authorization": f"Bearer {gateway.first_run['api_key']}"}
+    dead = {
+        "name": "dead",
+        "kind": "openai_compatible",
+        "base_url": "http://127.0.0.1:1/v1",
+        "allow_private_address": True,
+    }
+    made = httpx.post(at, json=dead, headers=headers).json()
+    try:
+        said = tollkeeper("providers", "test", "dead", "--json")
+    finally:
+        httpx.delete(f"{at}/{made['id']}", headers={**headers, "if-match": '"1"'}).raise_for_status()
+    assert said.code == 1
+    assert said.json[0]["ok"] is False
+    assert said.json[0]["message"]
+
+
 def test_models_are_listed(tollkeeper: Tollkeeper) -> None:
     assert {"simulated", "simulated-embedding"} <= {row["id"] for row in tollkeeper("models", "list", "--json").json}
     assert "simulated-embedding" in tollkeeper("models", "list").out
