@@ -121,7 +121,8 @@ def running_product(upstream: Upstream) -> Iterator[Product]:
         # Started by root, the embedded servers run as another account and must pass.
         folder.chmod(0o711)
         config = folder / "tollkeeper.yaml"
-        config.write_text(yaml.safe_dump(configuration(upstream)))
+        # Through JSON: shared values would become anchors, which the reader refuses.
+        config.write_text(yaml.safe_dump(json.loads(json.dumps(configuration(upstream)))))
         data_dir = folder / "data"
         command = [sys.executable, "-m", "tollkeeper", "serve", "--port", "0", "--json"]
         command += ["--data-dir", str(data_dir), "--config", str(config)]
@@ -142,7 +143,11 @@ def running_product(upstream: Upstream) -> Iterator[Product]:
 
 def configuration(upstream: Upstream) -> dict[str, Any]:
     """One good provider behind several names, and the bad ones that failures need."""
-    here = {"kind": "openai_compatible", "allow_private_address": True}
+    here = {
+        "kind": "openai_compatible",
+        "allow_private_address": True,
+        "timeouts": {"first_byte": 1.5, "idle": 5},
+    }
     base_url = f"{upstream.origin}/v1"
 
     def model(name: str, *targets: tuple[str, str], price: Mapping[str, str] | None = PRICE) -> dict[str, Any]:
@@ -167,8 +172,6 @@ def configuration(upstream: Upstream) -> dict[str, Any]:
             model("failover-chat", ("nowhere", "simulated"), ("upstream", "simulated-status-500"), ("upstream", "simulated")),
         ],
         "settings": {
-            "upstream_first_byte_seconds": 1.5,
-            "upstream_idle_seconds": 5,
             "commit_after_seconds": 0.5,
             "keepalive_comment_seconds": 0.2,
         },

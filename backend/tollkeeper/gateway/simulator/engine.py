@@ -69,7 +69,7 @@ def answer(
         digest = _digest(operation, request)
         if wish.is_hanging:
             return Script(200, {}, (), Ending.HANG, never_begins=True, model=model)
-        if wish.status is not None and (wish.times is None or tries(digest) <= wish.times):
+        if wish.status is not None and (wish.times is None or tries(digest + model.encode()) <= wish.times):
             raise chosen(wish.status, wish.error_code, wish.retry_after_seconds)
         script = _answer(operation, request, model, family, wish, digest, int(now()))
         return dataclasses.replace(script, wait_seconds=wish.slow_seconds)
