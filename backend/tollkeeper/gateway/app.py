@@ -17,14 +17,14 @@ from tollkeeper.core.errors import BadRequest, MethodNotAllowed, ModelNotFound, 
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.dialect import Dialect
 from tollkeeper.gateway.edge.answer import Answer
-from tollkeeper.gateway.edge.errors import internal_error
+from tollkeeper.gateway.edge.errors import forget_frames, internal_error, stopping_error
 from tollkeeper.gateway.edge.limits import Body, ClientGone, Receive, Scope, Send, single_headers
 from tollkeeper.gateway.edge.record import Record
 from tollkeeper.gateway.edge.request_id import read_client_request_id
 from tollkeeper.gateway.edge.watch import Watch
 from tollkeeper.gateway.model_list import write_model, write_models
 from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_dialects, make_stages
-from tollkeeper.gateway.stage import Ending, Exchange, Outcome
+from tollkeeper.gateway.stage import Ending, Exchange, Outcome, do_nothing
 from tollkeeper.gateway.stages.resolve import is_visible
 
 log = structlog.get_logger(__name__)
@@ -112,6 +112,8 @@ class Gateway:
             # Our own watch's cancellation ends here, where it was aimed at; anybody else's goes on.
             if not watch.absorbs():
                 raise
+            if watch.is_late:
+                outcome = await answer.refuse(stopping_error(), body)
         finally:
             watch.close()
             answer.close()
@@ -119,6 +121,7 @@ class Gateway:
             try:
                 self._record.end(exchange, outcome, self._clock())
             finally:
+                _release(exchange, outcome)
                 if reply is not None and reply.rest is not None:
                     await reply.rest.aclose()  # type: ignore[attr-defined]
 
@@ -192,6 +195,14 @@ class Gateway:
                 f"The model `{name[:200]}` does not exist or you do not have access to it.", param="model"
             )
         return write_model(route, name)
+
+
+def _release(exchange: Exchange, outcome: Outcome) -> None:
+    """Undo what ties a finished call into a circle: bodies of 32 MB would otherwise wait for the collector."""
+    exchange.on_accepted = do_nothing
+    forget_frames(outcome.error)
+    for attempt in exchange.tries:
+        forget_frames(attempt.error)
 
 
 def _check_method(scope: Scope, allow: str | None, *, is_served: bool) -> None:

@@ -98,6 +98,8 @@ class Connection(asyncio.Protocol):
                 self.error = Disconnected("The provider closed the connection without an answer.")
             else:
                 self.error = UpstreamError("The provider cut its answer off.", code="upstream_cut")
+        # The parser holds its connection: a circle that would keep an answer of many megabytes.
+        del self._parser
         self._wake()
         self._owner.forget(self)
 

@@ -59,7 +59,7 @@ class Attempt:
     ended: float | None = None
 
 
-def _do_nothing() -> None:
+def do_nothing() -> None:
     pass
 
 
@@ -93,7 +93,7 @@ class Exchange:
     first_token: float | None = None
     cost_nano: int | None = None
     # Told by `dispatch` when a provider has accepted a stream (RULING 18): from then on the answer may be begun.
-    on_accepted: Callable[[], None] = _do_nothing
+    on_accepted: Callable[[], None] = do_nothing
     # Headers for the answer, lower-case names.
     response_headers: dict[str, str] = field(default_factory=dict)
     finishers: list[Finisher] = field(default_factory=list)

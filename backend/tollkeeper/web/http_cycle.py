@@ -180,6 +180,8 @@ class HttpCycle:
             logger.exception("application_failed", extra={"path": scope["path"]})
             self._wire.response_failed(self)
         finally:
+            # They lead back to this cycle and to what the request held.
+            self._callbacks = self._drain_callbacks = ()
             task = asyncio.current_task()
             if task is not None:
                 tasks.discard(task)

@@ -34,3 +34,20 @@ def error_body(error: TollkeeperError, request_id: str, dialect: Dialect) -> byt
 def internal_error() -> TollkeeperError:
     """What the caller learns of a fault of ours."""
     return TollkeeperError("The gateway failed to serve this request. Quote the request id when you report it.")
+
+
+def stopping_error() -> TollkeeperError:
+    """For calls that outlast the drain of a process that was told to stop; another one takes them."""
+    return TollkeeperError(
+        "The gateway is being stopped and cannot finish this call. Send it again.",
+        status=503,
+        code="gateway_stopping",
+        retry_after_seconds=1.0,
+    )
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error that was answered: their frames hold the whole call, and the call the error."""
+    while error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
