@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import structlog
 from fastapi import FastAPI
 from sqlalchemy import select
 
@@ -213,6 +214,11 @@ async def build_control_plane(database: Database, settings: Settings) -> Control
 
 @asynccontextmanager
 async def running_plane(database_url: str, data_dir: Path) -> AsyncIterator[ControlPlane]:
+    # The default prints every local variable of every frame, which takes seconds.
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, renderer]
+    )
     database = Database(database_url, pool_size=10, lookup_seconds=2.0)
     try:
         yield await build_control_plane(database, Settings(_env_file=None, data_dir=data_dir))

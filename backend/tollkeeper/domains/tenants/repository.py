@@ -41,7 +41,7 @@ async def spent_since(session: AsyncSession, tenant_ids: Sequence[UUID], moment:
         .where(UsageRollup.tenant_id.in_(tenant_ids), UsageRollup.hour >= moment)
         .group_by(UsageRollup.tenant_id)
     )
-    return {tenant_id: int(nano) for tenant_id, nano in (await session.execute(query)).tuples()}
+    return {tenant_id: int(nano) for tenant_id, nano in await session.execute(query)}
 
 
 async def slug_exists(session: AsyncSession, slug: str) -> bool:

@@ -1,0 +1,146 @@
+"""The trail has no gap, shows every edit, and belongs to one tenant."""
+
+import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from tests.domains.control_plane import ControlPlane
+from tollkeeper.core.ids import format_id, uuid7
+from tollkeeper.core.permissions import Role
+from tollkeeper.db.models import Tenant
+from tollkeeper.domains.audit import service as audit
+from tollkeeper.domains.audit.schemas import ChainReport, plain
+
+
+async def new_tenant(plane: ControlPlane, records: int = 0) -> UUID:
+    tenant_id = uuid7()
+    async with plane.database.platform() as session:
+        session.add(Tenant(id=tenant_id, name=tenant_id.hex, slug=tenant_id.hex))
+    for number in range(records):
+        await record(plane, tenant_id, number)
+    return tenant_id
+
+
+async def record(plane: ControlPlane, tenant_id: UUID, number: int) -> None:
+    after = {"number": number, "when": datetime.now(UTC), "share": 0.1, "cost": Decimal("1.50"), "large": 2**70}
+    async with plane.database.tenant(tenant_id) as session:
+        await audit.record(
+            session, audit.SYSTEM, "things.update", "thing", f"thing_{number}", {"a": [1, {"b": None}]}, after,
+            tenant_id=tenant_id,
+        )  # fmt: skip
+
+
+async def verify(plane: ControlPlane, tenant_id: UUID, head: bytes | None = None) -> ChainReport:
+    async with plane.database.tenant(tenant_id) as session:
+        return await audit.verify_chain(session, tenant_id, head=head)
+
+
+async def tamper(plane: ControlPlane, statement: str, tenant_id: UUID) -> None:
+    """As somebody who owns the table: no role of ours may."""
+    async with plane.database.owner() as session:
+        await session.execute(text("ALTER TABLE audit_logs NO FORCE ROW LEVEL SECURITY"))
+        await session.execute(text(statement), {"tenant": tenant_id})
+        await session.execute(text("ALTER TABLE audit_logs FORCE ROW LEVEL SECURITY"))
+
+
+async def test_a_whole_chain_is_intact(plane: ControlPlane) -> None:
+    tenant_id = await new_tenant(plane, 5)
+    report = await verify(plane, tenant_id)
+    assert report.is_intact
+    assert report.records == 5
+
+
+async def test_many_writers_leave_no_gap(plane: ControlPlane) -> None:
+    tenant_id = await new_tenant(plane)
+    await asyncio.gather(*(record(plane, tenant_id, number) for number in range(25)))
+    report = await verify(plane, tenant_id)
+    assert (report.is_intact, report.records) == (True, 25)
+
+
+async def test_a_rolled_back_change_leaves_no_record_and_no_gap(plane: ControlPlane) -> None:
+    tenant_id = await new_tenant(plane, 1)
+    async with plane.database.tenant(tenant_id) as session:
+        await audit.record(session, audit.SYSTEM, "a.b", "thing", "x", tenant_id=tenant_id)
+        await session.rollback()
+    await record(plane, tenant_id, 2)
+    assert (await verify(plane, tenant_id)).records == 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "broken_at"),
+    [
+        ("UPDATE audit_logs SET action = 'nothing' WHERE tenant_id = :tenant AND sequence = 3", 3),
+        ("UPDATE audit_logs SET after = '{}' WHERE tenant_id = :tenant AND sequence = 3", 3),
+        ("UPDATE audit_logs SET created_at = now() WHERE tenant_id = :tenant AND sequence = 3", 3),
+        ("UPDATE audit_logs SET actor_id = 'usr_1' WHERE tenant_id = :tenant AND sequence = 1", 1),
+        ("DELETE FROM audit_logs WHERE tenant_id = :tenant AND sequence = 3", 4),
+        ("DELETE FROM audit_logs WHERE tenant_id = :tenant AND sequence = 1", 2),
+        (
+            "UPDATE audit_logs SET sequence = CASE sequence WHEN 2 THEN 30 ELSE sequence END WHERE tenant_id = :tenant",
+            3,
+        ),
+    ],
+)
+async def test_every_tampering_is_found(plane: ControlPlane, statement: str, broken_at: int) -> None:
+    tenant_id = await new_tenant(plane, 5)
+    await tamper(plane, statement, tenant_id)
+    report = await verify(plane, tenant_id)
+    assert not report.is_intact
+    assert report.broken_at == broken_at
+
+
+async def test_a_cut_tail_is_found_by_a_noted_head(plane: ControlPlane) -> None:
+    tenant_id = await new_tenant(plane, 5)
+    head = bytes.fromhex((await verify(plane, tenant_id)).head)
+    await record(plane, tenant_id, 6)
+    assert (await verify(plane, tenant_id, head)).is_intact
+    await tamper(plane, "DELETE FROM audit_logs WHERE tenant_id = :tenant AND sequence > 4", tenant_id)
+    assert (await verify(plane, tenant_id)).is_intact
+    assert not (await verify(plane, tenant_id, head)).is_intact
+
+
+async def test_no_role_of_ours_changes_or_deletes_a_record(plane: ControlPlane) -> None:
+    tenant_id = await new_tenant(plane, 1)
+    for statement in ("UPDATE audit_logs SET action = 'x'", "DELETE FROM audit_logs"):
+        for context in (plane.database.tenant(tenant_id), plane.database.platform()):
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                async with context as session:
+                    await session.execute(text(statement))
+
+
+def test_only_plain_values_are_kept() -> None:
+    when = datetime(2026, 1, 2, tzinfo=UTC)
+    assert plain({"a": (1, 2.5, when, Role.VIEWER, frozenset({"b"}))}) == {
+        "a": [1, "2.5", "2026-01-02T00:00:00+00:00", "viewer", ["b"]]
+    }
+    with pytest.raises(TypeError):
+        plain({"a": object()})
+
+
+async def test_the_trail_is_listed_filtered_and_paged(plane: ControlPlane) -> None:
+    async with plane.as_role(Role.TENANT_ADMIN) as admin:
+        key_ids = [(await admin.post("/api/v1/keys", json={"name": f"key {n}"})).json()["id"] for n in range(3)]
+    async with plane.as_role(Role.AUDITOR) as auditor:
+        mine = (await auditor.get("/api/v1/audit", params={"object_id": key_ids[1]})).json()["data"]
+        first = (await auditor.get("/api/v1/audit", params={"limit": 2})).json()
+        rest = (await auditor.get("/api/v1/audit", params={"limit": 100, "cursor": first["next_cursor"]})).json()
+        late = (await auditor.get("/api/v1/audit", params={"from": "2999-01-01T00:00:00Z"})).json()
+        assert (await auditor.get("/api/v1/audit/verify")).json()["is_intact"] is True
+        foreign = await auditor.get("/api/v1/audit", params={"tenant_id": format_id("ten", plane.other_tenant_id)})
+        assert foreign.status_code == 404
+        assert (await auditor.get("/api/v1/audit", params={"cursor": "x"})).status_code == 400
+        assert (await auditor.get("/api/v1/audit", params={"action": "a' OR 1=1"})).status_code == 422
+        assert (await auditor.get("/api/v1/audit", params={"from": "2026-01-01T00:00:00"})).status_code == 422
+    assert [(item["action"], item["actor"]["type"]) for item in mine] == [("keys.create", "user")]
+    assert mine[0]["after"]["name"] == "key 1"
+    assert mine[0]["request_id"].startswith("req_")
+    sequences = [item["sequence"] for item in first["data"] + rest["data"]]
+    assert sequences == list(range(len(sequences), 0, -1))
+    assert late == {"data": [], "next_cursor": None}
+    async with plane.as_role(Role.DEVELOPER) as developer:
+        assert (await developer.get("/api/v1/audit")).status_code == 403
