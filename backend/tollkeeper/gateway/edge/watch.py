@@ -1,4 +1,4 @@
-"""Cancels the task that serves a call when its caller goes away.
+"""Cancels the task that serves a call when its caller goes away, or when the server will wait for it no longer.
 
 Our HTTP protocol tells at once through `tollkeeper.connection`; under another server ASGI's `receive` has to be awaited
 beside the work.
@@ -11,7 +11,7 @@ from tollkeeper.gateway.edge.limits import Receive, Scope
 
 
 class Watch:
-    __slots__ = ("_is_closed", "_is_gone", "_listener", "_receive", "_serving", "is_told")
+    __slots__ = ("_is_closed", "_is_gone", "_listener", "_receive", "_serving", "is_late", "is_told")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
@@ -19,11 +19,14 @@ class Watch:
         self._listener: asyncio.Task[None] | None = None
         self._is_gone = False
         self._is_closed = False
+        # The drain is over and the call is not: its caller is still there to be told.
+        self.is_late = False
         connection = scope.get("extensions", {}).get("tollkeeper.connection")
         # Whether the server tells by itself; else `after` has to be asked.
         self.is_told = connection is not None
         if connection is not None:
             connection.on_disconnect(self._drop)
+            connection.on_drain_expired(self._expire)
 
     async def after(self, read_body: Callable[[], Awaitable[bytes]]) -> bytes:
         """The body; from its end on a disconnect can be told apart from more of it, so listening begins there."""
@@ -49,3 +52,8 @@ class Watch:
         if not self._is_closed and not self._is_gone and self._serving is not None:
             self._is_gone = True
             self._serving.cancel()
+
+    def _expire(self) -> None:
+        if not self._is_closed and not self._is_gone:
+            self.is_late = True
+            self._drop()
