@@ -1,0 +1,247 @@
+// The official Node SDK, unmodified, against a running gateway: run by tests/e2e/test_node_sdk.py, which reads the results.
+
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+
+import OpenAI from "openai";
+
+const { TOLLKEEPER_BASE_URL: baseURL, TOLLKEEPER_KEY: apiKey, UPSTREAM_STATS: statsURL } = process.env;
+const messages = [{ role: "user", content: "What does the gateway do?" }];
+const weather = {
+  type: "function",
+  function: {
+    name: "get_weather",
+    description: "The weather in a city.",
+    strict: true,
+    parameters: {
+      type: "object",
+      properties: { city: { type: "string" }, unit: { type: "string", enum: ["celsius", "fahrenheit"] } },
+      required: ["city", "unit"],
+      additionalProperties: false,
+    },
+  },
+};
+const time = { type: "function", function: { name: "get_time", parameters: { type: "object", properties: {} } } };
+const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
+
+async function stats(after_ = 0) {
+  return (await fetch(`${statsURL}?after=${after_}`)).json();
+}
+
+async function collect(stream) {
+  const chunks = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return chunks;
+}
+
+for (const model of ["priced-chat", "simulated"]) {
+  describe(`answers of ${model}`, () => {
+    let whole;
+    before(async () => {
+      whole = await client.chat.completions.create({ model, messages });
+    });
+
+    test("a whole answer", () => {
+      assert.match(whole.choices[0].message.content, /What does the gateway do\?/);
+      assert.equal(whole.choices[0].finish_reason, "stop");
+      assert.equal(whole.usage.total_tokens, whole.usage.prompt_tokens + whole.usage.completion_tokens);
+      assert.ok(whole._request_id);
+    });
+
+    test("a streamed answer is the whole one in pieces", async () => {
+      const chunks = await collect(await client.chat.completions.create({ model, messages, stream: true }));
+      assert.equal(chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join(""), whole.choices[0].message.content);
+      assert.equal(chunks.at(-1).choices[0].finish_reason, "stop");
+      assert.equal(new Set(chunks.map((chunk) => chunk.id)).size, 1);
+      assert.ok(chunks.every((chunk) => !chunk.usage));
+    });
+
+    test("usage comes last in a stream when asked for", async () => {
+      const options = { model, messages, stream: true, stream_options: { include_usage: true } };
+      const chunks = await collect(await client.chat.completions.create(options));
+      assert.deepEqual(chunks.at(-1).choices, []);
+      assert.deepEqual(chunks.at(-1).usage, whole.usage);
+    });
+
+    test("the stream helper", async () => {
+      const stream = client.chat.completions.stream({ model, messages });
+      let heard = "";
+      stream.on("content", (delta) => (heard += delta));
+      assert.equal(await stream.finalContent(), whole.choices[0].message.content);
+      assert.equal(heard, whole.choices[0].message.content);
+    });
+
+    test("parallel tools, whole and streamed", async () => {
+      const options = { model, messages, tools: [weather, time], parallel_tool_calls: true };
+      const { message, finish_reason } = (await client.chat.completions.create(options)).choices[0];
+      assert.equal(finish_reason, "tool_calls");
+      assert.deepEqual(message.tool_calls.map((call) => call.function.name), ["get_weather", "get_time"]);
+      const final = await client.chat.completions.stream(options).finalChatCompletion();
+      const calls = final.choices[0].message.tool_calls;
+      assert.deepEqual(calls.map((call) => call.function.name), ["get_weather", "get_time"]);
+      assert.ok(["celsius", "fahrenheit"].includes(JSON.parse(calls[0].function.arguments).unit));
+    });
+
+    for (const stream of [false, true]) {
+      test(`runTools ${stream ? "streamed" : "whole"}`, async () => {
+        const asked = [];
+        const tool = {
+          type: "function",
+          function: {
+            ...weather.function,
+            parse: JSON.parse,
+            function: (given) => {
+              asked.push(given);
+              return "18 degrees";
+            },
+          },
+        };
+        const runner = client.chat.completions.runTools({ model, messages, tools: [tool], stream });
+        assert.match(await runner.finalContent(), /18 degrees/);
+        assert.equal(asked.length, 1);
+        assert.equal(typeof asked[0].city, "string");
+      });
+    }
+
+    test("JSON schema through parse", async () => {
+      const schema = {
+        type: "object",
+        properties: { answer: { type: "string" }, score: { type: "integer", minimum: 1, maximum: 5 } },
+        required: ["answer", "score"],
+        additionalProperties: false,
+      };
+      const response_format = { type: "json_schema", json_schema: { name: "verdict", strict: true, schema } };
+      const parsed = await client.chat.completions.parse({ model, messages, response_format });
+      const verdict = JSON.parse(parsed.choices[0].message.content);
+      assert.equal(typeof verdict.answer, "string");
+      assert.ok(verdict.score >= 1 && verdict.score <= 5);
+    });
+
+    test("legacy completions", async () => {
+      const options = { model, prompt: "Once upon", max_tokens: 8 };
+      const { text } = (await client.completions.create(options)).choices[0];
+      const chunks = await collect(await client.completions.create({ ...options, stream: true }));
+      assert.equal(chunks.map((chunk) => chunk.choices[0].text).join(""), text);
+    });
+  });
+}
+
+describe("embeddings and models", () => {
+  for (const model of ["priced-embedding", "simulated-embedding"]) {
+    test(`embeddings of ${model} in every encoding`, async () => {
+      const options = { model, input: ["one text", "another"], dimensions: 64 };
+      const packed = await client.embeddings.create(options);
+      const floats = await client.embeddings.create({ ...options, encoding_format: "float" });
+      assert.deepEqual(packed.data.map((row) => row.index), [0, 1]);
+      assert.deepEqual(packed.data.map((row) => row.embedding), floats.data.map((row) => row.embedding));
+      assert.equal(packed.usage.total_tokens, 3);
+    });
+  }
+
+  test("models are listed and retrieved by any name", async () => {
+    const names = [];
+    for await (const model of client.models.list()) names.push(model.id);
+    for (const name of ["priced-chat", "vendor/priced-chat:latest"]) {
+      assert.ok(names.includes(name));
+      assert.equal((await client.models.retrieve(name)).id, name);
+    }
+  });
+
+  test("both prefixes", async () => {
+    const other = new OpenAI({ baseURL: baseURL.replace(/\/v1$/, "/api/v1"), apiKey, maxRetries: 0 });
+    assert.ok((await other.chat.completions.create({ model: "priced-chat", messages })).id);
+  });
+});
+
+describe("errors", () => {
+  const failures = [
+    ["no-such-model", {}, OpenAI.NotFoundError, 404, "model_not_found"],
+    ["priced-chat", { n: 0 }, OpenAI.BadRequestError, 400, "integer_below_min_value"],
+    ["up/simulated-context", {}, OpenAI.BadRequestError, 400, "context_length_exceeded"],
+    ["up/simulated-status-429", {}, OpenAI.RateLimitError, 429, "rate_limit_exceeded"],
+    ["up/simulated-status-500", {}, OpenAI.InternalServerError, 502, "upstream_error"],
+    ["up/simulated-hang", {}, OpenAI.InternalServerError, 504, "upstream_timeout"],
+    ["up/simulated-status-429", { stream: true }, OpenAI.RateLimitError, 429, "rate_limit_exceeded"],
+    ["nowhere-chat", {}, OpenAI.InternalServerError, 502, "upstream_unreachable"],
+  ];
+  for (const [model, fields, kind, status, code] of failures) {
+    test(`${model} ${JSON.stringify(fields)} is ${kind.name} ${code}`, async () => {
+      await assert.rejects(client.chat.completions.create({ model, messages, ...fields }), (error) => {
+        assert.equal(error.constructor, kind);
+        assert.equal(error.status, status);
+        assert.equal(error.code, code);
+        assert.ok(error.requestID);
+        assert.ok(error.error.message);
+        return true;
+      });
+    });
+  }
+
+  test("an unknown key is AuthenticationError", async () => {
+    const stranger = new OpenAI({ baseURL, apiKey: "sk-unknown", maxRetries: 0 });
+    await assert.rejects(stranger.chat.completions.create({ model: "simulated", messages }), OpenAI.AuthenticationError);
+  });
+
+  for (const model of ["up/simulated-cut-after-5", "simulated-error-after-5"]) {
+    test(`a stream that breaks is an error: ${model}`, async () => {
+      const stream = await client.chat.completions.create({ model, messages, stream: true });
+      let said = "";
+      await assert.rejects(
+        async () => {
+          for await (const chunk of stream) {
+            assert.equal(chunk.choices[0].finish_reason, null);
+            said += chunk.choices[0].delta.content ?? "";
+          }
+        },
+        (error) => error instanceof OpenAI.APIError && Boolean(error.code),
+      );
+      assert.equal(said, "This is a simulated");
+    });
+  }
+});
+
+describe("transport", () => {
+  test("the SDK retries what passes", async () => {
+    const model = "up/simulated-status-503-times-2-retry-after-10ms";
+    const { last_sequence } = await stats(1e9);
+    const patient = new OpenAI({ baseURL, apiKey, maxRetries: 2 });
+    const options = { model, messages: [{ role: "user", content: "From Node." }] };
+    const answer = await patient.chat.completions.create(options);
+    assert.equal(answer.choices[0].finish_reason, "stop");
+    const { records } = await stats(last_sequence);
+    assert.equal(records.filter((record) => record.model === model).length, 3);
+  });
+
+  test("raw headers", async () => {
+    const { data, response } = await client.chat.completions.create({ model: "priced-chat", messages }).withResponse();
+    assert.ok(data.id);
+    assert.match(response.headers.get("x-request-id"), /^req_/);
+    assert.equal(response.headers.get("x-tollkeeper-provider"), "upstream");
+    assert.ok(Number(response.headers.get("x-tollkeeper-cost-usd")) > 0);
+    assert.ok(Number(response.headers.get("x-tollkeeper-overhead-ms")) >= 0);
+  });
+
+  test("an aborted stream is cancelled at the upstream", async () => {
+    const model = "up/simulated-pace-50ms-length-500";
+    const { last_sequence } = await stats(1e9);
+    const stream = await client.chat.completions.create({ model, messages, stream: true });
+    let seen = 0;
+    for await (const _ of stream) if (++seen === 5) stream.controller.abort();
+    const deadline = Date.now() + 5000;
+    let ended;
+    while (!ended && Date.now() < deadline) {
+      const { records } = await stats(last_sequence);
+      ended = records.find((record) => record.model === model && record.outcome !== "open");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert.equal(ended?.outcome, "cancelled");
+    assert.ok(ended.tokens_sent < 60);
+  });
+
+  test("comments while waiting do not disturb the SDK", async () => {
+    const options = { model: "up/simulated-pace-800ms-length-2", messages, stream: true };
+    const chunks = await collect(await client.chat.completions.create(options));
+    assert.equal(chunks.map((chunk) => chunk.choices[0].delta.content ?? "").join(""), "This is");
+  });
+});
+
