@@ -229,3 +229,8 @@ async def test_fault_of_ours_is_500_without_internals(gateway: Serving, vendor: 
     assert response.json()["error"]["code"] == "internal_error"
     assert "secret internals" not in response.text
     assert vendor.seen == []
+
+
+async def test_bytes_that_are_no_text_are_not_called_empty(gateway: Serving) -> None:
+    answer = await gateway.post(body=b'{"model":"\xff"}')
+    assert answer.json()["error"]["message"] == "The request body is not valid UTF-8."

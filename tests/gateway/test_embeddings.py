@@ -87,6 +87,7 @@ async def test_answer_without_vectors_is_an_error(gateway: Serving, vendor: Fake
         ({"input": [[1], []]}, "invalid_type", "input[1]"),
         ({"input": ["a"] * 2049}, "array_above_max_length", "input"),
         ({"encoding_format": "hex"}, "invalid_value", "encoding_format"),
+        ({"encoding_format": ["float"]}, "invalid_value", "encoding_format"),
         ({"dimensions": 0}, "integer_below_min_value", "dimensions"),
         ({"stream": True}, "invalid_value", "stream"),
     ],

@@ -59,6 +59,20 @@ CASES = [
         "upstream_authentication",
     ),
     (answer_json(error("forbidden"), 403), 502, "upstream_authentication"),
+    (
+        # xAI
+        answer_json({"code": "invalid argument", "error": "Incorrect API key provided: se***ne."}, 400),
+        502,
+        "upstream_authentication",
+    ),
+    (
+        # Google
+        answer_json([{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}], 400),
+        502,
+        "upstream_authentication",
+    ),
+    (answer_json(error("secret-of-one is unknown", "invalid_api_key"), 400), 502, "upstream_authentication"),
+    (answer_json(error("org-1 has no money", "insufficient_quota")), 503, "upstream_quota"),
     (answer_json(error("pay"), 402), 503, "upstream_quota"),
     (answer_json(error("quota", "insufficient_quota"), 429), 503, "upstream_quota"),
     (answer_json(error("unknown model", "model_not_found"), 404), 404, "model_not_found"),

@@ -13,6 +13,11 @@ _CONTEXT_CODES: Final = frozenset({"context_length_exceeded", "string_above_max_
 _CONTEXT_TYPES: Final = frozenset({"exceed_context_size_error"})
 _POLICY_CODES: Final = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
 _QUOTA_CODES: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
+# xAI and Google refuse our credential with 400, in words that hold a part of it.
+_ACCOUNT_CODES: Final = frozenset(
+    {"invalid_api_key", "invalid_authentication", "account_deactivated", "authentication_error", "permission_error"}
+)
+_ACCOUNT_WORDS: Final = ("incorrect api key", "invalid api key", "api key not valid")
 _CONTEXT_WORDS: Final = ("maximum context length", "context window", "context length", "too many tokens")
 
 
@@ -20,8 +25,10 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failur
     """Only sentences about the caller's own request are passed on; whatever a vendor says of our account is not."""
     vendor = read_error_body(body)
     retry_after = read_retry_after(headers)
-    if status in {401, 402, 403} or (status == 429 and {vendor.code, vendor.type} & _QUOTA_CODES):
-        return Failure(FailureClass.CREDENTIAL, _account_error(status))
+    if status in {401, 402, 403}:
+        return Failure(FailureClass.CREDENTIAL, _account_error(is_quota=status == 402))
+    if 400 <= status < 500 and (error := account_error(vendor)) is not None:
+        return Failure(FailureClass.CREDENTIAL, error)
     if status == 429:
         text = "The provider is at its rate limit; try again later."
         return Failure(FailureClass.RATE, RateLimited(text, retry_after_seconds=retry_after), retry_after)
@@ -32,8 +39,19 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failur
     return Failure(FailureClass.SERVER, _server_error(status, vendor, retry_after), retry_after)
 
 
-def _account_error(status: int) -> UpstreamError:
-    if status in {401, 403}:
+def account_error(vendor: VendorError) -> UpstreamError | None:
+    """What the caller learns when a vendor speaks of our account there, under whatever status; None when it does not."""
+    said = {vendor.code, vendor.type}
+    if said & _QUOTA_CODES:
+        return _account_error(is_quota=True)
+    message = (vendor.message or "").lower()
+    if said & _ACCOUNT_CODES or any(words in message for words in _ACCOUNT_WORDS):
+        return _account_error(is_quota=False)
+    return None
+
+
+def _account_error(*, is_quota: bool) -> UpstreamError:
+    if not is_quota:
         return UpstreamError(
             "The provider refused the gateway's own credential. Tell the operator; your key is fine.",
             code="upstream_authentication",

@@ -7,6 +7,7 @@ import orjson
 
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.openai_errors import VendorError, read_error
+from tollkeeper.gateway.openai_failures import account_error
 
 FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 # Vendors' own words for three of them; any other is an ordinary stop.
@@ -57,7 +58,7 @@ def raise_error(data: dict[str, Any]) -> None:
 
 def embedded_error(error: VendorError) -> UpstreamError:
     """An error that came inside a 200: the vendor's sentence, and its code unless that says nothing."""
-    return UpstreamError(
+    return account_error(error) or UpstreamError(
         error.message or "The provider broke its answer off with an error.",
         code=error.code or "upstream_error",
         param=error.param,

@@ -26,7 +26,7 @@ def read_object(body: bytes, max_depth: int = DEFAULT_DEPTH) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise _refusal(error) from error
+        raise _refusal(body, error) from error
     if not isinstance(value, dict):
         raise BadRequest("The request body must be a JSON object.", code="invalid_json")
     # Counting brackets is cheap and bounds the depth from above; only bodies that could be too deep are walked.
@@ -37,14 +37,16 @@ def read_object(body: bytes, max_depth: int = DEFAULT_DEPTH) -> dict[str, Any]:
     return value
 
 
-def _refusal(error: orjson.JSONDecodeError) -> BadRequest:
+def _refusal(body: bytes, error: orjson.JSONDecodeError) -> BadRequest:
     text = str(error)
     if text.startswith("depth limit"):
         return BadRequest("The request body nests too deep.", code="json_too_deep")
     if "number is infinity" in text:
         return BadRequest("The request body holds a number that is out of range.", code="number_out_of_range")
-    if not error.doc and error.pos == 0:
+    if not body:
         return BadRequest("The request body is empty; send a JSON object.", code="invalid_json")
+    if not error.doc:  # orjson shows no document when it could not decode the bytes
+        return BadRequest("The request body is not valid UTF-8.", code="invalid_json")
     return BadRequest(
         f"We could not parse the JSON body of your request at line {error.lineno} column {error.colno}.",
         code="invalid_json",

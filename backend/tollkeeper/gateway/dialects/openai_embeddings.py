@@ -35,7 +35,7 @@ class OpenAIEmbeddings:
             raise BadRequest("Embeddings cannot be streamed.", param="stream", code="invalid_value")
         _check_input(data.get("input"))
         encoding = data.get("encoding_format")
-        if encoding is not None and encoding not in {"float", "base64"}:
+        if encoding is not None and encoding not in ("float", "base64"):
             raise BadRequest(
                 "Invalid value for 'encoding_format': expected 'float' or 'base64'.",
                 param="encoding_format",
