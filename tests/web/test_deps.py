@@ -1,6 +1,7 @@
 """Who calls is proven before anything is read, every route declares its permission, and no lost commit is a success."""
 
 import base64
+import re
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -115,6 +116,26 @@ def test_public_routes_are_these_few() -> None:
         if context.path.startswith("/api/") and declarations_of(context.original_route.dependant)[0].permission is None  # type: ignore[union-attr]
     }
     assert open_paths == {"/api/v1/auth/login", "/api/v1/auth/refresh"}
+
+
+async def test_every_route_refuses_strangers_before_anything_else(plane: ControlPlane) -> None:
+    _, revoked = await plane.new_key(await plane.user(Role.PLATFORM_ADMIN), "admin", status="revoked")
+    app = FastAPI(redirect_slashes=False)
+    app.state.services = plane.services
+    install_kernel(app)
+    app.include_router(api)
+    asked = 0
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver") as client:
+        for context in iter_route_contexts(app.routes):
+            if not context.path.startswith("/api/") or context.path in {"/api/v1/auth/login", "/api/v1/auth/refresh"}:
+                continue
+            path = re.sub(r"\{[^}]*\}", "x", context.path)
+            for method in context.methods:
+                for headers in ({}, {"authorization": "Bearer nonsense"}, {"x-api-key": revoked}):
+                    answer = await client.request(method, path, headers=headers, content=b"{")
+                    assert answer.status_code == 401, (method, path, answer.text)
+                    asked += 1
+    assert asked > 100
 
 
 def test_a_route_without_a_permission_cannot_be_made() -> None:

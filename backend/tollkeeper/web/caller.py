@@ -200,7 +200,9 @@ def check_same_origin(request: Request) -> None:
     if site is not None and site not in {"same-origin", "none"}:
         raise _cross_site()
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
+    # A proxy in front may have put another Host; then `public_url` says what browsers call us.
+    ours = {request.headers.get("host", "").lower(), urlsplit(services_of(request).settings.origin).netloc.lower()}
+    if origin is not None and urlsplit(origin).netloc.lower() not in ours - {""}:
         raise _cross_site()
 
 
