@@ -1,4 +1,4 @@
-"""The application: the control plane, health, and the gateway as one pure-ASGI middleware before them.
+"""The application: the control plane, health, and the gateway as one pure-ASGI layer before them.
 
 `app` serves from the environment's settings (`uvicorn tollkeeper.main:app`); `tollkeeper serve` makes one per worker
 with the settings its supervisor hands over.
@@ -17,39 +17,38 @@ from tollkeeper import __version__
 from tollkeeper.api import health, v1
 from tollkeeper.api.inference import with_inference_paths
 from tollkeeper.core.config import Settings
-from tollkeeper.gateway.app import ASGIApp, Gateway
+from tollkeeper.gateway.app import Gateway
 from tollkeeper.gateway.edge.limits import Receive, Scope, Send
 from tollkeeper.web.deps import install_kernel, public
 from tollkeeper.wiring import open_services
 
 
-class GatewayMiddleware:
-    """Stands before everything; until the services are open there is nothing to serve calls with."""
+class Application(FastAPI):
+    """The gateway stands before everything, FastAPI's own middleware included: a call pays for none of it."""
 
-    def __init__(self, app: ASGIApp, owner: FastAPI) -> None:
-        self._app = app
-        self._owner = owner
-        self._gateway: Gateway | None = None
+    gateway: Gateway | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gateway = self._gateway
+        gateway = self.gateway
         if gateway is None:
-            services = getattr(self._owner.state, "services", None)
-            if services is None:
-                await self._app(scope, receive, send)
-                return
-            gateway = self._gateway = Gateway(self._app, services.gateway)
-        await gateway(scope, receive, send)
+            await self.control_plane(scope, receive, send)
+        else:
+            await gateway(scope, receive, send)
+
+    async def control_plane(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Everything but the gateway's paths; and the start, which opens what the gateway needs."""
+        await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None) -> Application:
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Application) -> AsyncIterator[None]:
         async with open_services(settings or Settings()) as services:
             app.state.services = services
+            app.gateway = Gateway(app.control_plane, services.gateway)
             yield
 
-    app = FastAPI(
+    app = Application(
         title="Tollkeeper",
         version=__version__,
         summary="An OpenAI-compatible gateway between your applications and every model provider.",
@@ -66,7 +65,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health.router)
     app.include_router(v1.router)
     install_kernel(app)
-    app.add_middleware(GatewayMiddleware, owner=app)
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -92,4 +90,9 @@ def _operation_id(route: APIRoute) -> str:
     return f"{route.tags[0] if route.tags else 'tollkeeper'}_{route.name}"
 
 
-app = create_app()
+def __getattr__(name: str) -> Application:
+    # Made when it is asked for: a worker makes its own, and two would cost twice the time and memory to start.
+    if name == "app":
+        app = globals()[name] = create_app()
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

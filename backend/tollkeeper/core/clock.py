@@ -23,8 +23,6 @@ class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def unix(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+    # The functions themselves: a call looks at the clock some fifteen times, and a method around it would triple that.
+    unix = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
