@@ -12,34 +12,17 @@ from rich.table import Table
 
 from tollkeeper import __version__
 from tollkeeper.core.config import Settings
-
-
-def base_url(origin: str) -> str:
-    """What a developer sets as `base_url`; every snippet takes it from here."""
-    return f"{origin}/v1"
-
-
-def write_first_run(data_dir: Path, origin: str, first_run: dict[str, Any]) -> Path:
-    """The first key and password, readable by their owner alone. An existing file is kept: it holds the same values."""
-    path = data_dir / "first-run.json"
-    document = {
-        "base_url": base_url(origin),
-        "api_key": first_run["api_key"],
-        "admin_email": first_run["admin_email"],
-        "admin_password": first_run["admin_password"],
-    }
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(document, file, indent=2)
-        file.write("\n")
-    fresh.rename(path)
-    return path
+from tollkeeper.core.first_run_file import NAME, base_url, read_first_run
 
 
 def show(console: Console, settings: Settings, origin: str, report: dict[str, Any], seconds: float) -> None:
     """`report` is a worker's `ready` report; `seconds` from the start of the command to now."""
-    first_run = report.get("first_run")
+    # A secret that was not made now is empty.
+    made = {name: value for name, value in (report.get("first_run") or {}).items() if value}
+    key = made.get("api_key")
+    command = "./tollkeeper" if "TOLLKEEPER_CHECKOUT" in os.environ else "tollkeeper"
+    kept = settings.data_dir / NAME
+    is_kept = bool(read_first_run(settings.data_dir).get("api_key"))
     url = base_url(origin)
     model = report["example_model"]
     table = Table.grid(padding=(0, 3))
@@ -50,19 +33,23 @@ def show(console: Console, settings: Settings, origin: str, report: dict[str, An
         f"Redis {'embedded' if settings.is_redis_embedded else 'yours'}",
     ]
     table.add_row("Base URL", url)
-    table.add_row("API", f"{origin}/openapi.json   the control plane is under {origin}/api/v1")
+    table.add_row("Admin API", f"{origin}/api/v1   described in {origin}/openapi.json")
     table.add_row("Store", ", ".join(stores) + f", data in {escape(str(settings.data_dir))}")
     table.add_row("Providers", escape(", ".join(report["providers"])))
-    if first_run:
-        table.add_row("Admin", f"{escape(first_run['admin_email'])}   password {escape(first_run['admin_password'])}")
-        table.add_row("Key", f"{escape(first_run['api_key'])}   shown once; also in first-run.json")
+    if "admin_password" in made:
+        table.add_row("Admin", f"{escape(made['admin_email'])}   password {escape(made['admin_password'])}")
+    if key:
+        table.add_row("Key", escape(key))
+        table.add_row("", f"shown once; kept in {escape(str(kept))}")
     else:
-        table.add_row("Key", "made at the first start; another: tollkeeper keys create --name NAME")
+        place = f"kept in {escape(str(kept))}" if is_kept else "made at the first start"
+        table.add_row("Key", f"{place}; another: {command} keys create --name NAME")
     console.print()
-    console.print(f"[bold]Tollkeeper {__version__}[/bold]   ready in {seconds:.1f} s")
-    console.print(table)
+    console.print(f"[bold]Tollkeeper {__version__}[/bold]   ready in {seconds:.1f} s", highlight=False)
+    console.print(table, highlight=False)
     console.print("\nTry it")
-    key = first_run["api_key"] if first_run else None
+    if key is None and is_kept:
+        console.out(export_snippet(kept.resolve()), highlight=False)
     console.out(curl_snippet(url, key, model), highlight=False)
     console.print()
     console.out(python_snippet(url, key, model), highlight=False)
@@ -70,9 +57,16 @@ def show(console: Console, settings: Settings, origin: str, report: dict[str, An
         console.print(
             "\nNo provider is configured, so the [bold]simulated[/bold] models answer: nothing is sent anywhere and nothing "
             "costs.\nNext: set OPENAI_API_KEY (or another vendor's variable) and start again, or name providers in a "
-            "file: tollkeeper serve --config tollkeeper.yaml"
+            f"file: {command} serve --config tollkeeper.yaml",
+            highlight=False,
         )
-    console.print("\nHealth  tollkeeper doctor      Stop  Ctrl-C\n")
+    console.print(f"\nHealth  {command} doctor      Stop  Ctrl-C\n", highlight=False)
+
+
+def export_snippet(path: Path) -> str:
+    """The key of the first start into the environment, where the other snippets of a later start look for it."""
+    code = f"import json; print(json.load(open({json.dumps(str(path))}))['api_key'])"
+    return f"export TOLLKEEPER_API_KEY=$(python3 -c {shlex.quote(code)})"
 
 
 def curl_snippet(url: str, key: str | None, model: str) -> str:

@@ -24,6 +24,7 @@ from tollkeeper.core.clock import Clock, SystemClock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import MasterKey, SecretBox
 from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.core.first_run_file import write_first_run
 from tollkeeper.core.objects import Objects
 from tollkeeper.core.passwords import Passwords
 from tollkeeper.core.redis import RedisLink, create_client
@@ -135,6 +136,14 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             master_key_fingerprint=master.fingerprint(),
             clock=clock,
         )
+        if first_run is not None:
+            write_first_run(
+                settings.data_dir,
+                settings.origin,
+                api_key=first_run.api_key,
+                admin_email=first_run.admin_email,
+                admin_password=first_run.admin_password,
+            )
         redis_url = _secret(settings.redis_url, "TOLLKEEPER_REDIS_URL")
         link = RedisLink(redis_url, clock)
         await link.start()

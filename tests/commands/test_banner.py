@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from rich.console import Console
 from tests.commands.conftest import Gateway
 from tollkeeper import banner
 from tollkeeper.core.config import Settings
+from tollkeeper.core.first_run_file import write_first_run
 
 FIRST_RUN = {"api_key": "tk-live_secret", "admin_email": "admin@localhost", "admin_password": "password [1]"}
 
@@ -49,6 +51,43 @@ def test_later_start_shows_no_key_and_snippets_take_it_from_the_environment() ->
     assert '"Authorization: Bearer $TOLLKEEPER_API_KEY"' in text
     assert 'os.environ["TOLLKEEPER_API_KEY"]' in text
     assert "tollkeeper keys create" in text
+
+
+def test_key_of_the_first_start_is_fetched_from_where_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "it's $here"
+    folder.mkdir()
+    write_first_run(folder, "http://localhost:8000", api_key="tk-kept", admin_email="a@b.c", admin_password="")
+    monkeypatch.setenv("TOLLKEEPER_DATA_DIR", str(folder))
+    text = shown(width=400)
+    assert "tk-kept" not in text
+    assert f"kept in {folder / 'first-run.json'}" in text
+    [export] = [line for line in text.splitlines() if line.startswith("export ")]
+    done = subprocess.run(
+        ["sh", "-c", f"{export}; echo $TOLLKEEPER_API_KEY"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "tk-kept\n"
+
+
+def test_secrets_that_were_not_made_now_are_not_shown_as_new() -> None:
+    text = shown(first_run={"api_key": "", "admin_email": "new@example.com", "admin_password": "password"})
+    assert "new@example.com" in text
+    assert "shown once" not in text
+    assert "Bearer $TOLLKEEPER_API_KEY" in text
+    assert "new@example.com" not in shown(
+        first_run={**FIRST_RUN, "admin_email": "new@example.com", "admin_password": ""}
+    )
+
+
+@pytest.mark.parametrize("is_clone", [True, False])
+def test_commands_are_named_as_they_can_be_typed(is_clone: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOLLKEEPER_CHECKOUT", raising=False)
+    if is_clone:
+        monkeypatch.setenv("TOLLKEEPER_CHECKOUT", "/somewhere")
+    text = shown(width=400)
+    for command in ("keys create", "serve --config", "doctor"):
+        assert (f"./tollkeeper {command}" in text) is is_clone
 
 
 def test_next_step_is_told_while_only_simulated_models_answer() -> None:

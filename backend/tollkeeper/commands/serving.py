@@ -51,6 +51,7 @@ def serve(
 ) -> None:
     """Run the gateway; starts an embedded PostgreSQL and Valkey where no URL of yours is set."""
     from tollkeeper import banner
+    from tollkeeper.core.first_run_file import base_url
     from tollkeeper.serve import StartError, Supervisor
 
     began = time.monotonic()
@@ -58,11 +59,8 @@ def serve(
 
     def ready(report: dict[str, Any]) -> None:
         origin = settings.origin_at(report["port"])
-        first_run = report.get("first_run")
-        if first_run:
-            banner.write_first_run(settings.data_dir, origin, first_run)
         if as_json:
-            print_json({"event": "ready", "base_url": banner.base_url(origin), "first_run": bool(first_run)})
+            print_json({"event": "ready", "base_url": base_url(origin), "first_run": bool(report.get("first_run"))})
         else:
             banner.show(console(), settings, origin, report, time.monotonic() - began)
         sys.stdout.flush()
