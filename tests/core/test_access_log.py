@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+from datetime import datetime
 
 import pytest
 
@@ -21,7 +23,17 @@ def test_every_record_is_one_line_of_json_when_it_is_closed() -> None:
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["number"] for line in lines] == list(range(100))
     assert "error" not in lines[0]
-    assert lines[0]["time"] > 0
+    assert lines[0]["level"] == "info"
+
+
+def test_time_is_written_as_the_other_lines_of_the_log_write_theirs() -> None:
+    stream = io.StringIO()
+    writer = AccessLogWriter(stream, SystemClock(), as_json=True)
+    writer({"event": "call"})
+    writer.close()
+    time = json.loads(stream.getvalue())["time"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time)
+    assert abs(datetime.fromisoformat(time).timestamp() - SystemClock().unix()) < 60
 
 
 def test_people_get_a_short_line() -> None:

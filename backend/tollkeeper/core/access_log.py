@@ -7,6 +7,7 @@ dropped and counted: the ledger, not the log, is the record.
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Final, TextIO
 
 import orjson
@@ -61,6 +62,9 @@ class AccessLogWriter:
 
 
 def _as_json(record: Mapping[str, object]) -> str:
+    """With the fields that every other line of the log has: whoever collects them expects one shape."""
+    time = datetime.fromtimestamp(float(str(record["time"])), UTC).isoformat(timespec="microseconds")
+    record = {**record, "time": time.replace("+00:00", "Z"), "level": "info"}
     return orjson.dumps({name: value for name, value in record.items() if value is not None}).decode() + "\n"
 
 
