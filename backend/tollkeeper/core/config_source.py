@@ -126,7 +126,7 @@ def _read_bytes(path: Path, shown_as: str) -> bytes:
     try:
         if not path.is_file():
             state = "is not a regular file" if path.exists() else "does not exist: check the path"
-            raise _fail(start, f"the file {state}")
+            raise _fail(start, f"{path} {state}")
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
