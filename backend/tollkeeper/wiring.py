@@ -99,7 +99,8 @@ class Services:
         snapshot = self.catalog.holder.current()
         real = sorted(name for name in snapshot.providers if name != "simulated")
         models = [route for route in snapshot.models.values() if not route.is_simulated and route.tenant_id is None]
-        first = self.first_run
+        # A later start that only adds what TOLLKEEPER_INIT_* names has no secret to tell.
+        first = self.first_run if self.first_run is not None and self.first_run.is_new else None
         return {
             "port": self.settings.port,
             "providers": [*real, "simulated"],
