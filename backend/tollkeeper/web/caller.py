@@ -201,9 +201,17 @@ def check_same_origin(request: Request) -> None:
         raise _cross_site()
     origin = request.headers.get("origin")
     # A proxy in front may have put another Host; then `public_url` says what browsers call us.
-    ours = {request.headers.get("host", "").lower(), urlsplit(services_of(request).settings.origin).netloc.lower()}
-    if origin is not None and urlsplit(origin).netloc.lower() not in ours - {""}:
+    ours = {request.headers.get("host", "").lower(), _place(services_of(request).settings.origin)}
+    if origin is not None and _place(origin) not in ours - {""}:
         raise _cross_site()
+
+
+def _place(origin: str) -> str:
+    """Host and port of an origin; empty for what is none, such as `null` or brackets without an end."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def address_of(request: Request) -> str | None:

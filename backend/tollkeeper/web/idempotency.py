@@ -78,8 +78,8 @@ async def claim(request: Request, session: AsyncSession, tenant_id: UUID, caller
         raise BadRequest(
             f"Idempotency-Key is at most {_LONGEST_KEY} printable ASCII characters.", code="invalid_idempotency_key"
         )
-    route = f"{request.url.path} {caller.user_id.hex}"
-    digest = hashlib.sha256(await request.body() + b"\0" + request.url.query.encode()).digest()
+    route = f"{request.scope['path']} {caller.user_id.hex}"
+    digest = hashlib.sha256(await request.body() + b"\0" + request.scope["query_string"]).digest()
     claimed = Claim(session, tenant_id, route, key, digest)
     await _lock(session, claimed)
     row = await session.get(IdempotencyKey, (tenant_id, route, key))

@@ -216,6 +216,7 @@ async def test_a_write_by_cookie_needs_the_csrf_token_and_our_own_origin(plane: 
         for foreign in (
             {"origin": "https://evil.example"},
             {"origin": "null"},
+            {"origin": "http://["},
             {"sec-fetch-site": "cross-site"},
             {"sec-fetch-site": "same-site"},
         ):
