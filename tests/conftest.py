@@ -26,6 +26,7 @@ from typing import Any
 
 import pytest
 
+from tests.scheduling import GroupScheduling
 from tollkeeper.core.embedded import EmbeddedPostgres, EmbeddedValkey, Endpoint
 from tollkeeper.core.embedded.binaries import REDIS_62
 from tollkeeper.core.embedded.lock import FileLock
@@ -84,6 +85,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """xdist, in the controller: called before each worker starts."""
     node.workerinput["postgres_dir"] = str(node.config.stash[_SERVERS].postgres().endpoint.data_dir.parent)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
+    return GroupScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -11,6 +11,8 @@ from tests.e2e.processes import Product, Upstream, running_product, running_upst
 _HERE = Path(__file__).parent
 
 
+# First, because xdist reads the groups in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _HERE in item.path.parents:
@@ -35,11 +37,11 @@ def product(upstream: Upstream) -> Iterator[Product]:
 @pytest.fixture
 def client(product: Product) -> Iterator[OpenAI]:
     """The SDK as it comes, but for its retries: a test that wants them says so."""
-    with OpenAI(base_url=product.base_url, api_key=product.api_key, max_retries=0) as client:
+    with OpenAI(base_url=product.base_url, api_key=product.api_key, max_retries=0, timeout=30) as client:
         yield client
 
 
 @pytest.fixture
 async def async_client(product: Product) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=product.base_url, api_key=product.api_key, max_retries=0) as client:
+    async with AsyncOpenAI(base_url=product.base_url, api_key=product.api_key, max_retries=0, timeout=30) as client:
         yield client

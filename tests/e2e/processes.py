@@ -1,6 +1,7 @@
 """The processes that the end-to-end suite runs against: the whole product, and the provider behind it."""
 
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -23,7 +24,9 @@ STOP_SECONDS = 30.0
 UPSTREAM_KEY = "upstream-key-of-the-end-to-end-suite"
 # Dollars per million tokens. Odd on purpose: a rounding that is off by one shows.
 PRICE = {"input_per_million": "0.157", "cached_input_per_million": "0.031", "output_per_million": "1.213"}
-FREE_PORT = 0
+_PR_SET_PDEATHSIG = 1
+# Loaded before any fork: the child of a process with threads must not load anything.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class DidNotStart(Exception):
@@ -205,6 +208,7 @@ def _running(
             text=True,
             cwd=folder,
             env={**_clean_environment(), **environment},
+            preexec_fn=_die_with_the_tests,
         )
         try:
             yield process
@@ -223,6 +227,12 @@ def _running(
             finally:
                 assert process.stdout is not None
                 process.stdout.close()
+
+
+def _die_with_the_tests() -> None:
+    """A run of pytest that is killed leaves nothing behind."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _clean_environment() -> dict[str, str]:
