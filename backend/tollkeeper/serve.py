@@ -234,7 +234,8 @@ class Supervisor:
                 # A worker that says why it cannot start will not start the next time either.
                 if self._first_report is None:
                     self._failure = report["message"]
-                self.say(f"worker {worker.number}: {report['message']}")
+                else:
+                    self.say(f"worker {worker.number}: {report['message']}")
             case "reloaded":
                 self.say(f"worker {worker.number}: {report['message']}")
 

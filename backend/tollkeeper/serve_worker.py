@@ -19,6 +19,7 @@ import uvloop
 
 from tollkeeper.core.config import Settings
 from tollkeeper.core.config_source import ConfigError
+from tollkeeper.core.crypto import MasterKeyError
 from tollkeeper.core.errors import BadRequest, TollkeeperError
 from tollkeeper.core.log import configure
 from tollkeeper.main import create_app
@@ -95,7 +96,7 @@ def main(words: list[str]) -> int:
     listener = socket.socket(fileno=descriptor)
     try:
         uvloop.run(serve(settings, listener, control, number))
-    except (TollkeeperError, ConfigError) as error:
+    except (TollkeeperError, ConfigError, MasterKeyError) as error:
         control.report("failed", message=str(error))
         return 1
     finally:

@@ -23,7 +23,7 @@ from tollkeeper.core.announcements import PUBLISHER, Announcement, Listener, Pub
 from tollkeeper.core.clock import Clock, SystemClock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import MasterKey, SecretBox
-from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
 from tollkeeper.core.first_run_file import write_first_run
 from tollkeeper.core.objects import Objects
 from tollkeeper.core.passwords import Passwords
@@ -31,6 +31,7 @@ from tollkeeper.core.redis import RedisLink, create_client
 from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.db import migrations
+from tollkeeper.db.faults import explain
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
 from tollkeeper.domains.catalog.prices import load_price_list
@@ -220,7 +221,9 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 access_log=access_log,
             ),
             provider_probe=Probe(PROVIDERS, upstream, clock),
-            readiness=Readiness(database, link.state, listener.state, shipper.state, catalog.holder.current),
+            readiness=Readiness(
+                database, link.state, listener.state, journal.state, shipper.state, catalog.holder.current
+            ),
             first_run=first_run,
             is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ,
         )
@@ -285,7 +288,11 @@ class _Hearing:
 async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
     url = _secret(settings.database_url, "TOLLKEEPER_DATABASE_URL")
     direct = _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL")
-    if pending := await migrations.pending(direct):
+    try:
+        pending = await migrations.pending(direct)
+    except DependencyUnavailable as error:
+        raise StartRefused(explain(error, direct)) from error
+    if pending:
         if not settings.migrate_at_start:
             raise StartRefused(
                 f"The database lacks {len(pending)} migrations ({', '.join(pending)}). Run: tollkeeper migrate"

@@ -84,6 +84,37 @@ def test_database_of_ones_own_needs_the_master_key(
     assert "openssl rand -hex 32" in said.error
 
 
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_database_that_cannot_be_reached_is_named_with_the_reason(
+    spawn: Spawn, tmp_path: Path, valkey_url: str, command: str
+) -> None:
+    said = spawn(
+        *((command, "--port", "0", "--data-dir", str(tmp_path / "data")) if command == "serve" else (command,)),
+        TOLLKEEPER_DATABASE_URL="postgresql://somebody:hidden@127.0.0.1:1/x",
+        TOLLKEEPER_REDIS_URL=valkey_url,
+        TOLLKEEPER_MASTER_KEY="0" * 64,
+    ).wait()
+    assert said.code == 1
+    [line] = [line for line in said.error.splitlines() if "The database at" in line]
+    assert line.startswith("tollkeeper: The database at 127.0.0.1:1 cannot be used: ")
+    assert "111" in line or "refused" in line.lower() or "connect" in line.lower()
+    assert "hidden" not in said.error
+
+
+def test_master_key_that_is_too_short_is_a_sentence(
+    spawn: Spawn, tmp_path: Path, database_url: str, valkey_url: str
+) -> None:
+    said = spawn(
+        *("serve", "--port", "0", "--data-dir", str(tmp_path / "data")),
+        TOLLKEEPER_DATABASE_URL=database_url,
+        TOLLKEEPER_REDIS_URL=valkey_url,
+        TOLLKEEPER_MASTER_KEY="short",
+    ).wait()
+    assert said.code == 1
+    assert "TOLLKEEPER_MASTER_KEY must have at least 32 characters" in said.error
+    assert "Traceback" not in said.error
+
+
 def test_schema_that_is_not_there_is_told_with_the_command_that_makes_it(
     spawn: Spawn, tmp_path: Path, empty_database_url: str, valkey_url: str
 ) -> None:

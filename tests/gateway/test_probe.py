@@ -54,4 +54,5 @@ async def test_a_provider_that_is_not_there_is_a_sentence_not_an_exception() -> 
     result = await probe("http://127.0.0.1:9/v1")
 
     assert not result.ok
-    assert result.message
+    assert result.message.startswith("The provider cannot be reached. 127.0.0.1: ")
+    assert "refused" in result.message.lower()

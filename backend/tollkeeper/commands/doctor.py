@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -185,10 +186,18 @@ def _gateway(settings: "Settings", url: str | None) -> Iterator[Finding]:
 
     origin = (url or running_origin(settings.data_dir) or settings.origin).rstrip("/").removesuffix("/v1")
     try:
-        answer = httpx.get(f"{origin}/health/ready", timeout=5, trust_env=False)
+        # The system's certificates, as the other commands have it.
+        verify = ssl.create_default_context() if origin.startswith("https:") else False
+        answer = httpx.get(f"{origin}/health/ready", timeout=5, trust_env=False, verify=verify)
         document = answer.json()
-    except (httpx.HTTPError, ValueError):
-        yield Finding("gateway", Verdict.WARNING, f"none answers at {origin}", "start it: tollkeeper serve")
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        fix = (
+            "name its authority: SSL_CERT_FILE=authority.pem"
+            if "CERTIFICATE_VERIFY_FAILED" in str(error)
+            else "start it: tollkeeper serve"
+        )
+        reason = str(error) or type(error).__name__
+        yield Finding("gateway", Verdict.WARNING, f"none answers at {origin} ({reason})", fix)
         return
     verdict = Verdict.OK if answer.status_code == 200 else Verdict.BAD
     yield Finding("gateway", verdict, f"{origin} is {document.get('status', 'unknown')}")

@@ -97,8 +97,9 @@ def migrate(
     as_json: Json = False,
 ) -> None:
     """Bring your database to the newest schema (the embedded one is migrated at each start)."""
-    from tollkeeper.core.errors import TollkeeperError
+    from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
     from tollkeeper.db import migrations
+    from tollkeeper.db.faults import explain
 
     settings = read_settings()
     _require_stores(settings)
@@ -111,6 +112,8 @@ def migrate(
             if not status and pending:
                 note(f"applying {len(pending)} migrations ...")
                 asyncio.run(migrations.upgrade(url))
+    except DependencyUnavailable as error:
+        fail(explain(error, url))
     except TollkeeperError as error:
         fail(error.message)
     if as_json:

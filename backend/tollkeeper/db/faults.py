@@ -6,6 +6,7 @@ Connecting is where an `OSError` means the database; inside a transaction only t
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 import asyncpg
 import structlog
@@ -25,6 +26,17 @@ _SQLSTATES: Final = frozenset({"55P03", "25006", "40001", "40P01", "28P01", "280
 def unavailable(reason: str) -> DependencyUnavailable:
     log.warning("database_unavailable", reason=reason)
     return DependencyUnavailable("The database does not answer; try again.", retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
+def explain(error: DependencyUnavailable, url: str) -> str:
+    """For the operator at a start, not for callers: which server, and what it or the network said. No password."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2] or "localhost"
+    reason = str(error.__cause__ or "").strip().partition("\n")[0] or "it took too long"
+    return (
+        f"The database at {place} cannot be used: {reason}. "
+        "Is it running, does a firewall stand between, is the login right?"
+    )
 
 
 @contextmanager

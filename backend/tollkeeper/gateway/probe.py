@@ -1,8 +1,10 @@
 """Asks a provider for its models with each of our credentials: does it answer, how fast, and if not, why in words."""
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -55,7 +57,7 @@ class Probe:
             finally:
                 await response.aclose()
         except TollkeeperError as error:
-            return ProbeResult(ok=False, message=error.message, credential_id=credential_id)
+            return ProbeResult(ok=False, message=_words(error, config.base_url), credential_id=credential_id)
         latency_ms = math.ceil((self._clock.monotonic() - began) * 1000)
         if response.status != 200:
             message = provider.failure(response.status, response.headers, body).error.message
@@ -76,6 +78,16 @@ class Probe:
         return ProbeResult(
             ok=True, message=f"{count} models.", latency_ms=latency_ms, models=count, credential_id=credential_id
         )
+
+
+def _words(error: TollkeeperError, base_url: str) -> str:
+    """What callers are told, and for the operator the host and what the network said of it."""
+    cause = error.__cause__
+    if not isinstance(cause, OSError):
+        return error.message
+    # asyncio's own text names the address a second time.
+    reason = os.strerror(cause.errno) if isinstance(cause, ConnectionError) and cause.errno else cause.strerror
+    return f"{error.message} {urlsplit(base_url).hostname}: {reason}" if reason else error.message
 
 
 def _count_models(body: bytes) -> int | None:
