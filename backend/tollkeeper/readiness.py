@@ -12,6 +12,7 @@ from tollkeeper.contracts.catalog import Snapshot
 from tollkeeper.core.announcements import ListenerState
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.redis import RedisState
+from tollkeeper.gateway.money.journal import JournalState
 from tollkeeper.gateway.money.shipper import ShipperState
 
 
@@ -42,6 +43,7 @@ class Readiness:
     database: Pingable
     redis: Callable[[], RedisState]
     announcements: Callable[[], ListenerState]
+    journal: Callable[[], JournalState]
     shipper: Callable[[], ShipperState]
     snapshot: Callable[[], Snapshot]
 
@@ -82,6 +84,8 @@ class Readiness:
         return Dependency(Status.OK)
 
     def _journal(self) -> Dependency:
+        if not self.journal().is_accepting:
+            return Dependency(Status.UNAVAILABLE, "cannot be written: priced calls are refused")
         state = self.shipper()
         if state.failing_since is None:
             return Dependency(Status.OK)

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -70,6 +70,29 @@ async def test_what_memory_did_not_hold_is_read_back_as_it_was(
 
     shipped = {row.intent.request_id: row for row in ledger.rows.values()}
     assert [shipped[entry.intent.request_id] for entry in settlements] == settlements
+
+
+class StalledLedger(CountingLedger):
+    """Takes the rows and never says so, the first time."""
+
+    stalls = True
+
+    async def ship(self, settlements: Sequence[Settlement]) -> None:
+        await super().ship(settlements)
+        if self.stalls:
+            self.stalls = False
+            await asyncio.Event().wait()
+
+
+async def test_a_stalled_ledger_is_given_up_and_asked_again(journal: Journal, tmp_path: Path) -> None:
+    ledger = StalledLedger()
+    shipper = Shipper(journal, ledger, SystemClock(), directory=tmp_path, interval_seconds=0.001, ship_seconds=0.05)
+    settle_many(journal, 3)
+
+    assert await shipper.drain(5)
+
+    assert ledger.batches == [3, 3]
+    assert len(ledger.rows) == 3
 
 
 async def test_an_absent_ledger_loses_nothing(journal: Journal, shipper: Shipper, ledger: CountingLedger) -> None:

@@ -224,6 +224,7 @@ class Journal:
             segment.close()
             with suppress(FileNotFoundError):
                 segment.path.unlink()
+        self._recover()
 
     def close(self) -> None:
         """Let go of the files. What is not shipped stays for the next start; a journal without rest leaves nothing."""
@@ -316,6 +317,15 @@ class Journal:
         self._problem = None
         head = {"format": FORMAT, "host": self._host, "boot": str(self.boot_id), "segment": number}
         segment.write(self._line(HEAD, orjson.dumps(head)))
+
+    def _recover(self) -> None:
+        """Once there is room again, without waiting for a caller: while refusing, this worker may be sent none."""
+        if self._problem is None or self._clock.monotonic() < self._retry_at:
+            return
+        try:
+            self._rotate(ignores_cap=False)
+        except OSError as error:
+            self._fail(error, waits_again=True)
 
     def _retire(self, segment: Segment) -> None:
         self._closed_bytes += segment.used

@@ -31,6 +31,8 @@ INTERVAL_SECONDS: Final = 0.2
 FIRST_PAUSE_SECONDS: Final = 0.1
 MAX_PAUSE_SECONDS: Final = 5.0
 ADOPT_SECONDS: Final = 5.0
+# A ledger that is stalled breaks no connection; what it was given is sent again, and counts once.
+SHIP_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Shipper:
         directory: Path,
         interval_seconds: float = INTERVAL_SECONDS,
         adopt_seconds: float = ADOPT_SECONDS,
+        ship_seconds: float = SHIP_SECONDS,
     ) -> None:
         self._journal = journal
         self._sink = sink
@@ -63,6 +66,7 @@ class Shipper:
         self._directory = directory
         self._interval_seconds = interval_seconds
         self._adopt_seconds = adopt_seconds
+        self._ship_seconds = ship_seconds
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
         self._gathered = 0
@@ -171,7 +175,7 @@ class Shipper:
         if not batch:
             return
         try:
-            await self._sink.ship(batch)
+            await self._hand_over(batch)
         except DependencyUnavailable as error:
             if self._failing_since is None:
                 self._failing_since = self._clock.monotonic()
@@ -192,6 +196,13 @@ class Shipper:
         self._failing_since = None
         self._problem = None
         self._shipped += len(batch)
+
+    async def _hand_over(self, batch: Sequence[Settlement]) -> None:
+        try:
+            async with asyncio.timeout(self._ship_seconds):
+                await self._sink.ship(batch)
+        except TimeoutError:
+            raise DependencyUnavailable("The ledger does not answer in time.") from None
 
     def _put_aside(self, settlement: Settlement, error: ValueError) -> None:
         self._rejected += 1
