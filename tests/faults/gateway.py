@@ -210,7 +210,8 @@ class Gateway:
     def _store_pid(self, name: str) -> int:
         """The server itself: what `become.py` turned into, or the child of the one that holds a namespace."""
         known = int(json.loads((self.data_dir / name / "address.json").read_text())["pid"])
-        return next(pid for pid in [known, *processes.descendants(known)] if "become" not in processes.command_of(pid))
+        found = [known, *processes.descendants(known)]
+        return next((pid for pid in found if "become" not in processes.command_of(pid)), known)
 
     def worker_of(self, client_port: int) -> int:
         """The worker that accepted the connection from `client_port`."""
