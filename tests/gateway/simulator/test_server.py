@@ -52,7 +52,7 @@ def test_the_sdk_talks_to_it(client: OpenAI) -> None:
 
 def test_errors_are_openais(server: Upstream, client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError):
-        client.models.retrieve("gpt-4")
+        client.models.retrieve("simulated-nonsense")
     with pytest.raises(openai.BadRequestError):
         client.chat.completions.create(model="simulated", messages=[])
     with OpenAI(base_url=f"{server.origin}/v1", api_key="wrong", max_retries=0) as stranger:
@@ -64,6 +64,15 @@ def test_errors_are_openais(server: Upstream, client: OpenAI) -> None:
     assert httpx.get(f"{server.origin}/v1/chat/completions", headers=headers).status_code == 405
     assert httpx.post(f"{server.origin}/v1/nothing", headers=headers).status_code == 404
     assert httpx.post(f"{server.origin}/v1/chat/completions", headers=headers, content=b"{").status_code == 400
+
+
+def test_it_stands_in_for_models_of_any_name(client: OpenAI) -> None:
+    plain = client.chat.completions.create(model="simulated", messages=MESSAGES)
+    other = client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
+    assert other.model == "gpt-4o-mini"
+    assert other.choices[0].message.content == plain.choices[0].message.content
+    assert client.embeddings.create(model="text-embedding-3-small", input="x").data[0].embedding
+    assert client.models.retrieve("gpt-4o-mini").id == "gpt-4o-mini"
 
 
 def test_stats_count_what_was_served(server: Upstream, client: OpenAI) -> None:

@@ -52,8 +52,11 @@ def answer(
     header: str = "",
     tries: Tries = _every_time_the_first,
     now: Callable[[], float] = time.time,
+    stands_in: bool = False,
 ) -> Script:
     """The answer to one request. Never raises for what the request holds.
+
+    With `stands_in` models of other names are answered as well, as plain `simulated` would.
 
     `header` is the value of `x-simulate`. `tries` tells how often this request, by its digest, has come (this time
     included): only `times-N` asks.
@@ -63,7 +66,7 @@ def answer(
     try:
         request = _read(body)
         model = _model(request)
-        family, wish = read_model(model)
+        family, wish = read_model(model, stands_in=stands_in)
         if header:
             wish = read_header(wish, header)
         digest = _digest(operation, request)

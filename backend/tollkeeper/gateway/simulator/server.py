@@ -1,7 +1,7 @@
 """The simulator as an ASGI application that speaks OpenAI's wire format; `tollkeeper simulate` listens for it.
 
 Besides the inference paths (under `/v1`, `/api/v1` or nothing) it answers `GET /stats`: what was served, token by token,
-and who went away when. `DELETE /stats` forgets it.
+and who went away when. `DELETE /stats` forgets it. It stands in for any provider, so it answers for models of any name.
 """
 
 import asyncio
@@ -85,7 +85,7 @@ class SimulatorServer:
     async def _answer(
         self, operation: engine.Operation, body: bytes, header: str, record: Record, receive: Receive, send: Send
     ) -> None:
-        script = engine.answer(operation, body, header=header, tries=self._count)
+        script = engine.answer(operation, body, header=header, tries=self._count, stands_in=True)
         _note(record, script, body)
         playing = asyncio.ensure_future(_play(script, record, send))
         leaving = asyncio.ensure_future(_until_gone(receive))
@@ -199,7 +199,7 @@ def _check_method(scope: Scope, method: str) -> None:
 def _models(name: str) -> dict[str, Any]:
     if not name:
         return {"object": "list", "data": [_model(name) for name in MODELS]}
-    read_model(name)
+    read_model(name, stands_in=True)
     return _model(name)
 
 
