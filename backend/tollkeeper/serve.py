@@ -322,12 +322,15 @@ def prepare_data_dir(path: Path) -> Path:
 def embedded_master_key(data_dir: Path) -> str:
     """The generated root of our secrets, beside the embedded database it belongs to; 0600, made once."""
     path = data_dir / "master.key"
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+    if not path.exists():
+        # Whole or not at all: a start that was killed here must not leave half a key.
+        fresh = data_dir / f"master.key.{os.getpid()}"
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
             file.flush()
             os.fsync(file.fileno())
+        fresh.rename(path)
     key = path.read_text().strip()
     if len(key) != 64:
         raise StartError(f"{path} is damaged. Put the key back from a backup: the stored secrets need it.")

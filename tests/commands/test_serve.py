@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.commands.conftest import Gateway, Process, Tollkeeper
+from tollkeeper.serve import StartError, embedded_master_key
 
 Spawn = Callable[..., Process]
 
@@ -154,3 +155,15 @@ def test_first_run_is_readable_by_its_owner_alone(gateway: Gateway) -> None:
     path = gateway.data_dir / "first-run.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert set(json.loads(path.read_text())) == {"base_url", "api_key", "admin_email", "admin_password"}
+
+
+def test_master_key_is_made_once_and_whole(tmp_path: Path) -> None:
+    key = embedded_master_key(tmp_path)
+    assert len(key) == 64
+    assert embedded_master_key(tmp_path) == key
+    path = tmp_path / "master.key"
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text("")
+    with pytest.raises(StartError, match="is damaged"):
+        embedded_master_key(tmp_path)
