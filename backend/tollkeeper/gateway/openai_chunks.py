@@ -12,6 +12,7 @@ import orjson
 from tollkeeper.contracts.chat import Call, Chunk
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.openai_repair import FINISH_REASONS, new_id, raise_error, repair_arguments, repair_finish_reason
+from tollkeeper.gateway.openai_text_pattern import TextPattern, learn_pattern
 from tollkeeper.gateway.openai_usage import read_usage
 
 _OBJECT: Final = "chat.completion.chunk"
@@ -34,7 +35,7 @@ class _Choice:
 class ChatChunks:
     """One stream's state: `read` takes each event's data and gives the chunk for the caller."""
 
-    __slots__ = ("_call", "_choices", "_created", "_id", "_model", "_usage")
+    __slots__ = ("_call", "_choices", "_created", "_id", "_model", "_pattern", "_usage")
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -43,6 +44,7 @@ class ChatChunks:
         self._model: object = None
         self._choices: dict[int, _Choice] = {}
         self._usage: Chunk | None = None
+        self._pattern: TextPattern | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -55,6 +57,15 @@ class ChatChunks:
 
     def read(self, raw: bytes) -> Chunk | None:
         """None for events that mean nothing to a client. Raises `UpstreamError` for errors and garbage."""
+        pattern = self._pattern
+        if pattern is not None and (chunk := pattern.read(raw)) is not None:
+            return chunk
+        chunk = self._read(raw)
+        if pattern is None and chunk is not None and chunk.raw is raw:
+            self._pattern = learn_pattern(chunk.data, raw)
+        return chunk
+
+    def _read(self, raw: bytes) -> Chunk | None:
         try:
             data = orjson.loads(raw)
         except orjson.JSONDecodeError as error:

@@ -15,6 +15,7 @@ from tollkeeper.core.errors import BadRequest
 DEFAULT_DEPTH: Final = 128
 # A tuple: a union written with | would be built anew at every check.
 _CONTAINER: Final = (dict, list)
+_COUNTED_BYTES: Final = 4096
 _LARGEST: Final = 2**64 - 1
 _SMALLEST: Final = -(2**63)
 
@@ -29,8 +30,10 @@ def read_object(body: bytes, max_depth: int = DEFAULT_DEPTH) -> dict[str, Any]:
         raise _refusal(body, error) from error
     if not isinstance(value, dict):
         raise BadRequest("The request body must be a JSON object.", code="invalid_json")
-    # Counting brackets is cheap and bounds the depth from above; only bodies that could be too deep are walked.
-    if body.count(b"{") + body.count(b"[") > max_depth and _depth_exceeds(value, max_depth):
+    # Counting the brackets of a small body bounds its depth from above; in a large one, mostly text, it costs more than
+    # to walk the containers that are there.
+    is_suspect = len(body) > _COUNTED_BYTES or body.count(b"{") + body.count(b"[") > max_depth
+    if is_suspect and _depth_exceeds(value, max_depth):
         raise BadRequest(f"The request body nests deeper than {max_depth} levels.", code="json_too_deep")
     if orjson.dumps(value) != body:
         _read_again(body)

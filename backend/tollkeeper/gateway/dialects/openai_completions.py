@@ -69,10 +69,13 @@ class OpenAICompletions:
         return chunk.raw if chunk.raw is not None else orjson.dumps(chunk.data)
 
     def write_batch(self, batch: Batch, call: Call) -> bytes:  # noqa: ARG002 - the interface
+        # A list, because join makes one of anything else.
         return b"".join(
-            b"data: %b\n\n" % (chunk.raw if chunk.raw is not None else orjson.dumps(chunk.data))
-            for chunk in batch
-            if not chunk.is_hidden
+            [
+                b"data: %b\n\n" % (chunk.raw if chunk.raw is not None else orjson.dumps(chunk.data))
+                for chunk in batch
+                if not chunk.is_hidden
+            ]
         )
 
     def write_end(self, call: Call, comment: str | None) -> bytes:  # noqa: ARG002 - the interface

@@ -1,5 +1,7 @@
 """Counts what an answer uses while it goes by, and settles every attempt in the journal, whatever its end."""
 
+from functools import partial
+
 from tollkeeper.contracts.chat import Chunk, Reply, Usage
 from tollkeeper.contracts.usage import CallStatus, Settlement
 from tollkeeper.core.clock import Clock
@@ -22,11 +24,11 @@ class Meter:
         self._clock = clock
 
     async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
-        exchange.on_finish(lambda outcome: self._settle(exchange, outcome))
+        exchange.on_finish(partial(self._settle, exchange))
         reply = await next_stage(exchange)
         if exchange.tries:
             attempt = exchange.tries[-1]
-            reply.watch(lambda chunk: _count(exchange, attempt, chunk))
+            reply.watch(partial(_count, exchange, attempt))
         return reply
 
     def _settle(self, exchange: Exchange, outcome: Outcome) -> None:
