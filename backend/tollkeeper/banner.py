@@ -65,7 +65,7 @@ def show(console: Console, settings: Settings, origin: str, report: dict[str, An
 
 def export_snippet(path: Path) -> str:
     """The key of the first start into the environment, where the other snippets of a later start look for it."""
-    code = f"import json; print(json.load(open({json.dumps(str(path))}))['api_key'])"
+    code = f'import json; print(json.load(open({json.dumps(str(path))}))["api_key"])'
     return f"export TOLLKEEPER_API_KEY=$(python3 -c {shlex.quote(code)})"
 
 

@@ -330,7 +330,7 @@ def _check_refusal(refusal: str | None) -> None:
 
 
 def _unknown() -> Unauthenticated:
-    return Unauthenticated("Incorrect API key or token provided. Check it, or create one in the console.")
+    return Unauthenticated("Incorrect API key or token provided. Check it, or make one: tollkeeper keys create.")
 
 
 def _ended() -> Unauthenticated:

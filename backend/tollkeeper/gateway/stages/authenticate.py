@@ -183,4 +183,4 @@ class Authenticate:
 
 
 def _unknown() -> Unauthenticated:
-    return Unauthenticated("Incorrect API key provided. Check the key, or create one in the console.")
+    return Unauthenticated("Incorrect API key provided. Check the key, or make one: tollkeeper keys create.")
