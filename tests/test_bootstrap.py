@@ -127,6 +127,18 @@ def test_first_start_installs_the_lock_and_hands_over(clone: Clone) -> None:
     assert "installed." in done.stderr
 
 
+def test_packages_are_compiled_once_and_the_systems_authorities_are_trusted(clone: Clone) -> None:
+    log = clone.folder / "log"
+    script = INSTALLER.format(log=log).removeprefix("#!/bin/sh\n")
+    wanted = 'echo "compile=$UV_COMPILE_BYTECODE system=$UV_SYSTEM_CERTS"'
+    clone.add_program("installer", f"#!/bin/sh\n{wanted} >> {log}\n{script}")
+    authorities = clone.folder / "authorities.pem"
+    authorities.write_text("")
+    clone.environment["SSL_CERT_FILE"] = str(authorities)
+    clone.run("serve")
+    assert clone.calls()[0] == "compile=1 system=true"
+
+
 def test_second_start_starts_no_other_program(clone: Clone) -> None:
     clone.run("serve")
     before = clone.calls()
