@@ -258,3 +258,14 @@ async def test_end_of_the_body_that_never_comes_does_not_hold_the_client(
     assert response.content.endswith(DONE)
     (row,) = await gateway.settled()
     assert row.status is CallStatus.OK
+
+
+async def test_a_stream_of_nothing_is_relayed_and_not_collected(gateway: Serving, vendor: FakeUpstream) -> None:
+    """A vendor that sends no content for ever must not fill the memory while its answer is held back."""
+    beginning = good_stream("a")[0]
+    vendor.script = stream(beginning * 3_000, pause=5)
+    data = json.dumps(STREAM).encode()
+    headers = {"api-key": KEY, "content-type": "application/json"}
+    async with gateway.client.stream("POST", "/v1/chat/completions", content=data, headers=headers) as answer:
+        assert answer.status_code == 200
+        assert (await anext(answer.aiter_bytes())).startswith(b"data: ")

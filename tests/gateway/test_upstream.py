@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.serving import provider
+from tests.gateway.serving import ManualClock, provider
 from tests.gateway.upstream import FakeUpstream, answer, answer_json, answer_raw, completion, http_chunk, silent
 from tollkeeper.contracts.catalog import Credential, ProviderConfig
 from tollkeeper.core.clock import SystemClock
@@ -318,6 +318,25 @@ async def test_connection_closed_while_idle_costs_no_call(client: Upstream, vend
     await fetch(client, request(config))
     assert b"hello" in await fetch(client, request(config))
     assert vendor.connections == 2
+
+
+async def test_reused_connection_that_dies_after_a_while_is_not_tried_again(vendor: FakeUpstream) -> None:
+    """By then the vendor may have done, and billed, the work."""
+    clock = ManualClock()
+    client = Upstream(Settings(_env_file=None), clock)
+    config = provider("one", vendor.base_url)
+    await fetch(client, request(config))
+
+    async def late(_seen: Any, _writer: asyncio.StreamWriter) -> bool:
+        clock.ahead += 1.5
+        return False
+
+    vendor.script = late
+    with pytest.raises(UpstreamError) as refused:
+        await client.send(request(config))
+    await client.aclose()
+    assert refused.value.code == "upstream_disconnected"
+    assert len(vendor.seen) == 2
 
 
 async def test_fresh_connection_that_dies_is_not_tried_again(client: Upstream, vendor: FakeUpstream) -> None:

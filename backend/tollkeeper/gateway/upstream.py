@@ -29,6 +29,8 @@ _SWEEP_SECONDS: Final = 0.1
 _IDLE_SECONDS: Final = 55.0
 _IDLE_PER_ORIGIN: Final = 512
 _DRAIN_SECONDS: Final = 1.0
+# Word that a connection had been closed takes a round trip; a vendor that ends it later may have worked on the call.
+_STALE_SECONDS: Final = 1.0
 # What may be read of a vendor's headers; everything else, Set-Cookie first, ends here.
 READABLE_HEADERS: Final = frozenset(
     {
@@ -69,11 +71,13 @@ class Upstream:
         head = b"%b%d\r\n\r\n" % (route.head, len(request.body))
         connection = self._take(route.door)
         if connection is not None:
+            sent = self._clock()
             try:
                 return await self._exchange(connection, head, request, timeouts)
             except Disconnected:
                 # Closed by the vendor while it lay idle, not a byte of an answer: once more, on a fresh connection.
-                pass
+                if self._clock() - sent > _STALE_SECONDS:
+                    raise
         connection = await self._connect(route, timeouts, request.deadline)
         return await self._exchange(connection, head, request, timeouts)
 

@@ -33,6 +33,8 @@ from tollkeeper.gateway.stage import Attempt, Exchange, Next
 _MOVES_ON: Final = frozenset({FailureClass.CREDENTIAL, FailureClass.RATE, FailureClass.SERVER, FailureClass.TIMEOUT})
 # What another credential of the same provider may do better.
 _ROTATES: Final = frozenset({FailureClass.CREDENTIAL, FailureClass.RATE})
+# Chunks without content that are kept back; then the answer begins with them, so that they cannot fill the memory.
+_MOST_PRIMED: Final = 1_000
 _NO_CREDENTIAL: Final[tuple[Credential | None, ...]] = (None,)
 
 
@@ -181,7 +183,7 @@ class Dispatch:
         try:
             async for batch in rest.raw():
                 primed += batch
-                if any(chunk.is_content or chunk.is_final for chunk in batch):
+                if len(primed) > _MOST_PRIMED or any(chunk.is_content or chunk.is_final for chunk in batch):
                     attempt.first_token = exchange.first_token = self._clock.monotonic()
                     return Reply(is_stream=True, primed=primed, rest=rest)
         except BaseException:
