@@ -137,12 +137,15 @@ class Database:
             raise unavailable("lookup deadline") from None
 
     async def check(self) -> None:
-        """At the start. Raises `DatabaseUnfit` for a superuser or a login without the roles."""
+        """At the start. Raises `DatabaseUnfit` for a superuser or a login without the roles; opens a look-up's connection."""
         with translate_faults():
             async with self._engine.connect() as connection:
                 raw = await connection.get_raw_connection()
                 assert isinstance(raw.driver_connection, asyncpg.Connection)
                 await check_login(raw.driver_connection)
+            # Opened now: connecting would use up most of the time in which the first caller's key must be proven.
+            async with self._lookups.connect():
+                pass
 
     async def ping(self, *, deadline_seconds: float = 1.0) -> None:
         """For readiness. Raises `DependencyUnavailable`."""
