@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.parse import urlencode
 
 import aiohttp
 
@@ -193,9 +194,7 @@ def list_records(gateway: Gateway) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     cursor: dict[str, str] = {}
     while True:
-        answer = gateway.get("/api/v1/usage/records", limit=100, **cursor)
-        assert answer.status_code == 200, answer.text
-        page = answer.json()
+        page = gateway.ask("GET", f"/api/v1/usage/records?{urlencode({'limit': 100, **cursor})}")
         records += page["data"]
         if page["next_cursor"] is None:
             return records

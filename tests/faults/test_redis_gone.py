@@ -12,6 +12,7 @@ from tests.faults.calls import Caller
 from tests.faults.gateway import Gateway, eventually
 from tests.faults.lines import lines_to_all
 from tests.faults.test_postgres_gone import is_ok, stopped
+from tests.faults.test_revocation import until_served
 
 pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("faults-redis")]
 
@@ -33,7 +34,7 @@ async def revoked_everywhere(gateway: Gateway) -> None:
     """A key both workers know is refused by both within a second of the answer, and stays refused."""
     made = await asyncio.to_thread(gateway.new_key)
     async with lines_to_all(gateway) as lines:
-        assert [await line.models(made["key"]) for line in lines.values()] == [200, 200]
+        await until_served(lines.values(), made["key"])
         answer = await asyncio.to_thread(gateway.post, f"/api/v1/keys/{made['id']}/revoke")
         assert answer.status_code == 200, answer.text
         deadline = time.monotonic() + REVOKED_SECONDS

@@ -20,6 +20,29 @@ def gateway(new_gateway: Callable[..., Gateway]) -> Gateway:
     return new_gateway()
 
 
+@pytest.fixture(scope="module")
+def kept(new_gateway: Callable[..., Gateway]) -> Gateway:
+    """A second data directory; tests start and end it as they need."""
+    return new_gateway()
+
+
+@pytest.fixture
+def other(kept: Gateway) -> Gateway:
+    """The second gateway, running."""
+    if not kept.is_running:
+        kept.start()
+    return kept
+
+
+@pytest.fixture
+def ended(kept: Gateway) -> Gateway:
+    """The second gateway after a clean end."""
+    if kept.is_running:
+        kept.terminate()
+        assert kept.wait(20) == 0
+    return kept
+
+
 def refusal(gateway: Gateway, command: list[str], **environment: str) -> str:
     """What a `serve` that must not start says on standard error."""
     done = subprocess.run(
@@ -90,22 +113,22 @@ def test_missing_configuration_file_is_said(new_gateway: Callable[..., Gateway])
     assert "absent.yaml" in refusal(other, other.serve_words())
 
 
-def test_first_start_that_is_refused_by_its_settings_says_which(new_gateway: Callable[..., Gateway]) -> None:
-    other = new_gateway(is_started=False)
-    said = refusal(other, other.serve_words(), TOLLKEEPER_INIT_API_KEY="short")
+def test_first_key_that_is_no_key_is_said(ended: Gateway) -> None:
+    said = refusal(ended, ended.serve_words(), TOLLKEEPER_INIT_API_KEY="brief")
     assert "TOLLKEEPER_INIT_API_KEY" in said
-    assert "short" not in said.replace("shorter", "")
+    assert "brief" not in said
 
 
-def test_lost_master_key_is_refused_and_not_replaced(new_gateway: Callable[..., Gateway]) -> None:
-    other = new_gateway()
-    other.stop()
-    kept = (other.data_dir / "master.key").read_text()
-    (other.data_dir / "master.key").write_text("0" * 64)
-    said = refusal(other, other.serve_words())
-    assert "key" in said.lower()
-    (other.data_dir / "master.key").write_text(kept)
-    other.start()
+def test_lost_master_key_is_refused_and_not_replaced(ended: Gateway) -> None:
+    path = ended.data_dir / "master.key"
+    kept = path.read_text()
+    path.write_text("0" * 64)
+    try:
+        said = refusal(ended, ended.serve_words())
+        assert "key" in said.lower()
+        assert path.read_text() == "0" * 64
+    finally:
+        path.write_text(kept)
 
 
 def test_files_with_secrets_are_for_their_owner_alone(gateway: Gateway) -> None:
@@ -116,25 +139,24 @@ def test_files_with_secrets_are_for_their_owner_alone(gateway: Gateway) -> None:
     assert document["base_url"].endswith(f":{gateway.port}/v1")
 
 
-async def test_two_gateways_side_by_side_keep_apart(gateway: Gateway, new_gateway: Callable[..., Gateway]) -> None:
-    other = new_gateway()
+async def test_two_gateways_side_by_side_keep_apart(gateway: Gateway, other: Gateway) -> None:
     assert other.port != gateway.port
     async with Caller(other.origin, other.key) as caller:
         assert (await caller.call()).is_whole
     async with Caller(gateway.origin, other.key) as stranger:
         refused = await stranger.call()
         assert (refused.status, refused.code) == (401, "invalid_api_key")
-    other.stop()
+    other.terminate()
+    assert other.wait(20) == 0
     async with Caller(gateway.origin, gateway.key) as caller:
         assert (await caller.call()).is_whole
 
 
-def test_second_start_keeps_key_and_data(new_gateway: Callable[..., Gateway]) -> None:
-    one = new_gateway()
-    made = one.new_key(name="kept")
-    one.terminate()
-    assert one.wait(20) == 0
-    one.start()
-    listed = one.get("/api/v1/keys").json()["data"]
+def test_second_start_keeps_key_and_data(other: Gateway) -> None:
+    made = other.new_key(name="kept")
+    other.terminate()
+    assert other.wait(20) == 0
+    other.start()
+    listed = other.ask("GET", "/api/v1/keys")["data"]
     assert made["id"] in {key["id"] for key in listed}
-    assert one.log_path.read_text().count(one.key) <= 1, "a secret that is shown once"
+    assert other.log_path.read_text().count(other.key) <= 1, "a secret that is shown once"

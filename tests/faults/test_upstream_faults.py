@@ -187,7 +187,7 @@ async def test_second_target_answers_and_the_caller_notices_nothing(
     if model in {"spare", "spare-500"}:
         # Known not to be billed: the first attempt leaves no row.
         assert len(rows) == 1
-    records = gateway.get("/api/v1/usage/records", limit=50).json()["data"]
+    records = gateway.ask("GET", "/api/v1/usage/records?limit=50")["data"]
     assert [record["status"] for record in records if record["request_id"] == call.headers["x-request-id"]] == ["ok"]
 
 
