@@ -5,7 +5,7 @@ each chunk of it) once, relay the bytes as they came. No authentication, limits,
 """
 
 import argparse
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import aiohttp
@@ -19,8 +19,9 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_JSON_HEADERS = [(b"content-type", b"application/json")]
+JSON_HEADERS = [(b"content-type", b"application/json")]
 _STREAM_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
 
@@ -36,7 +37,7 @@ class Floor:
         elif scope["method"] == "POST":
             await self._relay(scope, receive, send)
         else:
-            await _answer(send, b"{}", _JSON_HEADERS)
+            await answer(send, b"{}", JSON_HEADERS)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -48,22 +49,22 @@ class Floor:
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._session is not None
-        body = await _read_body(receive)
+        body = await read_body(receive)
         orjson.loads(body)
         path = scope["path"]
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = URL(self._upstream + path, encoded=True)
-        async with self._session.post(url, data=body, headers=_UPSTREAM_HEADERS, allow_redirects=False) as answer:
-            if answer.content_type == "text/event-stream":
-                await _relay_stream(answer, send)
+        async with self._session.post(url, data=body, headers=UPSTREAM_HEADERS, allow_redirects=False) as response:
+            if response.content_type == "text/event-stream":
+                await relay_events(response.content.iter_any(), response.status, send)
             else:
-                content = await answer.read()
+                content = await response.read()
                 orjson.loads(content)
-                await _answer(send, content, _JSON_HEADERS, answer.status)
+                await answer(send, content, JSON_HEADERS, response.status)
 
 
-_UPSTREAM_HEADERS = {"content-type": "application/json", "authorization": "Bearer none"}
+UPSTREAM_HEADERS = {"content-type": "application/json", "authorization": "Bearer none"}
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -78,7 +79,7 @@ def open_session() -> aiohttp.ClientSession:
     )
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def read_body(receive: Receive) -> bytes:
     message = await receive()
     if not message.get("more_body"):
         first: bytes = message.get("body", b"")
@@ -90,17 +91,17 @@ async def _read_body(receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-async def _answer(send: Send, body: bytes, headers: list[tuple[bytes, bytes]], status: int = 200) -> None:
+async def answer(send: Send, body: bytes, headers: list[tuple[bytes, bytes]], status: int = 200) -> None:
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _relay_stream(answer: aiohttp.ClientResponse, send: Send) -> None:
+async def relay_events(reads: AsyncIterator[bytes], status: int, send: Send) -> None:
     """Parse each event once and let the events of one read leave in one write."""
-    await send({"type": "http.response.start", "status": answer.status, "headers": _STREAM_HEADERS})
+    await send({"type": "http.response.start", "status": status, "headers": _STREAM_HEADERS})
     rest = b""
-    async for data in answer.content.iter_any():
+    async for data in reads:
         buffer = rest + data if rest else data
         end = buffer.rfind(b"\n\n") + 2
         if end < 2:
@@ -114,13 +115,14 @@ async def _relay_stream(answer: aiohttp.ClientResponse, send: Send) -> None:
     await send({"type": "http.response.body", "body": rest})
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.floor", description=__doc__)
+def run(make: Callable[[str], ASGIApp], description: str | None) -> None:
+    """Serve the floor that `make` builds for the upstream given on the command line."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--upstream", required=True, help="base URL of the upstream, with or without /v1")
     given = parser.parse_args()
     uvicorn.run(
-        Floor(given.upstream),
+        make(given.upstream),
         host=HOST,
         port=given.port,
         loop="uvloop",
@@ -135,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(Floor, __doc__)

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench import processes
@@ -35,6 +35,9 @@ class Outcome:
     unaccounted: int
     wrong_streams: bool
     generator: str
+    # The target beside the second floor, the one with the gateway's own client.
+    thin_per_second: Paired | None = None
+    thin_cpu_us: Paired | None = None
 
 
 @dataclass(frozen=True)
@@ -102,19 +105,22 @@ def _resident_mb(side: Side) -> float | None:
 def run_scenario(rig: Rig, scenario: Scenario, warmup_seconds: float, say: Say) -> Outcome:
     floor: list[Sample] = []
     target: list[Sample] = []
+    thin: list[Sample] = []
     for number in range(scenario.rounds):
         say(f"{scenario.title}: round {number + 1} of {scenario.rounds}")
         floor.append(rig.run(rig.floor, scenario, warmup_seconds=warmup_seconds))
         target.append(rig.run(rig.target, scenario, warmup_seconds=warmup_seconds))
-    return compare(scenario, floor, target)
+        if scenario.has_thin:
+            thin.append(rig.run(rig.thin, scenario, warmup_seconds=warmup_seconds))
+    return compare(scenario, floor, target, thin)
 
 
-def compare(scenario: Scenario, floor: list[Sample], target: list[Sample]) -> Outcome:
-    """Pure: pair the rounds up and check that both sides did what they were asked."""
-    samples = [*floor, *target]
+def compare(scenario: Scenario, floor: list[Sample], target: list[Sample], thin: Sequence[Sample] = ()) -> Outcome:
+    """Pure: pair the rounds up and check that all sides did what they were asked."""
+    samples = [*floor, *target, *thin]
 
-    def paired(read: Callable[[Sample], float | None]) -> Paired | None:
-        ours = [value for sample in floor if (value := read(sample))]
+    def paired(read: Callable[[Sample], float | None], beside: Sequence[Sample] = floor) -> Paired | None:
+        ours = [value for sample in beside if (value := read(sample))]
         theirs = [value for sample in target if (value := read(sample))]
         return pair_up(ours, theirs) if ours and len(ours) == len(theirs) else None
 
@@ -143,6 +149,8 @@ def compare(scenario: Scenario, floor: list[Sample], target: list[Sample]) -> Ou
         unaccounted=sum(_unaccounted(sample) for sample in samples),
         wrong_streams=scenario.is_stream and any(_has_wrong_streams(sample, scenario) for sample in samples),
         generator=samples[0].measured.generator,
+        thin_per_second=paired(lambda sample: sample.measured.per_second, thin),
+        thin_cpu_us=paired(lambda sample: sample.cpu_us_per_call, thin),
     )
 
 

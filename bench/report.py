@@ -56,6 +56,8 @@ def _outcome_rows(outcome: Outcome) -> Iterator[tuple[str, ...]]:
         yield _paired(f"{outcome.unit}/s", outcome.per_second, at_least=at_least)
     at_most = _LARGE_COST_RATIO if outcome.name == "large" else None
     yield _paired(f"CPU µs per {outcome.unit[:-1]}", outcome.cpu_us, at_most=at_most)
+    yield _paired(f"  to floor-thin: {outcome.unit}/s", outcome.thin_per_second)
+    yield _paired("  to floor-thin: CPU µs", outcome.thin_cpu_us)
     yield _paired("CPU µs per event", outcome.cpu_us_per_event, at_most=_EVENT_COST_RATIO)
     if outcome.name != "paced":
         yield _paired("p50 ms", outcome.p50_ms)

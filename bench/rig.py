@@ -15,7 +15,7 @@ from bench.figures import Spread
 from bench.generator import Measured
 from bench.processes import ROOT, Child, Cores
 from bench.scenarios import Scenario
-from bench.targets import HOST, Floor, Target
+from bench.targets import HOST, Floor, Target, ThinFloor
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Boot:
 class Rig:
     direct: Side
     floor: Side
+    thin: Side
     target: Side
     boot: Boot
     cores: Cores
@@ -149,8 +150,9 @@ def set_up(target: Target, folder: Path, *, generator: str = "auto") -> Iterator
         mock_url = f"http://{HOST}:{mock_port}"
         mock.wait_until_ready(f"{mock_url}/stats", 20)
         floor, _ = _start_target(stack, Floor(), f"{mock_url}/v1", folder / "floor", cores)
+        thin, _ = _start_target(stack, ThinFloor(), f"{mock_url}/v1", folder / "floor-thin", cores)
         side, boot = _start_target(stack, target, f"{mock_url}/v1", folder / target.name, cores, restart=True)
-        yield Rig(Side("direct", mock_url, {}, None), floor, side, boot, cores, folder, generator)
+        yield Rig(Side("direct", mock_url, {}, None), floor, thin, side, boot, cores, folder, generator)
 
 
 def _start(

@@ -30,6 +30,8 @@ class Scenario:
     is_stream: bool = False
     events_per_stream: int = 0
     unit: str = "calls"
+    # Also against the floor with the gateway's own client.
+    has_thin: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def suite(*, is_quick: bool) -> Suite:
     minor_rounds = 1 if is_quick else 3
     streams = 200 if is_quick else 1000
     scenarios = (
-        Scenario("whole", "0.2 kB call, 32 in flight", CHAT, chat_body(WHOLE_MODEL), 32, seconds, rounds),
+        Scenario(
+            "whole", "0.2 kB call, 32 in flight", CHAT, chat_body(WHOLE_MODEL), 32, seconds, rounds, has_thin=True
+        ),
         Scenario(
             "stream",
             "stream of 20 chunks, 32 in flight",
@@ -77,6 +81,7 @@ def suite(*, is_quick: bool) -> Suite:
             is_stream=True,
             events_per_stream=20 + _EVENTS_AROUND_TOKENS,
             unit="streams",
+            has_thin=True,
         ),
         Scenario("large", "1 MB call, 4 in flight", CHAT, large_chat_body(), 4, seconds, minor_rounds),
         Scenario("embeddings", "embedding, 32 in flight", EMBEDDINGS, embeddings_body(), 32, seconds, minor_rounds),

@@ -45,6 +45,15 @@ class Floor:
         return {"authorization": "Bearer none"}
 
 
+class ThinFloor(Floor):
+    """`bench/floor_thin.py`: the same with the gateway's own client."""
+
+    name = "floor-thin"
+
+    def command(self, port: int, upstream: str, folder: Path) -> list[str]:  # noqa: ARG002
+        return [sys.executable, "-m", "bench.floor_thin", "--port", str(port), "--upstream", upstream]
+
+
 class Tollkeeper:
     """The product as a user starts it: one worker, embedded servers, a key, a priced model, limits and accounting on."""
 
