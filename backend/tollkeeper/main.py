@@ -17,16 +17,17 @@ from tollkeeper import __version__
 from tollkeeper.api import health, v1
 from tollkeeper.api.inference import with_inference_paths
 from tollkeeper.core.config import Settings
-from tollkeeper.gateway.app import Gateway
+from tollkeeper.gateway.app import ASGIApp, Gateway
 from tollkeeper.gateway.edge.limits import Receive, Scope, Send
 from tollkeeper.web.deps import install_kernel, public
+from tollkeeper.web.hosts import AllowedHosts
 from tollkeeper.wiring import open_services
 
 
 class Application(FastAPI):
     """The gateway stands before everything, FastAPI's own middleware included: a call pays for none of it."""
 
-    gateway: Gateway | None = None
+    gateway: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = self.gateway
@@ -45,7 +46,9 @@ def create_app(settings: Settings | None = None) -> Application:
     async def lifespan(app: Application) -> AsyncIterator[None]:
         async with open_services(settings or Settings()) as services:
             app.state.services = services
-            app.gateway = Gateway(app.control_plane, services.gateway)
+            gateway: ASGIApp = Gateway(app.control_plane, services.gateway)
+            hosts = services.settings.allowed_hosts
+            app.gateway = gateway if hosts.strip() == "*" else AllowedHosts(gateway, hosts)
             yield
 
     app = Application(

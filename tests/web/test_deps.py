@@ -153,6 +153,14 @@ async def test_a_key_is_taken_from_each_of_the_four_headers(plane: ControlPlane,
     assert answer.json()["key_id"] == key_id
 
 
+async def test_a_query_parameter_that_is_none_is_refused_not_ignored(plane: ControlPlane) -> None:
+    _, secret = await plane.new_key(await plane.user(Role.DEVELOPER), "admin")
+    answer = await ask(plane, "/api/v1/things?tenant=ten_1", authorization=f"Bearer {secret}")
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "unknown_parameter"
+    assert "tenant_id" in answer.json()["detail"]
+
+
 async def test_two_different_credentials_are_refused_and_two_equal_ones_are_not(plane: ControlPlane) -> None:
     _, first = await plane.new_key(await plane.user(Role.DEVELOPER), "admin")
     _, second = await plane.new_key(await plane.user(Role.DEVELOPER), "admin")

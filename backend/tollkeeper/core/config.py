@@ -30,7 +30,9 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="Worker processes.")
     public_url: str | None = Field(None, description="Origin that callers use, when a proxy stands in front.")
     trusted_proxies: str = Field("", description="Addresses whose X-Forwarded-* headers are believed, comma separated.")
-    allowed_hosts: str = Field("*", description="Host names the gateway answers to, comma separated.")
+    allowed_hosts: str = Field(
+        "*", description="Host names the gateway answers to, comma separated; * is any, *.name is every name below."
+    )
     tls_certificate: Path | None = Field(None, description="Certificate chain (PEM); with tls_key turns TLS on.")
     tls_key: Path | None = Field(None, description="Private key (PEM).")
     tls_minimum_version: Literal["1.2", "1.3"] = Field("1.2", description="Lowest TLS version the listener accepts.")

@@ -7,7 +7,7 @@
 A route declares exactly one permission, or `public()`; one that does not cannot be made.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.params import Depends as DependsParam
 from fastapi.routing import APIRoute
 
+from tollkeeper.core.errors import MalformedPayload
 from tollkeeper.core.permissions import Permission
 from tollkeeper.web.caller import allow, prove_caller, services_of
 from tollkeeper.web.idempotency import Claim, Replay
@@ -54,16 +55,31 @@ def declarations_of(dependant: Dependant) -> list[Declaration]:
     return [item.call for item in dependant.dependencies if isinstance(item.call, Declaration)]
 
 
+def query_names(dependant: Dependant) -> Iterator[str]:
+    """The query parameters that a route and its dependencies read."""
+    for parameter in dependant.query_params:
+        yield parameter.alias
+    for dependency in dependant.dependencies:
+        yield from query_names(dependency)
+
+
 class ControlRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         declared = declarations_of(self.dependant)
         if len(declared) != 1:
             raise UndeclaredRoute(f"{self.path} declares {len(declared)} permissions; exactly one is needed")
         declaration = declared[0]
+        known = frozenset(query_names(self.dependant))
         answer = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
             await declaration(request)
+            if unknown := request.query_params.keys() - known:
+                # A filter that is not one would be believed to have filtered.
+                raise MalformedPayload(
+                    f"The query has no parameter {min(unknown)[:100]!r} here. Known are: {', '.join(sorted(known)) or 'none'}.",
+                    code="unknown_parameter",
+                )
             settings = services_of(request).settings
             if request.method not in {"GET", "HEAD"}:
                 await check_json_body(request, largest=settings.max_control_body_bytes, deepest=settings.max_json_depth)
