@@ -323,6 +323,11 @@ def embedded_master_key(data_dir: Path) -> str:
     """The generated root of our secrets, beside the embedded database it belongs to; 0600, made once."""
     path = data_dir / "master.key"
     if not path.exists():
+        if (data_dir / "serve.json").exists():
+            raise StartError(
+                f"{path} is gone, and the stored secrets of this folder need it. Put it back from a backup, or set "
+                "TOLLKEEPER_MASTER_KEY to what it held."
+            )
         # Whole or not at all: a start that was killed here must not leave half a key.
         fresh = data_dir / f"master.key.{os.getpid()}"
         fresh.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ import structlog
 from pydantic import SecretStr
 
 from tollkeeper.configuration import read_declared
+from tollkeeper.contracts.catalog import ModelRoute
 from tollkeeper.core.access_log import AccessLogWriter
 from tollkeeper.core.announcements import PUBLISHER, Announcement, Listener, Publisher, Topic
 from tollkeeper.core.clock import Clock, SystemClock
@@ -106,7 +107,8 @@ class Services:
             "port": self.settings.port,
             "providers": [*real, "simulated"],
             "only_simulated": not models,
-            "example_model": models[0].name if models else "simulated",
+            # The first thing anybody pastes should cost next to nothing.
+            "example_model": min(models, key=_output_price).name if models else "simulated",
             "first_run": None
             if first is None
             else {
@@ -348,6 +350,12 @@ async def _running(work: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterat
 def _report_end(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         log.error("background_task_ended", task=task.get_name(), exc_info=task.exception())
+
+
+def _output_price(route: ModelRoute) -> tuple[bool, int]:
+    """Cheapest first; models without output, such as embeddings, and unpriced ones last."""
+    price = 0 if route.price is None else route.price.output
+    return price == 0, price
 
 
 def _secret(value: SecretStr | None, name: str) -> str:

@@ -48,6 +48,12 @@ def test_without_any_key_it_says_how_to_give_one(alone: Tollkeeper) -> None:
     assert "--data-dir" in said.error
 
 
+def test_the_kept_key_goes_to_no_other_gateway(tollkeeper: Tollkeeper, stranger: str) -> None:
+    said = tollkeeper("keys", "list", "--url", stranger)
+    assert said.code == 1
+    assert "no key" in said.error
+
+
 @pytest.mark.parametrize("words", [["keys", "list"], ["chat", "hello"]])
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://[::", "nonsense", "ftp://x"])
 def test_no_gateway_there_ends_with_3(alone: Tollkeeper, words: list[str], url: str) -> None:

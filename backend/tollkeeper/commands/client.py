@@ -29,15 +29,22 @@ class Client:
         first_run = _read_object(data_dir / "first-run.json")
         found = url or running_origin(data_dir) or str(first_run.get("base_url") or _DEFAULT_ORIGIN)
         self.origin = found.rstrip("/").removesuffix("/v1")
-        secret = key or first_run.get("api_key")
+        secret = key
+        if not secret and self._is_at_home(data_dir, first_run):
+            secret = first_run.get("api_key")
         if not secret:
             fail(
                 "no key: pass --key or set TOLLKEEPER_API_KEY, or name the gateway's folder with --data-dir "
-                f"(there is no readable {data_dir / 'first-run.json'})."
+                f"(the key in {data_dir / 'first-run.json'} is sent to no other gateway than that folder's own)."
             )
         if not (secret.isascii() and secret.isprintable()):
             fail("the key holds characters that no key has. Was it copied whole?", code=2)
         self._headers = {"authorization": f"Bearer {secret}"}
+
+    def _is_at_home(self, data_dir: Path, first_run: Mapping[str, Any]) -> bool:
+        """The kept key goes to the gateway of its own folder alone, never to a host that --url names."""
+        kept = str(first_run.get("base_url") or "").rstrip("/").removesuffix("/v1")
+        return self.origin in {kept, running_origin(data_dir)}
 
     def request(self, method: str, path: str, body: Any = None, *, etag: str | None = None, **query: Any) -> Any:
         """The JSON answer of a control-plane call; None for an empty one."""
@@ -151,5 +158,7 @@ def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> str:
         f"\n  {'.'.join(str(part) for part in item.get('loc', []))}: {item.get('message', '')}"
         for item in (problems if len(problems) > 1 else [])
     )
+    # A rejected configuration lists its mistakes as finished sentences, each with file and line.
+    listed += "".join(f"\n  {item}" for item in document.get("problems") or [] if isinstance(item, str))
     request_id = headers.get("x-request-id", "none")
     return f"{sentence} (status {status}, {code or 'no code'}, request {request_id}){listed}"
