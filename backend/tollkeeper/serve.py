@@ -36,6 +36,8 @@ Report = dict[str, Any]
 
 _RESTART_PAUSES: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 _STABLE_SECONDS: Final = 30.0
+# Between two tries to start an embedded server that ended.
+_REVIVE_PAUSE: Final = 1.0
 # A worker drains by itself; past its own bound plus this it is ended.
 _KILL_AFTER_DRAIN: Final = 5.0
 
@@ -79,6 +81,7 @@ class Supervisor:
     _failure: str | None = None
     _first_report: Report | None = None
     _is_announced: bool = False
+    _revive_at: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> int:
         """Serve until a signal says stop; returns the exit code. Raises `StartError` before anything listens."""
@@ -170,12 +173,20 @@ class Supervisor:
                 if number == signal.SIGHUP:
                     self.say("reloading the configuration ...")
                     self._signal_workers(signal.SIGHUP)
-            for store in self._stores:
-                if not store.poll():
-                    self.say(
-                        f"the embedded {type(store).__name__.removeprefix('Embedded')} ended; starting it again ..."
-                    )
-                    store.start()
+            self._revive_stores()
+
+    def _revive_stores(self) -> None:
+        """Without waiting for it to be ready: meanwhile workers are watched, and serve whom they know."""
+        now = time.monotonic()
+        for store in self._stores:
+            if now < self._revive_at.get(store.NAME, 0.0) or store.poll():
+                continue
+            self._revive_at[store.NAME] = now + _REVIVE_PAUSE
+            self.say(f"the embedded {store.TITLE} ended; starting it again ...")
+            try:
+                store.launch()
+            except EmbeddedError as error:
+                self.say(error.message)
 
     def _start_missing(self, selector: selectors.BaseSelector, listener: socket.socket) -> None:
         for slot in self._slots:
