@@ -59,6 +59,17 @@ async def test_last_worker_killed_serves_again_within_seconds(gateway: Gateway, 
     await reconcile(gateway, upstream, load, in_flight=WIDTH)
 
 
+async def test_everything_but_the_supervisor_killed_at_once_comes_back(
+    gateway: Gateway, upstream: UpstreamProcess
+) -> None:
+    async with Load(gateway, MODELS, width=WIDTH) as load:
+        await load.served(10)
+        for pid in [gateway.valkey_pid(), gateway.postmaster_pid(), *gateway.worker_pids()]:
+            processes.send(pid, signal.SIGKILL)
+        await load.served(10, seconds=30)
+    await reconcile(gateway, upstream, load, in_flight=WIDTH)
+
+
 async def test_killed_supervisor_leaves_no_process_and_the_restart_loses_nothing(
     gateway: Gateway, upstream: UpstreamProcess
 ) -> None:

@@ -118,6 +118,30 @@ async def test_dead_postgres_closes_the_control_plane_and_keeps_known_keys(
     await reconcile(gateway, upstream, load, in_flight=0)
 
 
+async def test_postgres_that_cannot_start_is_tried_again_and_takes_nobody_along(
+    gateway: Gateway, upstream: UpstreamProcess
+) -> None:
+    version = gateway.data_dir / "postgres" / "cluster" / "PG_VERSION"
+    good = version.read_bytes()
+    offset = gateway.log_path.stat().st_size
+    async with Load(gateway, MODELS, width=2) as load:
+        await load.served(5)
+        [worker] = gateway.worker_pids()
+        version.write_bytes(b"12\n")
+        try:
+            processes.send(gateway.postmaster_pid(), signal.SIGKILL)
+            await eventually(
+                lambda: gateway.log_since(offset).count(b"starting it again") >= 2, seconds=30, what="a second try"
+            )
+            await load.served(20)
+        finally:
+            version.write_bytes(good)
+        await eventually(lambda: is_ok(gateway), seconds=30, what="ready again")
+        assert gateway.worker_pids() == [worker]
+    assert load.statuses().keys() == {200}
+    await reconcile(gateway, upstream, load, in_flight=0)
+
+
 async def test_stalled_postgres_slows_no_known_key_and_recovers(gateway: Gateway, upstream: UpstreamProcess) -> None:
     unseen = gateway.new_key()["key"]
     word = new_name("stall")
