@@ -50,7 +50,7 @@ class UpstreamProcess:
     """`upstream.py` on a port of its own."""
 
     def __init__(self, port: int = 0) -> None:
-        command = [sys.executable, str(_UPSTREAM), str(port)]
+        command = processes.tied([sys.executable, str(_UPSTREAM), str(port)])
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=clean_environment())
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
@@ -127,7 +127,7 @@ class Gateway:
         offset = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                self.serve_words(),
+                processes.tied(self.serve_words()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
