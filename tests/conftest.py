@@ -142,14 +142,16 @@ def new_database(postgres_server: EmbeddedPostgres, template_database: str) -> C
 def database_url(postgres_server: EmbeddedPostgres, template_database: str) -> Iterator[str]:
     name = _create_database(postgres_server, template=template_database)
     yield postgres_server.url_of(name)
-    postgres_server.run_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    # A superuser: autovacuum may be at work there, and an ordinary login may not end it.
+    postgres_server.run_sql(f"DROP DATABASE {name} WITH (FORCE)", as_superuser=True)
 
 
 @pytest.fixture
 def empty_database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     name = _create_database(postgres_server, template="template1")
     yield postgres_server.url_of(name)
-    postgres_server.run_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    # A superuser: autovacuum may be at work there, and an ordinary login may not end it.
+    postgres_server.run_sql(f"DROP DATABASE {name} WITH (FORCE)", as_superuser=True)
 
 
 @pytest.fixture(scope="session")
