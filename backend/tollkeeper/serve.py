@@ -82,6 +82,8 @@ class Supervisor:
     _first_report: Report | None = None
     _is_announced: bool = False
     _revive_at: dict[str, float] = field(default_factory=dict)
+    _early: list[Worker] = field(default_factory=list)
+    _metrics: Path = field(init=False)
 
     def run(self) -> int:
         """Serve until a signal says stop; returns the exit code. Raises `StartError` before anything listens."""
@@ -93,8 +95,11 @@ class Supervisor:
                 self._signals_caught() as wake,
                 selectors.DefaultSelector() as selector,
             ):
-                self._start_stores(data_dir)
                 try:
+                    # They load while the servers start; what they serve with is told to them afterwards.
+                    self._clear_metrics(data_dir)
+                    self._early.extend(self._launch(number, listener) for number in range(self.settings.workers))
+                    self._start_stores(data_dir)
                     self._prepare_workers(data_dir, listener)
                     selector.register(wake, selectors.EVENT_READ)
                     self._slots = [Slot(number) for number in range(self.settings.workers)]
@@ -103,6 +108,7 @@ class Supervisor:
                     # Workers close theirs as they drain; while anybody holds it, new callers would wait in its queue.
                     listener.close()
                     self._stop_workers()
+                    self._end_early()
                     for store in reversed(self._stores):
                         store.stop()
                 return code
@@ -149,11 +155,14 @@ class Supervisor:
         values["migrate_at_start"] = self.settings.migrate_at_start or self.settings.is_database_embedded
         values["port"] = listener.getsockname()[1]
         self._worker_settings = json.loads(json.dumps(values, default=str))
-        metrics = data_dir / "metrics"
-        shutil.rmtree(metrics, ignore_errors=True)
-        metrics.mkdir(mode=0o700)
         note = {"pid": os.getpid(), "port": values["port"], "origin": self.settings.origin_at(values["port"])}
         (data_dir / "serve.json").write_text(json.dumps(note))
+
+    def _clear_metrics(self, data_dir: Path) -> None:
+        """What an earlier run's workers counted is over."""
+        self._metrics = data_dir / "metrics"
+        shutil.rmtree(self._metrics, ignore_errors=True)
+        self._metrics.mkdir(mode=0o700)
 
     def _watch(self, selector: selectors.BaseSelector, listener: socket.socket) -> int:
         while True:
@@ -195,11 +204,21 @@ class Supervisor:
                 selector.register(slot.worker.control, selectors.EVENT_READ, slot)
 
     def _spawn(self, number: int, listener: socket.socket) -> Worker:
+        """A worker that is told its settings: one that is loading already, or a new one."""
+        worker = self._early.pop(0) if self._early else self._launch(number, listener)
+        assert worker.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            worker.process.stdin.write(json.dumps(self._worker_settings).encode())
+            worker.process.stdin.close()
+        return worker
+
+    def _launch(self, number: int, listener: socket.socket) -> Worker:
+        """Start a worker's process; it loads, and then waits for its settings."""
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
         environment = {
             **os.environ,
-            "PROMETHEUS_MULTIPROC_DIR": str(Path(self._worker_settings["data_dir"]) / "metrics"),
+            "PROMETHEUS_MULTIPROC_DIR": str(self._metrics),
         }
         words = [str(listener.fileno()), str(theirs), str(os.getpid()), str(number)]
         try:
@@ -213,11 +232,15 @@ class Supervisor:
             )
         finally:
             os.close(theirs)
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(self._worker_settings).encode())
-            process.stdin.close()
         return Worker(number, process, ours, time.monotonic())
+
+    def _end_early(self) -> None:
+        """Workers that never got their settings, because the start failed."""
+        while self._early:
+            worker = self._early.pop()
+            worker.process.kill()
+            worker.process.communicate()
+            os.close(worker.control)
 
     def _read_reports(self, selector: selectors.BaseSelector, slot: Slot) -> None:
         worker = slot.worker
@@ -269,7 +292,7 @@ class Supervisor:
             pause = _RESTART_PAUSES[min(slot.failures, len(_RESTART_PAUSES) - 1)]
             slot.failures += 1
             slot.restart_at = now + pause
-            _forget_metrics(Path(self._worker_settings["data_dir"]) / "metrics", worker.process.pid)
+            _forget_metrics(self._metrics, worker.process.pid)
             self.say(f"worker {worker.number} ended with {_name_of(code)}; starting another ...")
             if self._first_report is None and slot.failures > len(_RESTART_PAUSES):
                 self._failure = "the workers end before they are ready; the lines above say why."
