@@ -27,9 +27,7 @@ async def tenants(database: Database) -> tuple[UUID, UUID]:
                 text("INSERT INTO tenants (id, name, slug) VALUES (:id, :name, :name)"), {"id": tenant_id, "name": name}
             )
             await session.execute(
-                text(
-                    "INSERT INTO users (id, tenant_id, email, name, role) VALUES (:id, :tenant, :email, 'x', 'developer')"
-                ),
+                text("INSERT INTO users (id, tenant_id, email, name) VALUES (:id, :tenant, :email, 'x')"),
                 {"id": uuid7(), "tenant": tenant_id, "email": f"{name}@example.com"},
             )
     return ids

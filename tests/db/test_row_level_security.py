@@ -54,6 +54,10 @@ async def test_every_tenant_policy_checks_reads_and_writes(database: Database) -
         elif row.policyname == "shared":
             assert row.qual == "(tenant_id IS NULL)"
             assert row.cmd == "SELECT"
+        elif row.policyname == "guest":
+            assert (row.tablename, row.cmd) == ("users", "SELECT")
+            assert "members.tenant_id" in row.qual
+            assert "app.tenant" in row.qual
         else:
             assert (row.tablename, row.cmd) == ("announcements", "INSERT")
 
@@ -101,7 +105,7 @@ async def test_without_a_tenant_no_row_is_shown(database_url: str, tenants: tupl
             try:
                 assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0
             except asyncpg.InsufficientPrivilegeError:
-                assert table in {"outbox", "announcements", "workers", "system_state"}
+                assert table in {"consumed_tokens", "outbox", "announcements", "workers", "system_state"}
     finally:
         await connection.close()
 
@@ -109,7 +113,7 @@ async def test_without_a_tenant_no_row_is_shown(database_url: str, tenants: tupl
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO users (id, tenant_id, email, name, role) VALUES (:new, :other, 'planted@example.com', 'x', 'viewer')",
+        "INSERT INTO users (id, tenant_id, email, name) VALUES (:new, :other, 'planted@example.com', 'x')",
         "UPDATE users SET tenant_id = :other",
         (
             "INSERT INTO audit_logs (id, tenant_id, sequence, previous_hash, hash, actor_type, actor_id, actor_name, "

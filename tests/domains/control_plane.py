@@ -12,7 +12,7 @@ from uuid import UUID
 import httpx
 import structlog
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tollkeeper.api.v1 import router
 from tollkeeper.core.config import Settings
@@ -22,7 +22,7 @@ from tollkeeper.core.passwords import Passwords
 from tollkeeper.core.permissions import Role
 from tollkeeper.core.secrets import KeyHasher, digest_opaque, new_key
 from tollkeeper.core.tokens import AccessTokens
-from tollkeeper.db.models import ApiKey, AuditLog, RefreshSession, Tenant, User
+from tollkeeper.db.models import ApiKey, AuditLog, Member, RefreshSession, Tenant, User
 from tollkeeper.db.session import Database
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.throttle import LoginThrottle
@@ -133,11 +133,17 @@ class ControlPlane:
                     tenant_id=tenant_id or self.tenant_id,
                     email=f"{user_id.hex}@example.com",
                     name=role.value,
-                    role=role.value,
                     password_hash=hashed,
                 )
             )
+            await session.flush()
+            session.add(Member(tenant_id=tenant_id or self.tenant_id, user_id=user_id, role=role.value))
         return user_id
+
+    async def set_role(self, user_id: UUID, role: Role) -> None:
+        """In the tenant that manages the account, as a change by an administrator leaves it."""
+        async with self.database.platform() as session:
+            await session.execute(update(Member).where(Member.user_id == user_id).values(role=role.value))
 
     async def session_token(self, user_id: UUID) -> str:
         """An access token as a sign-in gives it, without the sign-in."""
@@ -153,6 +159,7 @@ class ControlPlane:
                     family_id=family_id,
                     token_digest=digest_opaque(family_id.hex),
                     created_at=now,
+                    authenticated_at=now,
                     expires_at=now + timedelta(days=7),
                 )
             )

@@ -11,14 +11,14 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from sqlalchemy import select, text
 
+from tests.callers import someone
 from tests.domains.control_plane import ControlPlane, running_plane
 from tollkeeper.api.v1 import router as api
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.ids import format_id, uuid7
-from tollkeeper.core.permissions import Permission, Role
+from tollkeeper.core.permissions import Permission, Role, permissions_of
 from tollkeeper.db.models import Tenant, User
 from tollkeeper.db.session import Database
-from tollkeeper.web.caller import Caller
 from tollkeeper.web.deps import (
     CurrentCaller,
     ObjectSession,
@@ -217,10 +217,7 @@ async def test_demoting_the_owner_demotes_the_key_and_the_session_at_once(plane:
     token = await plane.session_token(user_id)
     for credential in (secret, token):
         assert (await ask(plane, "/api/v1/things/tenants", authorization=f"Bearer {credential}")).status_code == 200
-    async with plane.database.platform() as session:
-        user = await session.get(User, user_id)
-        assert user is not None
-        user.role = Role.DEVELOPER.value
+    await plane.set_role(user_id, Role.DEVELOPER)
     for credential in (secret, token):
         assert (await ask(plane, "/api/v1/things/tenants", authorization=f"Bearer {credential}")).status_code == 403
 
@@ -313,9 +310,8 @@ async def test_a_database_that_is_away_is_503_never_401(plane: ControlPlane) -> 
 
 
 def test_a_caller_covers_roles_up_to_their_own() -> None:
-    admin = Caller(uuid7(), uuid7(), Role.TENANT_ADMIN, frozenset(), "", "", uuid7())
-    assert admin.covers(Role.TENANT_ADMIN)
-    assert admin.covers(Role.DEVELOPER)
-    assert not admin.covers(Role.PLATFORM_ADMIN)
-    developer = Caller(uuid7(), uuid7(), Role.DEVELOPER, frozenset(), "", "", uuid7())
-    assert not developer.covers(Role.VIEWER)
+    admin = someone(uuid7(), Role.TENANT_ADMIN)
+    assert admin.covers(permissions_of(Role.TENANT_ADMIN))
+    assert admin.covers(permissions_of(Role.DEVELOPER))
+    assert not admin.covers(permissions_of(Role.PLATFORM_ADMIN))
+    assert not someone(uuid7(), Role.DEVELOPER).covers(permissions_of(Role.VIEWER))

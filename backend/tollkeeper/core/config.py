@@ -53,6 +53,15 @@ class Settings(BaseSettings):
     master_key: SecretStr | None = Field(
         None, description="Root of every secret of ours; generated only with the embedded database."
     )
+    master_key_file: Path | None = Field(
+        None, description="File that holds the master key, closed to others; instead of master_key."
+    )
+    master_keys_previous: SecretStr | None = Field(
+        None, description="Other master keys that are still known, comma separated; see `tollkeeper secrets`."
+    )
+    master_keys_previous_file: Path | None = Field(
+        None, description="File with other master keys that are still known, one a line, closed to others."
+    )
 
     # First start
     init_api_key: SecretStr | None = Field(None, description="The first key, created if absent.")
@@ -97,6 +106,9 @@ class Settings(BaseSettings):
     # Sessions
     session_minutes: int = Field(15, ge=1, le=15, description="Life of an access token.")
     session_days: int = Field(14, ge=1, le=90, description="Life of a refresh session.")
+    step_up_seconds: int = Field(
+        300, ge=60, le=3600, description="How recent a sign-in must be to change credentials and roles."
+    )
 
     @property
     def is_database_embedded(self) -> bool:

@@ -1,10 +1,11 @@
 """What may be done, who may do it: permissions, the built-in roles and the scopes of keys as bundles of permissions.
 
 Every control-plane route declares exactly one permission; a route without one fails the build. A key's scopes never
-grant more than its owner's role does: the two sets are intersected at each use.
+grant more than its owner's role does: the two sets are intersected at each use. A tenant's own roles are bundles too, of
+what its administrator may do at most.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -13,10 +14,12 @@ from typing import Final
 class Permission(StrEnum):
     GATEWAY_USE = "gateway:use"
     ME_VIEW = "me:view"
+    ME_UPDATE = "me:update"
     API_KEYS_VIEW = "api_keys:view"
     API_KEYS_CREATE = "api_keys:create"
     API_KEYS_UPDATE = "api_keys:update"
     API_KEYS_DELETE = "api_keys:delete"
+    API_KEYS_IMPORT = "api_keys:import"
     USERS_VIEW = "users:view"
     USERS_CREATE = "users:create"
     USERS_UPDATE = "users:update"
@@ -24,10 +27,28 @@ class Permission(StrEnum):
     TENANTS_VIEW = "tenants:view"
     TENANTS_CREATE = "tenants:create"
     TENANTS_UPDATE = "tenants:update"
+    TENANTS_DELETE = "tenants:delete"
+    TEAMS_VIEW = "teams:view"
+    TEAMS_CREATE = "teams:create"
+    TEAMS_UPDATE = "teams:update"
+    TEAMS_DELETE = "teams:delete"
+    # The people and projects of the teams one maintains, not their limits.
+    TEAMS_MAINTAIN = "teams:maintain"
+    PROJECTS_VIEW = "projects:view"
+    PROJECTS_CREATE = "projects:create"
+    PROJECTS_UPDATE = "projects:update"
+    PROJECTS_DELETE = "projects:delete"
+    ROLES_VIEW = "roles:view"
+    ROLES_CREATE = "roles:create"
+    ROLES_UPDATE = "roles:update"
+    ROLES_DELETE = "roles:delete"
+    IDENTITY_PROVIDERS_VIEW = "identity_providers:view"
+    IDENTITY_PROVIDERS_UPDATE = "identity_providers:update"
     CATALOG_VIEW = "catalog:view"
     CATALOG_UPDATE = "catalog:update"
     USAGE_VIEW = "usage:view"
     AUDIT_VIEW = "audit:view"
+    AUDIT_EXPORT = "audit:export"
     JOBS_VIEW = "jobs:view"
     JOBS_UPDATE = "jobs:update"
     SYSTEM_UPDATE = "system:update"
@@ -51,10 +72,16 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+# The name in `members.role` of a role the tenant made itself.
+CUSTOM: Final = "custom"
+
 _ALL: Final = frozenset(Permission)
-_VIEW: Final = frozenset(
+_OWN: Final = frozenset({Permission.ME_VIEW, Permission.ME_UPDATE})
+_VIEW: Final = _OWN | frozenset(
     {
-        Permission.ME_VIEW,
+        Permission.TEAMS_VIEW,
+        Permission.PROJECTS_VIEW,
+        Permission.ROLES_VIEW,
         Permission.API_KEYS_VIEW,
         Permission.USERS_VIEW,
         Permission.TENANTS_VIEW,
@@ -70,15 +97,19 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
         - {
             Permission.PLATFORM,
             Permission.TENANTS_CREATE,
+            Permission.TENANTS_DELETE,
             Permission.CATALOG_UPDATE,
             Permission.JOBS_VIEW,
             Permission.JOBS_UPDATE,
             Permission.SYSTEM_UPDATE,
         },
-        Role.DEVELOPER: frozenset(
+        Role.DEVELOPER: _OWN
+        | frozenset(
             {
                 Permission.GATEWAY_USE,
-                Permission.ME_VIEW,
+                Permission.TEAMS_VIEW,
+                Permission.TEAMS_MAINTAIN,
+                Permission.PROJECTS_VIEW,
                 Permission.API_KEYS_VIEW,
                 Permission.API_KEYS_CREATE,
                 Permission.API_KEYS_UPDATE,
@@ -87,15 +118,17 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
                 Permission.USAGE_VIEW,
             }
         ),
-        Role.FINANCE: frozenset(
+        Role.FINANCE: _OWN
+        | frozenset(
             {
-                Permission.ME_VIEW,
                 Permission.TENANTS_VIEW,
+                Permission.TEAMS_VIEW,
+                Permission.PROJECTS_VIEW,
                 Permission.CATALOG_VIEW,
                 Permission.USAGE_VIEW,
             }
         ),
-        Role.AUDITOR: _VIEW | {Permission.AUDIT_VIEW},
+        Role.AUDITOR: _VIEW | {Permission.AUDIT_VIEW, Permission.AUDIT_EXPORT, Permission.IDENTITY_PROVIDERS_VIEW},
         Role.VIEWER: _VIEW,
     }
 )
@@ -103,18 +136,27 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
 SCOPE_PERMISSIONS: Final[Mapping[Scope, frozenset[Permission]]] = MappingProxyType(
     {
         Scope.INFERENCE: frozenset({Permission.GATEWAY_USE, Permission.ME_VIEW}),
-        Scope.ADMIN: _ALL - {Permission.GATEWAY_USE},
+        # A key is nobody's hand: passwords, second factors and sessions stay with the person.
+        Scope.ADMIN: _ALL - {Permission.GATEWAY_USE, Permission.ME_UPDATE},
     }
 )
 
 
-def permissions_of_role(role: Role) -> frozenset[Permission]:
-    return ROLE_PERMISSIONS[role]
+# What a tenant's own role may hold.
+GRANTABLE: Final = ROLE_PERMISSIONS[Role.TENANT_ADMIN]
 
 
-def permissions_of_key(role: Role, scopes: Iterable[Scope]) -> frozenset[Permission]:
+def permissions_of(role: str, custom: Collection[str] | None = None) -> frozenset[Permission]:
+    """What a member's role grants; `custom` is what the tenant wrote into its own role, names we do not know included."""
+    if role != CUSTOM:
+        return ROLE_PERMISSIONS[Role(role)]
+    named = frozenset(custom or ())
+    return frozenset(permission for permission in GRANTABLE if permission.value in named)
+
+
+def permissions_of_key(role_permissions: frozenset[Permission], scopes: Iterable[Scope]) -> frozenset[Permission]:
     """The owner's role bounds what the key's scopes may grant: demoting the owner demotes the key."""
     granted: frozenset[Permission] = frozenset()
     for scope in scopes:
         granted |= SCOPE_PERMISSIONS[scope]
-    return granted & ROLE_PERMISSIONS[role]
+    return granted & role_permissions

@@ -9,6 +9,7 @@ import hmac
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -21,7 +22,7 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import BadRequest, Forbidden, NotFound, Unauthenticated
 from tollkeeper.core.passwords import Passwords
-from tollkeeper.core.permissions import Permission, Role, permissions_of_role
+from tollkeeper.core.permissions import Permission
 from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.db.session import Database
@@ -31,34 +32,54 @@ _PLAIN_HEADERS: Final = frozenset({b"x-api-key", b"api-key", b"x-goog-api-key"})
 _LONGEST_CREDENTIAL: Final = 8192
 _SHORTEST_FOREIGN: Final = 32
 _LONGEST_KEY: Final = 512
+_BEFORE_ENROLMENT: Final = frozenset({Permission.ME_VIEW, Permission.ME_UPDATE})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user as a request needs it, read fresh. `refusal` is set when user or tenant may not act now."""
+    """A member of a tenant as a request needs it, read fresh. `refusal` is set when user or tenant may not act now.
+
+    `role` is the name of a built-in role or of one of the tenant's own. `home_tenant_id` manages the account; another
+    one has the user as a guest. `must_enrol`: the tenant asks for a second factor, and there is none yet.
+    """
 
     user_id: UUID
     tenant_id: UUID
     tenant_name: str
+    home_tenant_id: UUID
     email: str
     name: str
-    role: Role
+    role: str
+    permissions: frozenset[Permission]
     session_epoch: int
     refusal: str | None = None
+    must_enrol: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SessionIdentity:
+    """Who a session stands for. `authenticated_at` is when its user last proved who they are, by `method`."""
+
+    identity: Identity
+    session_id: UUID
+    authenticated_at: datetime
+    method: str
 
 
 class Identities(Protocol):
     """Implemented in `domains/identity`; every method raises `DependencyUnavailable` when PostgreSQL does not answer."""
 
-    async def find_user(self, user_id: UUID) -> Identity | None: ...
-
-    async def find_session(self, user_id: UUID, session_id: UUID) -> Identity | None:
-        """None when the session was ended, or is not this user's."""
+    async def find_user(self, user_id: UUID, tenant_id: UUID) -> Identity | None:
+        """None when the user is no member of the tenant."""
         ...
 
-    async def find_cookie(self, token: str) -> tuple[Identity, UUID] | None:
-        """The user and the session's id behind the cookie; None when it is unknown, used up, expired or ended."""
+    async def find_session(self, user_id: UUID, session_id: UUID, tenant_id: UUID) -> SessionIdentity | None:
+        """None when the session was ended, or is not this user's, or the user is no member of the tenant any more."""
+        ...
+
+    async def find_cookie(self, token: str) -> SessionIdentity | None:
+        """None when the cookie is unknown, used up, expired or ended."""
         ...
 
 
@@ -96,13 +117,19 @@ class Caller:
 
     tenant_id: UUID
     user_id: UUID
-    role: Role
+    role: str
+    # All that the role grants; `permissions` is what of it counts for this request.
+    role_permissions: frozenset[Permission]
     permissions: frozenset[Permission]
     name: str
     email: str
     request_id: UUID
+    home_tenant_id: UUID
     address: str | None = None
     session_id: UUID | None = None
+    authenticated_at: datetime | None = None
+    method: str | None = None
+    must_enrol: bool = False
     key: Principal | None = None
     key_expires_at: float | None = None
 
@@ -117,9 +144,9 @@ class Caller:
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions
 
-    def covers(self, role: Role) -> bool:
-        """Whether the caller's own role grants all that `role` grants: nobody gives, takes or uses more than they hold."""
-        return permissions_of_role(role) <= permissions_of_role(self.role)
+    def covers(self, permissions: frozenset[Permission]) -> bool:
+        """Whether the caller's own role grants all of these: nobody gives, takes or uses more than they hold."""
+        return permissions <= self.role_permissions
 
     def tenant_for(self, requested: UUID | None) -> UUID:
         """The tenant to work in: the caller's own unless a platform caller names another."""
@@ -128,6 +155,18 @@ class Caller:
         if not self.is_platform:
             raise NotFound("There is no such tenant.")
         return requested
+
+
+class SecondFactorRequired(Forbidden):
+    """Until one is set up, the caller may look at and change their own account only."""
+
+    code = "second_factor_required"
+
+
+class StepUpRequired(Forbidden):
+    """The session is proven, but not lately enough for credentials, roles and exports."""
+
+    code = "step_up_required"
 
 
 def services_of(request: Request) -> ControlServices:
@@ -152,6 +191,10 @@ async def prove_caller(request: Request) -> Caller:
 def allow(caller: Caller, permission: Permission) -> None:
     """Raises Forbidden unless the caller holds the permission."""
     if not caller.may(permission):
+        if caller.must_enrol and permission in caller.role_permissions:
+            raise SecondFactorRequired(
+                "Your organisation asks for a second factor. Set one up first: POST /api/v1/me/second-factor."
+            )
         holder = "this key" if caller.key is not None else f"the role '{caller.role}'"
         raise Forbidden(f"This needs the permission '{permission}', which {holder} does not grant.")
 
@@ -236,10 +279,10 @@ async def _prove(request: Request) -> Caller:
         return await _by_cookie(request, services, cookie)
     if credential.startswith("eyJ") and credential.count(".") == 2:
         claims = services.access_tokens.verify(credential)
-        identity = await services.identities.find_session(claims.user_id, claims.session_id)
-        if identity is None or identity.session_epoch != claims.epoch or identity.tenant_id != claims.tenant_id:
+        found = await services.identities.find_session(claims.user_id, claims.session_id, claims.tenant_id)
+        if found is None or found.identity.session_epoch != claims.epoch:
             raise _ended()
-        return _of_user(request, identity, claims.session_id)
+        return _of_session(request, found)
     return await _by_key(request, services, credential)
 
 
@@ -247,30 +290,35 @@ async def _by_cookie(request: Request, services: ControlServices, cookie: str) -
     found = None if len(cookie) > _LONGEST_KEY else await services.identities.find_cookie(cookie)
     if found is None:
         raise _ended()
-    identity, session_id = found
     if request.method not in _SAFE_METHODS:
         check_same_origin(request)
         sent = request.headers.get(CSRF_HEADER, "").encode()
-        if not hmac.compare_digest(sent, csrf_token(services, session_id).encode()):
+        if not hmac.compare_digest(sent, csrf_token(services, found.session_id).encode()):
             raise Forbidden(
                 f"A change by cookie needs the header '{CSRF_HEADER}'; GET /api/v1/me tells its value.",
                 code="csrf_token_missing" if not sent else "csrf_token_wrong",
             )
-    return _of_user(request, identity, session_id)
+    return _of_session(request, found)
 
 
-def _of_user(request: Request, identity: Identity, session_id: UUID) -> Caller:
+def _of_session(request: Request, found: SessionIdentity) -> Caller:
+    identity = found.identity
     _check_refusal(identity.refusal)
     return Caller(
         tenant_id=identity.tenant_id,
         user_id=identity.user_id,
         role=identity.role,
-        permissions=permissions_of_role(identity.role),
+        role_permissions=identity.permissions,
+        permissions=identity.permissions & _BEFORE_ENROLMENT if identity.must_enrol else identity.permissions,
         name=identity.name,
         email=identity.email,
         request_id=request_uuid_of(request),
+        home_tenant_id=identity.home_tenant_id,
         address=address_of(request),
-        session_id=session_id,
+        session_id=found.session_id,
+        authenticated_at=found.authenticated_at,
+        method=found.method,
+        must_enrol=identity.must_enrol,
     )
 
 
@@ -282,18 +330,22 @@ async def _by_key(request: Request, services: ControlServices, token: str) -> Ca
     if record.expires_at is not None and record.expires_at <= services.clock.unix():
         raise Unauthenticated("This API key has expired. Create a new one or ask an administrator.")
     principal = record.principal
-    identity = None if principal.user_id is None else await services.identities.find_user(principal.user_id)
-    if identity is None or identity.tenant_id != principal.tenant_id:
+    if principal.user_id is None:
+        raise _unknown()
+    identity = await services.identities.find_user(principal.user_id, principal.tenant_id)
+    if identity is None:
         raise _unknown()
     _check_refusal(identity.refusal)
     return Caller(
         tenant_id=identity.tenant_id,
         user_id=identity.user_id,
         role=identity.role,
-        permissions=principal.permissions & permissions_of_role(identity.role),
+        role_permissions=identity.permissions,
+        permissions=principal.permissions & identity.permissions,
         name=identity.name,
         email=identity.email,
         request_id=request_uuid_of(request),
+        home_tenant_id=identity.home_tenant_id,
         address=address_of(request),
         key=principal,
         key_expires_at=record.expires_at,

@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute
 
 from tollkeeper.core.errors import MalformedPayload
 from tollkeeper.core.permissions import Permission
-from tollkeeper.web.caller import allow, prove_caller, services_of
+from tollkeeper.web.caller import Caller, StepUpRequired, allow, prove_caller, services_of
 from tollkeeper.web.idempotency import Claim, Replay
 from tollkeeper.web.json_body import check_json_body
 from tollkeeper.web.schemas import problem_responses
@@ -30,18 +30,38 @@ class UndeclaredRoute(TypeError):
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """A route's permission; None is public. As a dependency it enforces itself, on any kind of route."""
+    """A route's permission; None is public. As a dependency it enforces itself, on any kind of route.
+
+    `fresh`: a session must have proven its user within `step_up_seconds`. A key needs no such proof: it is not left open
+    in a browser, and it never holds what belongs to the person (`me:update`).
+    """
 
     permission: Permission | None
+    fresh: bool = False
 
     async def __call__(self, request: Request) -> None:
-        if self.permission is not None:
-            allow(await prove_caller(request), self.permission)
+        if self.permission is None:
+            return
+        caller = await prove_caller(request)
+        allow(caller, self.permission)
+        if self.fresh and caller.session_id is not None:
+            _check_fresh(request, caller)
 
 
-def requires(permission: Permission) -> DependsParam:
-    """The permission a route needs: `dependencies=[requires(Permission.…)]`."""
-    dependency: DependsParam = Depends(Declaration(permission))
+def _check_fresh(request: Request, caller: Caller) -> None:
+    services = services_of(request)
+    seconds = services.settings.step_up_seconds
+    proven_at = caller.authenticated_at
+    if proven_at is None or (services.clock.now() - proven_at).total_seconds() > seconds:
+        raise StepUpRequired(
+            f"This needs a proof of who you are within the last {seconds} seconds: POST /api/v1/auth/step-up, then repeat.",
+            details={"max_age_seconds": seconds},
+        )
+
+
+def requires(permission: Permission, *, fresh: bool = False) -> DependsParam:
+    """The permission a route needs: `dependencies=[requires(Permission.…)]`; `fresh` for credentials, roles, exports."""
+    dependency: DependsParam = Depends(Declaration(permission, fresh))
     return dependency
 
 

@@ -8,12 +8,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from tests.callers import someone
 from tests.domains.catalog.kinds import KINDS
 from tollkeeper.contracts.catalog import DeclaredCatalog, Snapshot
 from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.crypto import MasterKey, SecretBox
-from tollkeeper.core.ids import uuid7
-from tollkeeper.core.permissions import Role, permissions_of_role
+from tollkeeper.core.permissions import Role
 from tollkeeper.db.models import AuditLog, Tenant
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
@@ -26,10 +26,6 @@ NOTHING = Declared(DeclaredCatalog(), DeclaredCatalog())
 
 def new_box(master: str = "one") -> SecretBox:
     return SecretBox(MasterKey(master * 32))
-
-
-def someone(tenant_id: UUID, role: Role) -> Caller:
-    return Caller(tenant_id, uuid7(), role, permissions_of_role(role), "Someone", "someone@example.com", uuid7())
 
 
 @dataclass

@@ -10,9 +10,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from tests.callers import someone
 from tollkeeper.core.embedded import EmbeddedPostgres
 from tollkeeper.core.ids import uuid7
-from tollkeeper.core.permissions import Role, permissions_of_role
+from tollkeeper.core.permissions import Role
 from tollkeeper.db.session import Database
 from tollkeeper.domains.jobs import service
 from tollkeeper.domains.jobs.runner import Runner
@@ -116,10 +117,6 @@ async def tenant_id(database: Database) -> UUID:
             text("INSERT INTO tenants (id, name, slug) VALUES (:id, 'acme', 'acme')"), {"id": tenant_id}
         )
     return tenant_id
-
-
-def someone(tenant_id: UUID, role: Role) -> Caller:
-    return Caller(tenant_id, uuid7(), role, permissions_of_role(role), "Someone", "someone@example.com", uuid7())
 
 
 @pytest.fixture

@@ -77,8 +77,12 @@ async def test_rows_that_have_served_go_and_the_others_stay(
         await session.execute(text("INSERT INTO tenants (id, name, slug) VALUES (:id, 'a', 'a')"), {"id": tenant})
         user = uuid7()
         await session.execute(
-            text("INSERT INTO users (id, tenant_id, email, name, role) VALUES (:id, :tenant, 'a@b.c', 'x', 'viewer')"),
+            text("INSERT INTO users (id, tenant_id, email, name) VALUES (:id, :tenant, 'a@b.c', 'x')"),
             {"id": user, "tenant": tenant},
+        )
+        await session.execute(
+            text("INSERT INTO members (id, tenant_id, user_id, role) VALUES (:id, :tenant, :user, 'viewer')"),
+            {"id": uuid7(), "tenant": tenant, "user": user},
         )
         for days in (6, 8, 8, 8, 8, 8):
             await session.execute(

@@ -16,6 +16,7 @@ from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import Permission
 from tollkeeper.core.secrets import KeyHasher, new_key
 from tollkeeper.db.models.keys import ApiKey
+from tollkeeper.db.models.members import Member
 from tollkeeper.db.models.tenants import Tenant
 from tollkeeper.db.models.users import User
 from tollkeeper.db.session import Database
@@ -39,6 +40,7 @@ async def store(
     *,
     tenant: dict[str, Any] | None = None,
     user: dict[str, Any] | None = None,
+    member: dict[str, Any] | None = None,
     **key: Any,
 ) -> ApiKey:
     """A key with an owner and a tenant of its own."""
@@ -62,8 +64,10 @@ async def store(
     async with database.platform() as session:
         session.add(Tenant(**({"id": tenant_id, "name": str(tenant_id), "slug": tenant_id.hex} | (tenant or {}))))
         await session.flush()
-        owner = {"email": f"{user_id.hex}@example.com", "name": "Owner", "role": "developer"}
+        owner = {"email": f"{user_id.hex}@example.com", "name": "Owner"}
         session.add(User(**({"id": user_id, "tenant_id": tenant_id} | owner | (user or {}))))
+        await session.flush()
+        session.add(Member(**({"tenant_id": tenant_id, "user_id": user_id, "role": "developer"} | (member or {}))))
         await session.flush()
         session.add(row)
     return row
@@ -181,7 +185,7 @@ async def test_key_that_may_not_be_used_says_why(database: Database, fields: dic
 async def test_role_of_the_owner_bounds_the_scopes_of_the_key(
     database: Database, role: str, scopes: list[str], has: Permission, has_not: Permission | None
 ) -> None:
-    permissions = (await record_of(database, user={"role": role}, scopes=scopes)).principal.permissions
+    permissions = (await record_of(database, member={"role": role}, scopes=scopes)).principal.permissions
     assert has in permissions
     assert has_not not in permissions
 

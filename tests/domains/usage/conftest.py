@@ -9,10 +9,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.callers import someone
 from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.config import Settings
-from tollkeeper.core.ids import uuid7
-from tollkeeper.core.permissions import Role, permissions_of_role
+from tollkeeper.core.permissions import Role
 from tollkeeper.db.session import Database
 from tollkeeper.domains.usage.routes import router
 from tollkeeper.domains.usage.sink import LedgerSink
@@ -51,17 +51,7 @@ async def ask(database: Database) -> AsyncIterator[Ask]:
         async def call(
             path: str = "", *, caller_tenant: UUID, role: Role = Role.TENANT_ADMIN, **params: Any
         ) -> httpx.Response:
-            callers.append(
-                Caller(
-                    tenant_id=caller_tenant,
-                    user_id=uuid7(),
-                    role=role,
-                    permissions=permissions_of_role(role),
-                    name="Someone",
-                    email="someone@example.com",
-                    request_id=uuid7(),
-                )
-            )
+            callers.append(someone(caller_tenant, role))
             return await client.get(f"/api/v1/usage{path}", params=params)
 
         yield call

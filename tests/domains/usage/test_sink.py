@@ -223,11 +223,12 @@ async def test_a_used_key_says_when(database: Database) -> None:
             text("INSERT INTO tenants (id, name, slug) VALUES (:id, :name, :name)"), {"id": tenant, "name": "used"}
         )
         await session.execute(
-            text(
-                "INSERT INTO users (id, tenant_id, email, name, role)"
-                " VALUES (:id, :tenant, 'used@example.com', 'U', 'viewer')"
-            ),
+            text("INSERT INTO users (id, tenant_id, email, name) VALUES (:id, :tenant, 'used@example.com', 'U')"),
             {"id": user, "tenant": tenant},
+        )
+        await session.execute(
+            text("INSERT INTO members (id, tenant_id, user_id, role) VALUES (:id, :tenant, :user, 'viewer')"),
+            {"id": uuid7(), "tenant": tenant, "user": user},
         )
         await session.execute(
             text(

@@ -2,10 +2,13 @@
 
 from tollkeeper.db.models.audit import AuditLog
 from tollkeeper.db.models.catalog import Model, Price, Provider, ProviderCredential
-from tollkeeper.db.models.identity import RefreshSession
+from tollkeeper.db.models.identity import ConsumedToken, OneTimeLink, RecoveryCode, RefreshSession, SecondFactor
+from tollkeeper.db.models.identity_providers import ExternalIdentity, IdentityProvider, WorkloadBinding
 from tollkeeper.db.models.jobs import Job
 from tollkeeper.db.models.keys import ApiKey
+from tollkeeper.db.models.members import Invitation, Member, Role
 from tollkeeper.db.models.system import AnnouncementRow, IdempotencyKey, OutboxEvent, SystemState, Worker
+from tollkeeper.db.models.teams import Project, Team, TeamMember
 from tollkeeper.db.models.tenants import Tenant
 from tollkeeper.db.models.usage import UsageLate, UsageLog, UsageRollup
 from tollkeeper.db.models.users import User
@@ -14,19 +17,32 @@ __all__ = [
     "AnnouncementRow",
     "ApiKey",
     "AuditLog",
+    "ConsumedToken",
+    "ExternalIdentity",
     "IdempotencyKey",
+    "IdentityProvider",
+    "Invitation",
     "Job",
+    "Member",
     "Model",
+    "OneTimeLink",
     "OutboxEvent",
     "Price",
+    "Project",
     "Provider",
     "ProviderCredential",
+    "RecoveryCode",
     "RefreshSession",
+    "Role",
+    "SecondFactor",
     "SystemState",
+    "Team",
+    "TeamMember",
     "Tenant",
     "UsageLate",
     "UsageLog",
     "UsageRollup",
     "User",
     "Worker",
+    "WorkloadBinding",
 ]

@@ -22,6 +22,9 @@ class Tenant(Identified, Changing, Base):
     allowed_models: Mapped[list[str] | None]
     allowed_providers: Mapped[list[str] | None]
     logging_policy: Mapped[str] = mapped_column(default="metadata", server_default="metadata")
+    flags: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
+    suspension_reason: Mapped[str | None]
+    require_second_factor: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
 
     __table_args__ = (

@@ -21,7 +21,7 @@ from tollkeeper.db.models import Tenant, User
 from tollkeeper.db.session import Database
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.identity import repository
-from tollkeeper.domains.keys.service import Keys, Owner
+from tollkeeper.domains.keys.service import Keys
 from tollkeeper.domains.tenants import service as tenants
 from tollkeeper.domains.users import service as users
 from tollkeeper.domains.users.schemas import LONGEST_PASSWORD, SHORTEST_PASSWORD
@@ -171,13 +171,11 @@ async def _ensure_admin(
         tenant_id=tenant.id,
         email=email,
         name="Administrator",
-        role=Role.PLATFORM_ADMIN.value,
         password_hash=password_hash,
     )
-    await users.add(session, audit.SYSTEM, row)
+    await users.add(session, audit.SYSTEM, row, Role.PLATFORM_ADMIN)
     return row, True
 
 
 async def _ensure_key(session: AsyncSession, keys: Keys, admin: User, token: str) -> bool:
-    owner = Owner(admin.id, Role(admin.role), is_active=admin.is_active)
-    return await keys.import_key(session, audit.SYSTEM, owner, admin.tenant_id, "First key", token)
+    return await keys.import_key(session, audit.SYSTEM, admin.id, admin.tenant_id, "First key", token)

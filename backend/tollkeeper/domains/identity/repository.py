@@ -8,27 +8,46 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, func, or_, select, update
+from sqlalchemy import Row, Select, and_, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollkeeper.core.permissions import Role
-from tollkeeper.db.models import RefreshSession, SystemState, Tenant, UsageRollup, User
-from tollkeeper.web.caller import Identity
+from tollkeeper.core.permissions import Role as BuiltInRole
+from tollkeeper.core.permissions import permissions_of
+from tollkeeper.db.models import Member, RefreshSession, Role, SecondFactor, SystemState, Tenant, UsageRollup, User
+from tollkeeper.web.caller import Identity, SessionIdentity
 
 # A cookie is not written to the database each time it is used; this is how exact its last use is.
 _TOUCH_EVERY: Final = timedelta(minutes=1)
 
-_IDENTITY: Final[Select[*tuple[Any, ...]]] = select(
-    User.id,
-    User.tenant_id,
-    User.email,
-    User.name,
-    User.role,
-    User.session_epoch,
-    User.is_active.label("is_user_active"),
-    Tenant.name.label("tenant_name"),
-    Tenant.is_active.label("is_tenant_active"),
-).join(Tenant, Tenant.id == User.tenant_id)
+_IDENTITY: Final[Select[*tuple[Any, ...]]] = (
+    select(
+        User.id,
+        Member.tenant_id,
+        User.email,
+        User.name,
+        User.tenant_id.label("home_tenant_id"),
+        Member.role,
+        Role.name.label("role_name"),
+        Role.permissions.label("role_permissions"),
+        User.session_epoch,
+        and_(User.is_active, Member.is_active).label("is_user_active"),
+        and_(Tenant.require_second_factor, User.kind == "person", SecondFactor.id.is_(None)).label("must_enrol"),
+        Tenant.name.label("tenant_name"),
+        Tenant.is_active.label("is_tenant_active"),
+    )
+    .join_from(Member, User, User.id == Member.user_id)
+    .join(Tenant, Tenant.id == Member.tenant_id)
+    .outerjoin(Role, and_(Role.tenant_id == Member.tenant_id, Role.id == Member.role_id))
+    .outerjoin(
+        SecondFactor,
+        and_(
+            SecondFactor.tenant_id == User.tenant_id,
+            SecondFactor.user_id == User.id,
+            SecondFactor.confirmed_at.is_not(None),
+        ),
+    )
+    .where(Member.removed_at.is_(None))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +66,38 @@ class MonthUsage:
     charge_nano: int
 
 
-async def find_identity(session: AsyncSession, user_id: UUID) -> Identity | None:
-    row = (await session.execute(_IDENTITY.where(User.id == user_id))).first()
+async def find_identity(session: AsyncSession, user_id: UUID, tenant_id: UUID) -> Identity | None:
+    """The user as a member of the tenant."""
+    row = (await session.execute(_IDENTITY.where(Member.user_id == user_id, Member.tenant_id == tenant_id))).first()
     return None if row is None else _identity(row)
 
 
 async def find_identity_of_session(
-    session: AsyncSession, user_id: UUID, family_id: UUID, now: datetime
-) -> Identity | None:
+    session: AsyncSession, user_id: UUID, family_id: UUID, tenant_id: UUID, now: datetime
+) -> SessionIdentity | None:
     """None when no row of the family is in force."""
-    is_alive = (
-        select(RefreshSession.id)
+    alive = (
+        select(RefreshSession.authenticated_at, RefreshSession.method)
         .where(
             RefreshSession.family_id == family_id,
             RefreshSession.user_id == user_id,
             RefreshSession.revoked_at.is_(None),
             RefreshSession.expires_at > now,
         )
-        .exists()
+        .order_by(RefreshSession.authenticated_at.desc())
+        .limit(1)
+        .subquery()
     )
-    row = (await session.execute(_IDENTITY.where(User.id == user_id, is_alive))).first()
-    return None if row is None else _identity(row)
+    query = _IDENTITY.add_columns(alive.c.authenticated_at, alive.c.method).join(alive, true())
+    row = (await session.execute(query.where(Member.user_id == user_id, Member.tenant_id == tenant_id))).first()
+    return None if row is None else SessionIdentity(_identity(row), family_id, row.authenticated_at, row.method)
 
 
 async def find_account(session: AsyncSession, email: str) -> Account | None:
-    query = _IDENTITY.add_columns(User.password_hash).where(func.lower(User.email) == email.lower())
+    """As a member of the tenant that manages the account."""
+    query = _IDENTITY.add_columns(User.password_hash).where(
+        func.lower(User.email) == email.lower(), Member.tenant_id == User.tenant_id
+    )
     row = (await session.execute(query)).first()
     return None if row is None else Account(_identity(row), row.password_hash)
 
@@ -139,7 +165,13 @@ async def find_tenant_by_name(session: AsyncSession, name: str) -> Tenant | None
 
 
 async def find_platform_admin(session: AsyncSession) -> User | None:
-    query = select(User).where(User.role == Role.PLATFORM_ADMIN.value, User.is_active).order_by(User.id).limit(1)
+    query = (
+        select(User)
+        .join(Member, and_(Member.user_id == User.id, Member.tenant_id == User.tenant_id))
+        .where(Member.role == BuiltInRole.PLATFORM_ADMIN.value, Member.removed_at.is_(None), User.is_active)
+        .order_by(User.id)
+        .limit(1)
+    )
     return (await session.scalars(query)).one_or_none()
 
 
@@ -184,9 +216,12 @@ def _identity(row: Row[*tuple[Any, ...]]) -> Identity:
         user_id=row.id,
         tenant_id=row.tenant_id,
         tenant_name=row.tenant_name,
+        home_tenant_id=row.home_tenant_id,
         email=row.email,
         name=row.name,
-        role=Role(row.role),
+        role=row.role_name or row.role,
+        permissions=permissions_of(row.role, row.role_permissions),
         session_epoch=row.session_epoch,
         refusal=refusal,
+        must_enrol=row.must_enrol,
     )

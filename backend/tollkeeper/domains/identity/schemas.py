@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr
 
 from tollkeeper.core.ids import KeyId, TenantId, UserId
 from tollkeeper.core.money import Usd
-from tollkeeper.core.permissions import Permission, Role
+from tollkeeper.core.permissions import Permission
 from tollkeeper.domains.keys.schemas import KeyView
 from tollkeeper.web.schemas import Email, Schema
 
@@ -57,7 +57,7 @@ class Me(Schema):
     id: UserId
     email: str
     name: str
-    role: Role
+    role: str
     tenant: MeTenant
     permissions: list[Permission]
     credential: Literal["session", "key"]

@@ -108,7 +108,7 @@ class SignIn:
             row = await repository.find_token_locked(session, digest_opaque(token))
             if row is None or not is_in_force(row, now):
                 raise _ended()
-            identity = await repository.find_identity(session, row.user_id)
+            identity = await repository.find_identity(session, row.user_id, row.tenant_id)
             if identity is None or identity.refusal is not None:
                 raise _ended()
             is_reused = row.replaced_by is not None and not await _is_same_moment(session, row, client, now)
@@ -116,6 +116,7 @@ class SignIn:
                 await self._end_stolen(session, row, identity, client, now)
             else:
                 successor, refresh_token = self._new_row(identity, row.family_id, row.expires_at, client)
+                successor.authenticated_at, successor.method = row.authenticated_at, row.method
                 repository.add(session, successor)
                 # Another tab's refresh may have replaced it already; the first successor stays on record.
                 row.replaced_by = row.replaced_by or successor.id
@@ -161,6 +162,8 @@ class SignIn:
             expires_at=expires_at,
             user_agent=client.user_agent,
             address=client.address,
+            authenticated_at=self._clock.now(),
+            method="password",
         )
         return row, token
 

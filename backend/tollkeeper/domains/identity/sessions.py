@@ -29,9 +29,10 @@ class Sessions:
             claims = self._access_tokens.verify(access_token)
         except Unauthenticated:
             return None
-        identity = await self._identities.find_session(claims.user_id, claims.session_id)
-        if identity is None or identity.session_epoch != claims.epoch or identity.refusal is not None:
+        found = await self._identities.find_session(claims.user_id, claims.session_id, claims.tenant_id)
+        if found is None or found.identity.session_epoch != claims.epoch or found.identity.refusal is not None:
             return None
+        identity = found.identity
         record = await self._keys.find_own(key_id, identity.tenant_id, identity.user_id)
         # The session proved itself; no secret of the key has a part in it.
         return None if record is None else replace(record, digests=())

@@ -11,8 +11,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
 
 from tollkeeper.contracts.principal import Environment, KeyRecord, Principal, SecretDigest, name_allowed
-from tollkeeper.core.permissions import Role, Scope, permissions_of_key
+from tollkeeper.core.permissions import Scope, permissions_of, permissions_of_key
 from tollkeeper.db.models.keys import ApiKey
+from tollkeeper.db.models.members import Member, Role
 from tollkeeper.db.models.tenants import Tenant
 from tollkeeper.db.models.users import User
 from tollkeeper.db.session import Database
@@ -37,14 +38,17 @@ KEY_QUERY: Final[Select[*tuple[Any, ...]]] = (
         ApiKey.rate_limit_override,
         ApiKey.allowed_models_override,
         ApiKey.tags,
-        User.role,
-        User.is_active.label("is_user_active"),
+        Member.role,
+        Role.permissions.label("role_permissions"),
+        and_(User.is_active, Member.is_active, Member.removed_at.is_(None)).label("is_user_active"),
         Tenant.is_active.label("is_tenant_active"),
         Tenant.rate_limit.label("tenant_rate_limit"),
         Tenant.allowed_models.label("tenant_allowed_models"),
         Tenant.allowed_providers.label("tenant_allowed_providers"),
     )
-    .join(User, and_(User.tenant_id == ApiKey.tenant_id, User.id == ApiKey.user_id))
+    .join(Member, and_(Member.tenant_id == ApiKey.tenant_id, Member.user_id == ApiKey.user_id))
+    .join(User, User.id == Member.user_id)
+    .outerjoin(Role, and_(Role.tenant_id == Member.tenant_id, Role.id == Member.role_id))
     .join(Tenant, Tenant.id == ApiKey.tenant_id)
 )
 
@@ -89,7 +93,7 @@ def record_from_row(row: KeyRow, *, default_requests_per_minute: int = 0) -> Key
             key_id=row.id,
             user_id=row.user_id,
             environment=Environment(row.environment),
-            permissions=permissions_of_key(Role(row.role), map(Scope, row.scopes)),
+            permissions=permissions_of_key(permissions_of(row.role, row.role_permissions), map(Scope, row.scopes)),
             allowed_models=_both(row.allowed_models_override, row.tenant_allowed_models),
             allowed_providers=_both(None, row.tenant_allowed_providers),
             key_requests_per_minute=row.rate_limit_override or default_requests_per_minute or None,

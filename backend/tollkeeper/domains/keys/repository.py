@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollkeeper.core.permissions import Role
-from tollkeeper.db.models import ApiKey, User
+from tollkeeper.core.permissions import Permission, permissions_of
+from tollkeeper.core.permissions import Role as BuiltInRole
+from tollkeeper.db.models import ApiKey, Member, Role, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,27 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The user a key belongs to, as far as keys care."""
+    """The member a key belongs to, as far as keys care."""
 
     user_id: UUID
-    role: Role
+    role: str
+    permissions: frozenset[Permission]
     is_active: bool
+
+
+# What `_owner` reads. Restricted by the caller to one member.
+_OWNER: Final[Select[*tuple[Any, ...]]] = (
+    select(
+        Member.user_id,
+        Member.role,
+        Role.name.label("role_name"),
+        Role.permissions.label("role_permissions"),
+        and_(User.is_active, Member.is_active).label("is_active"),
+    )
+    .join(User, User.id == Member.user_id)
+    .outerjoin(Role, and_(Role.tenant_id == Member.tenant_id, Role.id == Member.role_id))
+    .where(Member.removed_at.is_(None))
+)
 
 
 def add(session: AsyncSession, row: ApiKey) -> None:
@@ -46,21 +64,17 @@ async def find_locked(session: AsyncSession, key_id: UUID, *, owner: UUID | None
 
 
 async def find_owner(session: AsyncSession, tenant_id: UUID, user_id: UUID) -> Owner | None:
-    query = select(User.id, User.role, User.is_active).where(User.tenant_id == tenant_id, User.id == user_id)
+    query = _OWNER.where(Member.tenant_id == tenant_id, Member.user_id == user_id)
     row = (await session.execute(query)).first()
-    return None if row is None else Owner(row.id, Role(row.role), row.is_active)
+    return None if row is None else _owner(row)
 
 
 async def find_first_admin(session: AsyncSession, tenant_id: UUID) -> Owner | None:
     """The tenant's service account, made with it, or who administers it longest."""
-    query = (
-        select(User.id, User.role, User.is_active)
-        .where(User.tenant_id == tenant_id, User.role == Role.TENANT_ADMIN.value, User.is_active)
-        .order_by(User.id)
-        .limit(1)
-    )
+    is_admin = and_(Member.role == BuiltInRole.TENANT_ADMIN.value, Member.is_active, User.is_active)
+    query = _OWNER.where(Member.tenant_id == tenant_id, is_admin).order_by(Member.user_id).limit(1)
     row = (await session.execute(query)).first()
-    return None if row is None else Owner(row.id, Role(row.role), row.is_active)
+    return None if row is None else _owner(row)
 
 
 async def list_active_of(session: AsyncSession, user_id: UUID) -> Sequence[ApiKey]:
@@ -115,3 +129,7 @@ def _has_status(status: str, now: datetime) -> ColumnElement[bool]:
     if status == "expired":
         return (ApiKey.status == "active") & is_over
     return (ApiKey.status == "active") & or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)
+
+
+def _owner(row: Row[*tuple[Any, ...]]) -> Owner:
+    return Owner(row.user_id, row.role_name or row.role, permissions_of(row.role, row.role_permissions), row.is_active)

@@ -17,7 +17,7 @@ from tollkeeper.core.announcements import Topic, announce
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import Conflict, Forbidden, MalformedPayload, NotFound
 from tollkeeper.core.ids import format_id
-from tollkeeper.core.permissions import Permission, Role, Scope, permissions_of_key
+from tollkeeper.core.permissions import Permission, Scope, permissions_of_key
 from tollkeeper.core.secrets import KeyHasher, NewKey, display_prefix, last_four, new_key, parse_key
 from tollkeeper.db.models import ApiKey
 from tollkeeper.domains.audit import service as audit
@@ -56,7 +56,7 @@ class Keys:
     ) -> tuple[ApiKey, str]:
         """The row and the secret, which is kept nowhere."""
         owner = await self._owner_of_new(session, caller, tenant_id, wanted.user_id)
-        self._check_scopes(owner.role, wanted.scopes)
+        self._check_scopes(owner, wanted.scopes)
         self._check_expiry(wanted.expires_at)
         bounded = _bound(caller, wanted)
         token = new_key(bounded.environment)
@@ -87,7 +87,7 @@ class Keys:
         return row, token.token
 
     async def import_key(
-        self, session: AsyncSession, actor: audit.Actor, owner: Owner, tenant_id: UUID, name: str, token: str
+        self, session: AsyncSession, actor: audit.Actor, user_id: UUID, tenant_id: UUID, name: str, token: str
     ) -> bool:
         """A key the operator chose, with every scope; False when it is there already, revoked or not."""
         parsed = parse_key(token)
@@ -100,7 +100,7 @@ class Keys:
         digest = self._hasher.digest_token(token)
         row = ApiKey(
             tenant_id=tenant_id,
-            user_id=owner.user_id,
+            user_id=user_id,
             name=name,
             public_id=None if parsed is None else parsed.public_id,
             digest=digest.digest,
@@ -151,7 +151,7 @@ class Keys:
         before = _facts(row)
         fields = {name: getattr(changed, name) for name in changed.model_fields_set}
         if "scopes" in fields:
-            self._check_scopes(owner.role, fields["scopes"])
+            self._check_scopes(owner, fields["scopes"])
             fields["scopes"] = _distinct(fields["scopes"])
         if "expires_at" in fields:
             self._check_expiry(fields["expires_at"])
@@ -244,7 +244,7 @@ class Keys:
             raise _not_found()
         owner = await repository.find_owner(session, row.tenant_id, row.user_id)
         assert owner is not None, "a key's owner is bound by a foreign key"
-        if not caller.covers(owner.role):
+        if not caller.covers(owner.permissions):
             raise BeyondAuthority(f"The key's owner is '{owner.role}', who may do more than you; ask one of them.")
         return row, owner
 
@@ -262,13 +262,15 @@ class Keys:
         owner = await repository.find_owner(session, tenant_id, user_id)
         if owner is None or not owner.is_active:
             raise NotFound("There is no such user.")
-        if not caller.covers(owner.role):
+        if not caller.covers(owner.permissions):
             raise BeyondAuthority(f"The owner is '{owner.role}', who may do more than you; ask one of them.")
         return owner
 
-    def _check_scopes(self, role: Role, scopes: Sequence[Scope]) -> None:
-        if Scope.INFERENCE in scopes and Permission.GATEWAY_USE not in permissions_of_key(role, scopes):
-            raise BeyondAuthority(f"The owner's role '{role}' may not use the gateway: no key with scope 'inference'.")
+    def _check_scopes(self, owner: Owner, scopes: Sequence[Scope]) -> None:
+        if Scope.INFERENCE in scopes and Permission.GATEWAY_USE not in permissions_of_key(owner.permissions, scopes):
+            raise BeyondAuthority(
+                f"The owner's role '{owner.role}' may not use the gateway: no key with scope 'inference'."
+            )
 
     def _check_expiry(self, expires_at: datetime | None) -> None:
         if expires_at is not None and expires_at <= self._clock.now():

@@ -41,8 +41,8 @@ async def create_user(
     tenant_id = caller.tenant_for(body.tenant_id)
     session = await work.tenant(tenant_id)
     row = await users.create(session, caller, tenant_id, body)
-    write_etag(response, row)
-    return users.view(row)
+    write_etag(response, row[0])
+    return users.view(*row)
 
 
 @router.get("", dependencies=[requires(Permission.USERS_VIEW)])
@@ -52,15 +52,15 @@ async def list_users(
     """The users of the tenant, newest first."""
     after = paging.after_id(_LIST)
     rows = await users.list_page(session, tenant_id, role=role, after=after, limit=paging.limit + 1)
-    page, next_cursor = cut(rows, paging, _LIST, lambda row: (row.id,))
-    return Page(data=[users.view(row) for row in page], next_cursor=next_cursor)
+    page, next_cursor = cut(rows, paging, _LIST, lambda row: (row[0].id,))
+    return Page(data=[users.view(*row) for row in page], next_cursor=next_cursor)
 
 
 @router.get("/{user_id}", dependencies=[requires(Permission.USERS_VIEW)])
 async def show_user(user_id: UserId, session: ObjectSession, users: UserService, response: Response) -> UserView:
     row = await users.get(session, user_id)
-    write_etag(response, row)
-    return users.view(row)
+    write_etag(response, row[0])
+    return users.view(*row)
 
 
 @router.patch("/{user_id}", dependencies=[requires(Permission.USERS_UPDATE)])
@@ -75,8 +75,8 @@ async def update_user(
 ) -> UserView:
     """Change what is sent. A changed role, password, address or state signs the user out everywhere."""
     row = await users.update(session, caller, user_id, body, if_match)
-    write_etag(response, row)
-    return users.view(row)
+    write_etag(response, row[0])
+    return users.view(*row)
 
 
 @router.delete("/{user_id}", status_code=204, dependencies=[requires(Permission.USERS_DELETE)])

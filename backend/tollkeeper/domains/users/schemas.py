@@ -56,7 +56,7 @@ class UserView(Schema):
     tenant_id: TenantId
     email: str
     name: str
-    role: Role
+    role: str
     is_active: bool
     has_password: bool
     preferences: dict[str, Any]

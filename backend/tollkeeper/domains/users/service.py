@@ -17,15 +17,18 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import Conflict, Forbidden, NotFound
 from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.passwords import Passwords
-from tollkeeper.core.permissions import Role
-from tollkeeper.db.models import User
+from tollkeeper.core.permissions import Role, permissions_of
+from tollkeeper.db.models import Member, User
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.keys.service import Keys
 from tollkeeper.domains.users import repository
+from tollkeeper.domains.users.repository import Membership
 from tollkeeper.domains.users.schemas import UserCreate, UserUpdate, UserView
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 from tollkeeper.web.integrity import refuse_on
+
+Listed = tuple[User, Membership]
 
 _ENDS_SESSIONS: Final = frozenset({"role", "password", "is_active", "email"})
 
@@ -58,8 +61,8 @@ class Users:
         self._keys = keys
         self._clock = clock
 
-    async def create(self, session: AsyncSession, caller: Caller, tenant_id: UUID, wanted: UserCreate) -> User:
-        if not caller.covers(wanted.role):
+    async def create(self, session: AsyncSession, caller: Caller, tenant_id: UUID, wanted: UserCreate) -> Listed:
+        if not caller.covers(permissions_of(wanted.role)):
             raise BeyondAuthority(f"You may not give the role '{wanted.role}': it grants more than your own.")
         if not await repository.tenant_exists(session, tenant_id):
             raise NotFound("There is no such tenant.")
@@ -70,21 +73,17 @@ class Users:
             tenant_id=tenant_id,
             email=wanted.email,
             name=wanted.name or wanted.email,
-            role=wanted.role.value,
             password_hash=password,
         )
-        await add(session, caller, row)
-        return row
+        return row, await add(session, caller, row, wanted.role)
 
-    async def get(self, session: AsyncSession, user_id: UUID) -> User:
+    async def get(self, session: AsyncSession, user_id: UUID) -> Listed:
         row = await repository.find(session, user_id)
-        if row is None:
-            raise _not_found()
-        return row
+        return await self._listed(session, row)
 
     async def list_page(
         self, session: AsyncSession, tenant_id: UUID, *, role: Role | None, after: UUID | None, limit: int
-    ) -> Sequence[User]:
+    ) -> Sequence[Listed]:
         return await repository.list_page(session, tenant_id, role=role, after=after, limit=limit)
 
     async def update(
@@ -94,22 +93,27 @@ class Users:
         user_id: UUID,
         changed: UserUpdate,
         if_match: frozenset[int] | None,
-    ) -> User:
-        row = await self._for_change(session, caller, user_id)
+    ) -> Listed:
+        row, member = await self._for_change(session, caller, user_id)
         check_match(if_match, row)
         fields = {name: getattr(changed, name) for name in changed.model_fields_set}
-        _check_fields(caller, row, fields)
-        before = _facts(row)
+        _check_fields(caller, row, member, fields)
+        before = _facts(row, member)
+        role = fields.pop("role", None)
         password = fields.pop("password", None)
         if password is not None:
             row.password_hash = await self._passwords.hash(password.get_secret_value())
         altered = {name for name, value in fields.items() if getattr(row, name) != value}
         for name in altered:
-            setattr(row, name, fields[name].value if isinstance(fields[name], Role) else fields[name])
+            setattr(row, name, fields[name])
+        if role is not None and role.value != member.row.role:
+            member.row.role, member.row.role_id = role.value, None
+            member = repository.Membership(member.row, role.value, permissions_of(role))
+            altered.add("role")
         if password is not None:
             altered.add("password")
         if not altered:
-            return row
+            return row, member
         ends_sessions = bool(altered & _ENDS_SESSIONS)
         if ends_sessions:
             row.session_epoch += 1
@@ -117,19 +121,19 @@ class Users:
             await session.flush()
         if ends_sessions:
             await repository.end_sessions(session, row.id, self._clock.now())
-        old, new = audit.changes(before, _facts(row))
+        old, new = audit.changes(before, _facts(row, member))
         if password is not None:
             new["is_password_changed"] = True
         await audit.record(session, caller, "users.update", "user", _id(row), old, new, tenant_id=row.tenant_id)
         await events.emit(session, row.tenant_id, events.UserChanged(row.id, sorted(altered)))
         await announce(session, Topic.USER, row.id)
-        return row
+        return row, member
 
     async def delete(
         self, session: AsyncSession, caller: Caller, user_id: UUID, if_match: frozenset[int] | None
     ) -> None:
         """Revoke the user's keys, end the sessions, forget the person."""
-        row = await self._for_change(session, caller, user_id)
+        row, _ = await self._for_change(session, caller, user_id)
         check_match(if_match, row)
         if row.id == caller.user_id:
             raise OwnAccount("You cannot delete your own account; ask another administrator.")
@@ -140,13 +144,13 @@ class Users:
         for row in await repository.list_of_tenant(session, tenant_id):
             await self._erase(session, caller, row)
 
-    def view(self, row: User) -> UserView:
+    def view(self, row: User, member: Membership) -> UserView:
         return UserView(
             id=row.id,
             tenant_id=row.tenant_id,
             email=row.email,
             name=row.name,
-            role=Role(row.role),
+            role=member.role,
             is_active=row.is_active,
             has_password=row.password_hash is not None,
             preferences=row.preferences,
@@ -167,13 +171,17 @@ class Users:
         await events.emit(session, row.tenant_id, events.UserChanged(row.id, ["deleted"]))
         await announce(session, Topic.USER, row.id)
 
-    async def _for_change(self, session: AsyncSession, caller: Caller, user_id: UUID) -> User:
-        row = await repository.find_locked(session, user_id)
-        if row is None:
+    async def _for_change(self, session: AsyncSession, caller: Caller, user_id: UUID) -> Listed:
+        row, member = await self._listed(session, await repository.find_locked(session, user_id))
+        if not caller.covers(member.permissions):
+            raise BeyondAuthority(f"The user is '{member.role}', who may do more than you; ask one of them.")
+        return row, member
+
+    async def _listed(self, session: AsyncSession, row: User | None) -> Listed:
+        member = None if row is None else await repository.find_membership(session, row.id, row.tenant_id)
+        if row is None or member is None:
             raise _not_found()
-        if not caller.covers(Role(row.role)):
-            raise BeyondAuthority(f"The user is '{row.role}', who may do more than you; ask one of them.")
-        return row
+        return row, member
 
 
 async def add_service_account(session: AsyncSession, caller: Caller | audit.Actor, tenant_id: UUID) -> User:
@@ -184,10 +192,10 @@ async def add_service_account(session: AsyncSession, caller: Caller | audit.Acto
         tenant_id=tenant_id,
         email=f"service-{user_id.hex}@tollkeeper.invalid",
         name="Service account",
-        role=Role.TENANT_ADMIN.value,
+        kind="service",
         password_hash=None,
     )
-    await add(session, caller, row)
+    await add(session, caller, row, Role.TENANT_ADMIN)
     return row
 
 
@@ -203,21 +211,28 @@ async def end_sessions(session: AsyncSession, user_id: UUID, now: datetime) -> N
     await repository.end_sessions(session, user_id, now)
 
 
-async def add(session: AsyncSession, caller: Caller | audit.Actor, row: User) -> None:
+async def add(session: AsyncSession, caller: Caller | audit.Actor, row: User, role: Role) -> Membership:
     repository.add(session, row)
     with refuse_on(uq_users_email=_taken()):
         await session.flush()
-    await audit.record(session, caller, "users.create", "user", _id(row), None, _facts(row), tenant_id=row.tenant_id)
-    await events.emit(session, row.tenant_id, events.UserCreated(row.id, row.role))
+    member = Membership(
+        Member(tenant_id=row.tenant_id, user_id=row.id, role=role.value), role.value, permissions_of(role)
+    )
+    repository.add(session, member.row)
+    await session.flush()
+    facts = _facts(row, member)
+    await audit.record(session, caller, "users.create", "user", _id(row), None, facts, tenant_id=row.tenant_id)
+    await events.emit(session, row.tenant_id, events.UserCreated(row.id, member.role))
+    return member
 
 
-def _check_fields(caller: Caller, row: User, fields: dict[str, Any]) -> None:
+def _check_fields(caller: Caller, row: User, member: Membership, fields: dict[str, Any]) -> None:
     role = fields.get("role")
-    if role is not None and not caller.covers(role):
+    if role is not None and not caller.covers(permissions_of(role)):
         raise BeyondAuthority(f"You may not give the role '{role}': it grants more than your own.")
     if row.id != caller.user_id:
         return
-    if role is not None and role != row.role:
+    if role is not None and role != member.role:
         raise OwnAccount("You cannot change your own role; ask another administrator.")
     if fields.get("is_active") is False:
         raise OwnAccount("You cannot disable your own account; ask another administrator.")
@@ -235,6 +250,6 @@ def _id(row: User) -> str:
     return format_id("usr", row.id)
 
 
-def _facts(row: User) -> dict[str, Any]:
+def _facts(row: User, member: Membership) -> dict[str, Any]:
     """What the audit trail keeps of a user: not the preferences, which are nobody's business, and no password."""
-    return {"email": row.email, "name": row.name, "role": row.role, "is_active": row.is_active}
+    return {"email": row.email, "name": row.name, "role": member.role, "is_active": row.is_active}
