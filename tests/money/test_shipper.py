@@ -95,6 +95,25 @@ async def test_a_stalled_ledger_is_given_up_and_asked_again(journal: Journal, tm
     assert len(ledger.rows) == 3
 
 
+async def test_what_is_settled_while_others_are_shipped_gathers(journal: Journal, tmp_path: Path) -> None:
+    class BusyLedger(CountingLedger):
+        async def ship(self, settlements: Sequence[Settlement]) -> None:
+            await super().ship(settlements)
+            if len(self.batches) == 1:
+                settle_many(journal, 1)
+                asyncio.get_running_loop().call_soon(settle_many, journal, 1)
+
+    ledger = BusyLedger()
+    task = asyncio.create_task(Shipper(journal, ledger, SystemClock(), directory=tmp_path, interval_seconds=0.01).run())
+    settle_many(journal, 3)
+    await until(lambda: len(ledger.rows) == 5)
+
+    assert ledger.batches == [3, 2]
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 async def test_an_absent_ledger_loses_nothing(journal: Journal, shipper: Shipper, ledger: CountingLedger) -> None:
     ledger.is_away = True
     task = asyncio.create_task(shipper.run())

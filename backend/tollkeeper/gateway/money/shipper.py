@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -141,10 +142,13 @@ class Shipper:
             self._full.clear()
             self._gathered = 0
             for segment in self._journal.list_segments():
-                while segment.pending:
-                    batch = [segment.pending[index] for index in range(min(BATCH, len(segment.pending)))]
+                # What is settled meanwhile gathers for the next turn: shipped at once, it would go in small batches.
+                due = len(segment.pending)
+                while due:
+                    batch = list(islice(segment.pending, min(BATCH, due)))
                     await self._ship(batch)
                     self._journal.acknowledge(segment, len(batch))
+                    due -= len(batch)
                 await self._ship_unread(segment)
                 self._journal.remove_shipped()
 
