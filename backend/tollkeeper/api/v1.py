@@ -8,6 +8,7 @@ from tollkeeper.domains.identity.routes import auth
 from tollkeeper.domains.identity.routes import router as me
 from tollkeeper.domains.jobs.routes import router as jobs
 from tollkeeper.domains.keys.routes import router as keys
+from tollkeeper.domains.roles.routes import router as roles
 from tollkeeper.domains.tenants.routes import router as tenants
 from tollkeeper.domains.usage.routes import router as usage
 from tollkeeper.domains.users.routes import router as users
@@ -17,6 +18,7 @@ router.include_router(auth)
 router.include_router(me)
 router.include_router(tenants)
 router.include_router(users)
+router.include_router(roles)
 router.include_router(keys)
 router.include_router(audit)
 router.include_router(catalog)

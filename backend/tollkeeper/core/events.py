@@ -121,6 +121,81 @@ class UserChanged(_Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class UserDeleted(_Fields):
+    """The account is gone everywhere; a `member.removed` follows for each tenant that had it as a guest."""
+
+    name: ClassVar[str] = "user.deleted"
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class MemberAdded(_Fields):
+    """A person of another tenant joined as a guest."""
+
+    name: ClassVar[str] = "member.added"
+    user_id: UUID
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRoleChanged(_Fields):
+    name: ClassVar[str] = "member.role_changed"
+    user_id: UUID
+    former_role: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRemoved(_Fields):
+    """A guest left the tenant; the account goes on elsewhere."""
+
+    name: ClassVar[str] = "member.removed"
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationCreated(_Fields):
+    name: ClassVar[str] = "invitation.created"
+    invitation_id: UUID
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationAccepted(_Fields):
+    name: ClassVar[str] = "invitation.accepted"
+    invitation_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationRevoked(_Fields):
+    name: ClassVar[str] = "invitation.revoked"
+    invitation_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCreated(_Fields):
+    name: ClassVar[str] = "role.created"
+    role_id: UUID
+    role_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged(_Fields):
+    """`changed` names the fields, without their values."""
+
+    name: ClassVar[str] = "role.changed"
+    role_id: UUID
+    changed: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoleDeleted(_Fields):
+    name: ClassVar[str] = "role.deleted"
+    role_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogChanged(_Fields):
     """`object_type` is `provider`, `model` or `price`."""
 
