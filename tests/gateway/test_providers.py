@@ -9,8 +9,9 @@ from tests.gateway.serving import chat, provider, route, serving, snapshot
 from tests.gateway.upstream import FakeUpstream
 from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.core.addresses import is_public
 from tollkeeper.core.errors import BadRequest, UpstreamError
-from tollkeeper.gateway.addresses import is_public, locate
+from tollkeeper.gateway.addresses import locate
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
 from tollkeeper.gateway.providers.compatible import Compatible
 from tollkeeper.gateway.providers.vendors import VENDORS

@@ -15,12 +15,13 @@ import pytest
 from tests.gateway.serving import ManualClock, provider
 from tests.gateway.upstream import FakeUpstream, answer, answer_json, answer_raw, completion, http_chunk, silent
 from tollkeeper.contracts.catalog import Credential, ProviderConfig
+from tollkeeper.core.addresses import is_public
 from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway import upstream as module
-from tollkeeper.gateway.addresses import is_public, locate
+from tollkeeper.gateway.addresses import locate
 from tollkeeper.gateway.provider import NotSent, UpstreamRequest
 from tollkeeper.gateway.upstream import Upstream
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from tollkeeper.contracts.catalog import ProviderConfig
+from tollkeeper.core.addresses import is_public
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import MIB, Settings
 from tollkeeper.core.errors import UpstreamError
-from tollkeeper.gateway.addresses import address_refused, is_public, locate
+from tollkeeper.gateway.addresses import address_refused, locate
 from tollkeeper.gateway.connection import Connection, Disconnected
 from tollkeeper.gateway.decode import Decoder
 from tollkeeper.gateway.provider import NotSent, UpstreamRequest, UpstreamResponse

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from tollkeeper.contracts.catalog import ProviderConfig
+from tollkeeper.core.addresses import Location
 from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import UpstreamError
-from tollkeeper.gateway.addresses import Location, address_refused, locate
+from tollkeeper.gateway.addresses import address_refused, locate
 from tollkeeper.gateway.provider import UpstreamRequest
 
 
