@@ -7,7 +7,7 @@ which keeps concurrent shippers out of deadlocks.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,8 +18,9 @@ from sqlalchemy import text
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.core.ids import uuid7_unix_ms
 from tollkeeper.db.session import Database
-from tollkeeper.domains.usage.ledger_row import COLUMNS, NO_USER, created_at_of, day_of, rows_json
+from tollkeeper.domains.usage.ledger_row import COLUMNS, NO_USER, created_at_of, day_of, rows_json, unix_ms_of
 from tollkeeper.domains.usage.partitions import add_days, oldest_kept_day
 
 log = structlog.get_logger(__name__)
@@ -28,16 +29,19 @@ log = structlog.get_logger(__name__)
 LAST_USED_SECONDS: Final = 10.0
 # A clock may be ahead of ours by this much; a day beyond it is no day to make a partition for.
 DAYS_AHEAD: Final = 2
-_SLICE: Final = 100
+_SLICE: Final = 50
 _DATA_FAULTS: Final = ("22", "23")
+
+
+def _value(index: int, kind: str) -> str:
+    if kind == "jsonb":
+        return f"nullif(line -> {index}, 'null')"
+    return kind.format(f"(line ->> {index})") if "{" in kind else f"(line ->> {index})::{kind}"
 
 
 def _statement(table: str) -> str:
     names = ", ".join(name for name, _ in COLUMNS)
-    values = ", ".join(
-        f"nullif(line -> {index}, 'null')" if kind == "jsonb" else f"(line ->> {index})::{kind}"
-        for index, (_, kind) in enumerate(COLUMNS)
-    )
+    values = ", ".join(_value(index, kind) for index, (_, kind) in enumerate(COLUMNS))
     return f"""
         WITH written AS (
             INSERT INTO {table} ({names})
@@ -94,7 +98,8 @@ class LedgerSink:
         self._database = database
         self._clock = clock
         self._retention_days = retention_days
-        self._last_used: dict[UUID, datetime] = {}
+        # The latest request of each key.
+        self._last_used: dict[UUID, UUID] = {}
         self._last_used_due = 0.0
 
     async def ship(self, settlements: Sequence[Settlement]) -> None:
@@ -102,11 +107,12 @@ class LedgerSink:
         if not settlements:
             return
         today = self._clock.now().date()
-        first, last = oldest_kept_day(today, self._retention_days), today + timedelta(days=DAYS_AHEAD)
+        first = unix_ms_of(oldest_kept_day(today, self._retention_days))
+        end = unix_ms_of(today + timedelta(days=DAYS_AHEAD + 1))
         in_days: list[Settlement] = []
         late: list[Settlement] = []
         for entry in settlements:
-            (in_days if first <= day_of(entry.intent.request_id) <= last else late).append(entry)
+            (in_days if first <= uuid7_unix_ms(entry.intent.request_id) < end else late).append(entry)
         try:
             await self._write(in_days, late)
         except _NoPartition:
@@ -142,18 +148,21 @@ class LedgerSink:
 
     async def _note_use(self, settlements: Sequence[Settlement]) -> None:
         """Apart from the ledger's transaction: a key that is being edited must not hold up the ledger."""
+        last_used = self._last_used
         for entry in settlements:
-            key_id, used_at = entry.intent.key_id, created_at_of(entry.intent.request_id)
-            known = self._last_used.get(key_id)
-            if known is None or known < used_at:
-                self._last_used[key_id] = used_at
+            intent = entry.intent
+            known = last_used.get(intent.key_id)
+            # Ids of one key sort by the time inside them.
+            if known is None or known.int < intent.request_id.int:
+                last_used[intent.key_id] = intent.request_id
         if self._clock.monotonic() < self._last_used_due:
             return
         self._last_used_due = self._clock.monotonic() + LAST_USED_SECONDS
         used, self._last_used = self._last_used, {}
         try:
             async with self._database.platform() as session:
-                await session.execute(_LAST_USED, {"keys": list(used), "times": list(used.values())})
+                times = [created_at_of(request_id) for request_id in used.values()]
+                await session.execute(_LAST_USED, {"keys": list(used), "times": times})
         except DependencyUnavailable as error:
             log.warning("last_used_not_noted", problem=error.message)
 
