@@ -30,6 +30,7 @@ from tollkeeper.core.embedded import (
     start_together,
 )
 from tollkeeper.core.embedded.lock import FileLock
+from tollkeeper.core.key_file import KeyFileError, read_key_texts
 
 Say = Callable[[str], None]
 Report = dict[str, Any]
@@ -144,19 +145,37 @@ class Supervisor:
         for store in self._stores:
             name = "redis_url" if isinstance(store, EmbeddedValkey) else "database_url"
             values[name] = store.endpoint.url
-        if self.settings.master_key is None:
-            if not self.settings.is_database_embedded:
-                raise StartError(
-                    "TOLLKEEPER_MASTER_KEY is not set. Every secret in your database is derived from it: "
-                    "set it to 32 random bytes in hexadecimal (openssl rand -hex 32) and keep it as you keep the database."
-                )
-            values["master_key"] = embedded_master_key(data_dir)
+        values.update(self._master_keys(data_dir))
         values["data_dir"] = str(data_dir)
         values["migrate_at_start"] = self.settings.migrate_at_start or self.settings.is_database_embedded
         values["port"] = listener.getsockname()[1]
         self._worker_settings = json.loads(json.dumps(values, default=str))
         note = {"pid": os.getpid(), "port": values["port"], "origin": self.settings.origin_at(values["port"])}
         (data_dir / "serve.json").write_text(json.dumps(note))
+
+    def _master_keys(self, data_dir: Path) -> dict[str, Any]:
+        """Read once: every worker, also one that is started later, has the same."""
+        settings = self.settings
+        try:
+            texts = read_key_texts(
+                settings.master_key.get_secret_value() if settings.master_key else None,
+                settings.master_key_file,
+                settings.master_keys_previous.get_secret_value() if settings.master_keys_previous else None,
+                settings.master_keys_previous_file,
+            )
+        except KeyFileError as error:
+            raise StartError(str(error)) from error
+        if texts.current is None and not settings.is_database_embedded:
+            raise StartError(
+                "TOLLKEEPER_MASTER_KEY is not set. Every secret in your database is derived from it: "
+                "set it to 32 random bytes in hexadecimal (openssl rand -hex 32) and keep it as you keep the database."
+            )
+        return {
+            "master_key": texts.current or embedded_master_key(data_dir),
+            "master_key_file": None,
+            "master_keys_previous": texts.joined,
+            "master_keys_previous_file": None,
+        }
 
     def _clear_metrics(self, data_dir: Path) -> None:
         """What an earlier run's workers counted is over."""

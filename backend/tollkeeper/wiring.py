@@ -23,9 +23,10 @@ from tollkeeper.core.access_log import AccessLogWriter
 from tollkeeper.core.announcements import PUBLISHER, Announcement, Listener, Publisher, Topic
 from tollkeeper.core.clock import Clock, SystemClock
 from tollkeeper.core.config import Settings
-from tollkeeper.core.crypto import MasterKey, SecretBox
+from tollkeeper.core.crypto import MasterKey, MasterKeyError, SecretBox
 from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
 from tollkeeper.core.first_run_file import write_first_run
+from tollkeeper.core.master_keys import MasterKeys
 from tollkeeper.core.objects import Objects
 from tollkeeper.core.passwords import Passwords
 from tollkeeper.core.redis import RedisLink, create_client
@@ -45,6 +46,7 @@ from tollkeeper.domains.jobs.outbox import OutboxDelivery
 from tollkeeper.domains.jobs.runner import Runner
 from tollkeeper.domains.jobs.tasks import make_kinds
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
+from tollkeeper.domains.secrets import service as secret_store
 from tollkeeper.domains.usage.partitions import drop_expired, ensure_partitions
 from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.gateway import pipeline
@@ -128,35 +130,19 @@ class Services:
 async def open_services(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Services]:
     """Everything a worker of the gateway needs, running. Raises `TollkeeperError` with what to do when it cannot."""
     clock = clock or SystemClock()
-    master = MasterKey(_secret(settings.master_key, "TOLLKEEPER_MASTER_KEY"))
+    keys = _master_keys(settings)
+    master = keys.current
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
-        hasher, passwords = KeyHasher(master), Passwords()
-        first_run = await ensure_first_run(
-            database,
-            settings,
-            hasher=hasher,
-            passwords=passwords,
-            master_key_fingerprint=master.fingerprint(),
-            clock=clock,
-        )
-        if first_run is not None:
-            write_first_run(
-                settings.data_dir,
-                settings.origin,
-                api_key=first_run.api_key,
-                admin_email=first_run.admin_email,
-                admin_password=first_run.admin_password,
-            )
+        hasher, passwords = KeyHasher(master, *keys.previous), Passwords()
+        first_run = await _ensure_first_run(settings, database, keys, hasher, passwords, clock)
         redis_url = _secret(settings.redis_url, "TOLLKEEPER_REDIS_URL")
         link = RedisLink(redis_url, clock)
         await link.start()
         stack.push_async_callback(link.close)
-        publisher = Publisher(create_client(redis_url))
-        stack.push_async_callback(publisher.close)
-        database.carry(PUBLISHER, publisher)
+        _open_publisher(redis_url, database, stack)
 
-        box = SecretBox(master)
+        box = keys.secret_box()
         catalog = await _open_catalog(settings, database, box, clock)
         journal_folder = settings.data_dir / "journal"
         fleet = Fleet(database, expected=settings.workers, journal_path=str(journal_folder))
@@ -178,7 +164,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
 
         key_cache = KeyCache(settings.key_cache_size)
         key_lookup = SqlKeyLookup(database, default_requests_per_minute=settings.default_requests_per_minute)
-        tokens = AccessTokens(master, clock, minutes=settings.session_minutes)
+        tokens = AccessTokens(master, clock, minutes=settings.session_minutes, older=keys.previous)
         identities = SqlIdentities(database, clock)
         session_lookup = Sessions(key_lookup, identities, tokens)
         hearing = _Hearing(key_cache, catalog)
@@ -309,6 +295,7 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
 
 
 async def _open_catalog(settings: Settings, database: Database, box: SecretBox, clock: Clock) -> CatalogControl:
+    await _check_envelopes(database, box)
     kinds, prices = provider_kinds(), load_price_list()
     read = partial(read_declared, settings.config, os.environ, kinds=kinds, price_list=prices)
     catalog = build_catalog(
@@ -356,6 +343,56 @@ def _output_price(route: ModelRoute) -> tuple[bool, int]:
     """Cheapest first; models without output, such as embeddings, and unpriced ones last."""
     price = 0 if route.price is None else route.price.output
     return price == 0, price
+
+
+def _master_keys(settings: Settings) -> MasterKeys:
+    try:
+        keys = MasterKeys.of(settings)
+    except MasterKeyError as error:
+        raise StartRefused(str(error)) from error
+    if keys is None:
+        raise StartRefused("TOLLKEEPER_MASTER_KEY is not set.")
+    return keys
+
+
+async def _ensure_first_run(
+    settings: Settings, database: Database, keys: MasterKeys, hasher: KeyHasher, passwords: Passwords, clock: Clock
+) -> FirstRun | None:
+    first_run = await ensure_first_run(
+        database,
+        settings,
+        hasher=hasher,
+        passwords=passwords,
+        master_key_fingerprint=keys.current.fingerprint(),
+        previous_fingerprints=keys.previous_fingerprints,
+        clock=clock,
+    )
+    if first_run is not None:
+        write_first_run(
+            settings.data_dir,
+            settings.origin,
+            api_key=first_run.api_key,
+            admin_email=first_run.admin_email,
+            admin_password=first_run.admin_password,
+        )
+    return first_run
+
+
+def _open_publisher(redis_url: str, database: Database, stack: AsyncExitStack) -> None:
+    publisher = Publisher(create_client(redis_url))
+    stack.push_async_callback(publisher.close)
+    database.carry(PUBLISHER, publisher)
+
+
+async def _check_envelopes(database: Database, box: SecretBox) -> None:
+    """Better no start than secrets that fail one by one, each when it is needed."""
+    unknown = await secret_store.find_unknown_keks(database, box)
+    if unknown:
+        where = ", ".join(f"{table} ({count} rows, key {kek_id})" for table, kek_id, count in unknown)
+        raise StartRefused(
+            f"Stored secrets are sealed under a master key that is not given: {where}. "
+            "Name it in TOLLKEEPER_MASTER_KEYS_PREVIOUS, then run: tollkeeper secrets rotate"
+        )
 
 
 def _secret(value: SecretStr | None, name: str) -> str:

@@ -99,20 +99,26 @@ def _disk(settings: "Settings") -> Iterator[Finding]:
 
 
 def _secrets(settings: "Settings") -> Iterator[Finding]:
-    if settings.master_key is None:
-        if settings.database_url is None:
-            yield Finding("master key", Verdict.OK, "generated beside the embedded database")
-        else:
-            yield Finding(
-                "master key",
-                Verdict.BAD,
-                "TOLLKEEPER_MASTER_KEY is not set",
-                "set it to the output of: openssl rand -hex 32",
-            )
-    elif len(settings.master_key.get_secret_value()) < 32:
-        yield Finding("master key", Verdict.BAD, "shorter than 32 characters", "make one with: openssl rand -hex 32")
+    from tollkeeper.core.crypto import MasterKeyError
+    from tollkeeper.core.master_keys import MasterKeys
+
+    try:
+        keys = MasterKeys.of(settings)
+    except MasterKeyError as error:
+        yield Finding("master key", Verdict.BAD, str(error), "make a key with: openssl rand -hex 32")
+        return
+    if keys is not None:
+        others = f", {len(keys.previous)} previous" if keys.previous else ""
+        yield Finding("master key", Verdict.OK, f"set{others}")
+    elif settings.database_url is None:
+        yield Finding("master key", Verdict.OK, "generated beside the embedded database")
     else:
-        yield Finding("master key", Verdict.OK, "set")
+        yield Finding(
+            "master key",
+            Verdict.BAD,
+            "TOLLKEEPER_MASTER_KEY is not set",
+            "set it to the output of: openssl rand -hex 32",
+        )
 
 
 def _stores(settings: "Settings") -> Iterator[Finding]:

@@ -130,6 +130,11 @@ class SecretBox:
         """The same secret under the current key: what a rotation does to every row."""
         return self._wrap(*self._unwrap(envelope))
 
+    @property
+    def known_kek_ids(self) -> frozenset[str]:
+        """The keys whose envelopes open here."""
+        return frozenset(kek_id.hex() for kek_id in self._keks)
+
     def kek_of(self, envelope: bytes) -> str:
         """The id of the key that wraps an envelope, known to us or not."""
         return _read_head(envelope)[0].hex()
@@ -145,7 +150,7 @@ class SecretBox:
         if kek is None:
             raise UnknownKek(
                 f"A stored secret is sealed under the master key {kek_id.hex()}, which is not the one in use. "
-                "Set TOLLKEEPER_MASTER_KEY to the key it was stored with."
+                "Set TOLLKEEPER_MASTER_KEY to the key it was stored with, or add that to TOLLKEEPER_MASTER_KEYS_PREVIOUS."
             )
         sealed = envelope[_HEAD.size :]
         try:
@@ -157,6 +162,12 @@ class SecretBox:
     def _bond(kek_id: bytes, nonce: bytes, sealed: bytes) -> bytes:
         """Ties the wrapped data key to the one secret it opens, so that a rotation rewraps nothing that was damaged."""
         return bytes((_FORMAT,)) + kek_id + nonce + hashlib.sha256(sealed).digest()
+
+
+def sealed_digest(envelope: bytes) -> bytes:
+    """Names a sealed secret without telling anything of it; a rotation leaves it as it is."""
+    _read_head(envelope)
+    return hashlib.sha256(envelope[_HEAD.size :]).digest()
 
 
 def _read_head(envelope: bytes) -> tuple[bytes, bytes, bytes, bytes]:

@@ -4,14 +4,13 @@ A ciphertext copied to another tenant, provider or field, or put back after a ch
 """
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from typing import Final
 
 import orjson
 from pydantic import TypeAdapter
 
-from tollkeeper.core.crypto import Aad, EnvelopeError, SecretBox
+from tollkeeper.core.crypto import Aad, EnvelopeError, SecretBox, sealed_digest
 from tollkeeper.db.models.catalog import Provider, ProviderCredential
 
 _FINGERPRINT_CHARACTERS: Final = 12
@@ -62,7 +61,7 @@ class ProviderSecrets:
 
     def fingerprint(self, row: ProviderCredential) -> str:
         """Tells two keys apart without saying anything about either; derived from the sealed bytes."""
-        return hashlib.sha256(row.envelope).hexdigest()[:_FINGERPRINT_CHARACTERS]
+        return sealed_digest(row.envelope).hex()[:_FINGERPRINT_CHARACTERS]
 
     def _open(self, envelope: bytes, bound_to: Aad, name: str) -> str:
         try:

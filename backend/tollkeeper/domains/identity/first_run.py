@@ -5,9 +5,11 @@ generated and told once. The master key's fingerprint is kept beside them: with 
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -26,6 +28,8 @@ from tollkeeper.domains.tenants import service as tenants
 from tollkeeper.domains.users import service as users
 from tollkeeper.domains.users.schemas import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from tollkeeper.web.schemas import Email
+
+log = structlog.get_logger(__name__)
 
 TENANT_NAME: Final = "default"
 DEFAULT_EMAIL: Final = "admin@localhost"
@@ -58,13 +62,14 @@ async def ensure_first_run(
     hasher: KeyHasher,
     passwords: Passwords,
     master_key_fingerprint: str,
+    previous_fingerprints: Collection[str] = (),
     clock: Clock | None = None,
 ) -> FirstRun | None:
     """None when there was nothing to make. Raises CannotStart, DependencyUnavailable."""
     wanted = _Wanted.of(settings)
     keys = Keys(hasher, clock or SystemClock())
     async with database.platform() as session:
-        await _check_fingerprint(session, master_key_fingerprint)
+        await _check_fingerprint(session, master_key_fingerprint, previous_fingerprints)
         is_new = await repository.get_state(session, _DONE) is None
         if not is_new and not wanted.is_explicit:
             return None
@@ -73,7 +78,7 @@ async def ensure_first_run(
     password_hash = await passwords.hash(password)
     async with database.platform() as session:
         await repository.lock_first_run(session)
-        await _check_fingerprint(session, master_key_fingerprint)
+        await _check_fingerprint(session, master_key_fingerprint, previous_fingerprints)
         is_new = await repository.get_state(session, _DONE) is None
         if await repository.get_state(session, _FINGERPRINT) is None:
             repository.set_state(session, _FINGERPRINT, master_key_fingerprint)
@@ -134,13 +139,19 @@ def _email(text: str | None) -> str | None:
     return address
 
 
-async def _check_fingerprint(session: AsyncSession, fingerprint: str) -> None:
+async def _check_fingerprint(session: AsyncSession, fingerprint: str, previous: Collection[str]) -> None:
     known = await repository.get_state(session, _FINGERPRINT)
-    if known is not None and known != fingerprint:
+    if known in {None, fingerprint}:
+        return
+    if known not in previous:
         raise CannotStart(
             "The master key is not the one this database was set up with, so no key and no credential in it could be "
-            "used. Set TOLLKEEPER_MASTER_KEY to the former value, or start with an empty database."
+            "used. Set TOLLKEEPER_MASTER_KEY to the former value, or keep the new one and name the former in "
+            "TOLLKEEPER_MASTER_KEYS_PREVIOUS, or start with an empty database."
         )
+    log.warning(
+        "master_key_rotation_unfinished", note="stored secrets are under another key: tollkeeper secrets rotate"
+    )
 
 
 async def _ensure_tenant(session: AsyncSession) -> Tenant:

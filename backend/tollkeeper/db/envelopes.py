@@ -1,0 +1,49 @@
+"""Where sealed secrets lie: every column that holds an envelope of `core/crypto`, and how to read and replace it in SQL.
+
+A rotation of the master key walks this list, so a column that is not on it would be lost with the former key; a
+catalogue test holds it against the schema.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopeColumn:
+    """`read` is the envelope as bytes; `write` replaces it by `:envelope`, wrapped by `:kek_id`. Each row has an `id`."""
+
+    table: str
+    column: str
+    read: str
+    write: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.table}.{self.column}"
+
+    @property
+    def kek(self) -> str:
+        """The id of the wrapping key: four bytes after the format."""
+        return f"encode(substring({self.read} from 2 for 4), 'hex')"
+
+
+def _bytes(table: str, column: str) -> EnvelopeColumn:
+    return EnvelopeColumn(table, column, column, f"{column} = CAST(:envelope AS bytea)")
+
+
+ENVELOPES: Final = (
+    EnvelopeColumn(
+        "provider_credentials", "envelope", "envelope", "envelope = CAST(:envelope AS bytea), kek_id = :kek_id"
+    ),
+    _bytes("providers", "proxy_url"),
+    # One envelope for all secret headers, as text; PostgreSQL breaks base64 into lines, ours has none.
+    EnvelopeColumn(
+        "providers",
+        "headers",
+        "decode(headers ->> 'sealed', 'base64')",
+        "headers = jsonb_set(headers, '{sealed}', "
+        "to_jsonb(translate(encode(CAST(:envelope AS bytea), 'base64'), E'\\n', '')))",
+    ),
+    _bytes("second_factors", "secret"),
+    _bytes("identity_providers", "client_secret"),
+)

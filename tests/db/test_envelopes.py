@@ -1,0 +1,52 @@
+"""Every column that holds bytes is known: as an envelope that a rotation renews, or as something that needs none."""
+
+import pytest
+from sqlalchemy import text
+
+from tollkeeper.core.crypto import Aad, MasterKey, SecretBox
+from tollkeeper.core.ids import uuid7
+from tollkeeper.db.envelopes import ENVELOPES, EnvelopeColumn
+from tollkeeper.db.session import Database
+
+BOX = SecretBox(MasterKey("envelopes-of-tests-" * 3))
+# Digests, hashes of the audit chain, and stored answers (those with a secret are withheld).
+NO_ENVELOPES = {
+    "api_keys.digest",
+    "api_keys.previous_digest",
+    "audit_logs.hash",
+    "audit_logs.previous_hash",
+    "consumed_tokens.digest",
+    "idempotency_keys.body_digest",
+    "idempotency_keys.response",
+    "invitations.digest",
+    "one_time_links.digest",
+    "recovery_codes.digest",
+    "sessions.token_digest",
+}
+
+
+async def test_every_column_of_bytes_is_listed(database: Database) -> None:
+    query = text(
+        "SELECT table_name || '.' || column_name FROM information_schema.columns "
+        "WHERE table_schema = 'public' AND data_type = 'bytea'"
+    )
+    async with database.owner() as session:
+        found = set(await session.scalars(query))
+    listed = {column.name for column in ENVELOPES}
+    assert found - NO_ENVELOPES == listed - {"providers.headers"}
+    assert found >= NO_ENVELOPES, "a column that is gone needs no exception"
+
+
+@pytest.mark.parametrize("column", ENVELOPES, ids=lambda column: column.name)
+async def test_sql_names_the_wrapping_key_as_we_do(database: Database, column: EnvelopeColumn) -> None:
+    envelope = BOX.seal(b"a secret" * 20, Aad(None, uuid7(), column.column, 1))
+    value = {"envelope": envelope}
+    read = column.read.replace(column.column, "given", 1)
+    kind = "jsonb" if column.column == "headers" else "bytea"
+    given = (
+        "jsonb_build_object('sealed', encode(CAST(:envelope AS bytea), 'base64'))" if kind == "jsonb" else ":envelope"
+    )
+    kek = column.kek.replace(column.read, read)
+    async with database.platform() as session:
+        query = f"SELECT {kek} FROM (SELECT CAST({given} AS {kind}) AS given) AS row"
+        assert await session.scalar(text(query), value) == BOX.kek_id
