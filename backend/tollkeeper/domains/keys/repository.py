@@ -77,10 +77,10 @@ async def find_first_admin(session: AsyncSession, tenant_id: UUID) -> Owner | No
     return None if row is None else _owner(row)
 
 
-async def list_active_of(session: AsyncSession, user_id: UUID) -> Sequence[ApiKey]:
+async def list_active_of(session: AsyncSession, tenant_id: UUID, user_id: UUID) -> Sequence[ApiKey]:
     """In the order of their ids, so that two such changes wait for each other instead of locking up."""
-    query = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.status == "active").order_by(ApiKey.id)
-    return (await session.scalars(query.with_for_update())).all()
+    query = select(ApiKey).where(ApiKey.tenant_id == tenant_id, ApiKey.user_id == user_id, ApiKey.status == "active")
+    return (await session.scalars(query.order_by(ApiKey.id).with_for_update())).all()
 
 
 async def find_by_digest(session: AsyncSession, digests: Sequence[bytes]) -> ApiKey | None:

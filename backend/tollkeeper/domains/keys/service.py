@@ -207,9 +207,11 @@ class Keys:
             await self._revoke(session, caller, row, "revoked by hand")
         return row
 
-    async def revoke_all_of(self, session: AsyncSession, caller: Caller, user_id: UUID, reason: str) -> int:
-        """Every key of a user who leaves; the caller's right to that user was checked before."""
-        rows = await repository.list_active_of(session, user_id)
+    async def revoke_all_of(
+        self, session: AsyncSession, caller: Caller | audit.Actor, user_id: UUID, reason: str, *, tenant_id: UUID
+    ) -> int:
+        """Every key of a member who leaves; the caller's right to that member was checked before."""
+        rows = await repository.list_active_of(session, tenant_id, user_id)
         for row in rows:
             await self._revoke(session, caller, row, reason)
         return len(rows)
@@ -229,7 +231,7 @@ class Keys:
         is_over = row.expires_at is not None and row.expires_at <= self._clock.now()
         return "expired" if is_over else "active"
 
-    async def _revoke(self, session: AsyncSession, caller: Caller, row: ApiKey, reason: str) -> None:
+    async def _revoke(self, session: AsyncSession, caller: Caller | audit.Actor, row: ApiKey, reason: str) -> None:
         row.status, row.revoked_at = "revoked", self._clock.now()
         row.previous_digest = row.previous_pepper_id = row.previous_expires_at = None
         await session.flush()

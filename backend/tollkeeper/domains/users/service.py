@@ -161,7 +161,7 @@ class Users:
         )
 
     async def _erase(self, session: AsyncSession, caller: Caller, row: User) -> None:
-        await self._keys.revoke_all_of(session, caller, row.id, "its owner was deleted")
+        await self._keys.revoke_all_of(session, caller, row.id, "its owner was deleted", tenant_id=row.tenant_id)
         row.email = f"{row.id.hex}{repository.DELETED_DOMAIN}"
         row.name, row.password_hash, row.preferences, row.is_active = "Deleted user", None, {}, False
         row.session_epoch += 1
