@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 from tollkeeper.core.permissions import Permission
@@ -16,7 +18,10 @@ class Environment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A key in use. Limits are requests per minute; None means no limit of that kind, 0 never appears."""
+    """A key in use. Limits are requests per minute; None means no limit of that kind, 0 never appears.
+
+    Everything is effective: already narrowed by the project, the team and the tenant above the key.
+    """
 
     tenant_id: UUID
     key_id: UUID
@@ -29,6 +34,20 @@ class Principal:
     key_requests_per_minute: int | None = None
     tenant_requests_per_minute: int | None = None
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    team_id: UUID | None = None
+    project_id: UUID | None = None
+    # Where a call may go and come from; None is anywhere. `key_bounds` holds a call against them.
+    allowed_endpoints: frozenset[str] | None = None
+    allowed_networks: tuple[IPv4Network | IPv6Network, ...] | None = None
+    allowed_origins: frozenset[str] | None = None
+    logging_policy: str = "metadata"
+    flags: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    # Whether one of the three is set; told here once, so that a call with a key without them pays nothing.
+    is_bounded: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        is_bounded = (self.allowed_endpoints, self.allowed_networks, self.allowed_origins) != (None, None, None)
+        object.__setattr__(self, "is_bounded", is_bounded)
 
 
 @dataclass(frozen=True, slots=True)
