@@ -30,6 +30,18 @@ class SessionLookup(Protocol):
         ...
 
 
+class TokenLookup(Protocol):
+    """Lets a workload call with the token that its own platform gave it (CI, Kubernetes, a cloud's identity)."""
+
+    async def find_by_token(self, token: str, key_id: UUID | None) -> tuple[KeyRecord, float] | None:
+        """The key that a trusted issuer's token is bound to, without digests, and the token's end in seconds since 1970.
+
+        `key_id`: the key the caller names, for issuers that cannot put our tenant into the audience. None when the token
+        is not one we trust. Raises `DependencyUnavailable` when PostgreSQL or the issuer does not answer.
+        """
+        ...
+
+
 class SnapshotSource(Protocol):
     def current(self) -> Snapshot:
         """The snapshot in force; a call keeps the one it began with."""

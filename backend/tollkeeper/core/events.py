@@ -196,6 +196,15 @@ class RoleDeleted(_Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class IdentityProviderChanged(_Fields):
+    """`action` is `create`, `update` or `delete`, of the provider or of one of its bindings."""
+
+    name: ClassVar[str] = "identity_provider.changed"
+    provider_id: UUID
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogChanged(_Fields):
     """`object_type` is `provider`, `model` or `price`."""
 
