@@ -32,9 +32,10 @@ class Permission(StrEnum):
     TEAMS_CREATE = "teams:create"
     TEAMS_UPDATE = "teams:update"
     TEAMS_DELETE = "teams:delete"
-    # The people and projects of the teams one maintains, not their limits.
+    # The name and the people of the teams one maintains; of every team, and its limits, with teams:update.
     TEAMS_MAINTAIN = "teams:maintain"
     PROJECTS_VIEW = "projects:view"
+    # In the teams one maintains; everywhere with teams:update.
     PROJECTS_CREATE = "projects:create"
     PROJECTS_UPDATE = "projects:update"
     PROJECTS_DELETE = "projects:delete"
@@ -110,6 +111,9 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
                 Permission.TEAMS_VIEW,
                 Permission.TEAMS_MAINTAIN,
                 Permission.PROJECTS_VIEW,
+                Permission.PROJECTS_CREATE,
+                Permission.PROJECTS_UPDATE,
+                Permission.PROJECTS_DELETE,
                 Permission.API_KEYS_VIEW,
                 Permission.API_KEYS_CREATE,
                 Permission.API_KEYS_UPDATE,
