@@ -24,6 +24,7 @@ from tollkeeper.db.session import Database
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.identity import repository
 from tollkeeper.domains.keys.service import Keys
+from tollkeeper.domains.roles.service import built_in
 from tollkeeper.domains.tenants import service as tenants
 from tollkeeper.domains.users import service as users
 from tollkeeper.domains.users.schemas import LONGEST_PASSWORD, SHORTEST_PASSWORD
@@ -184,7 +185,7 @@ async def _ensure_admin(
         name="Administrator",
         password_hash=password_hash,
     )
-    await users.add(session, audit.SYSTEM, row, Role.PLATFORM_ADMIN)
+    await users.add(session, audit.SYSTEM, row, built_in(Role.PLATFORM_ADMIN))
     return row, True
 
 

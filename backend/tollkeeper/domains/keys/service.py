@@ -204,17 +204,15 @@ class Keys:
         row, _ = await self._for_change(session, caller, key_id)
         check_match(if_match, row)
         if row.status != "revoked":
-            await self._revoke(session, caller, row, "revoked by hand")
+            await _revoke(session, caller, row, "revoked by hand", self._clock.now())
         return row
 
-    async def revoke_all_of(
-        self, session: AsyncSession, caller: Caller | audit.Actor, user_id: UUID, reason: str, *, tenant_id: UUID
-    ) -> int:
-        """Every key of a member who leaves; the caller's right to that member was checked before."""
-        rows = await repository.list_active_of(session, tenant_id, user_id)
-        for row in rows:
-            await self._revoke(session, caller, row, reason)
-        return len(rows)
+    async def get_to_hand_on(self, session: AsyncSession, caller: Caller, key_id: UUID) -> ApiKey:
+        """A key that the caller may let others act as: as much authority as giving it a new secret needs."""
+        row, _ = await self._for_change(session, caller, key_id)
+        _refuse_revoked(row)
+        _check_bounds(caller, {"environment": row.environment, **_limits(row)})
+        return row
 
     async def list_own(self, session: AsyncSession, caller: Caller, limit: int) -> Sequence[ApiKey]:
         wanted = Filter(self._clock.now(), user_id=caller.user_id)
@@ -230,15 +228,6 @@ class Keys:
             return "revoked"
         is_over = row.expires_at is not None and row.expires_at <= self._clock.now()
         return "expired" if is_over else "active"
-
-    async def _revoke(self, session: AsyncSession, caller: Caller | audit.Actor, row: ApiKey, reason: str) -> None:
-        row.status, row.revoked_at = "revoked", self._clock.now()
-        row.previous_digest = row.previous_pepper_id = row.previous_expires_at = None
-        await session.flush()
-        before, after = {"status": "active"}, {"status": "revoked", "reason": reason}
-        await audit.record(session, caller, "keys.revoke", "key", _id(row), before, after, tenant_id=row.tenant_id)
-        await events.emit(session, row.tenant_id, events.KeyRevoked(row.id, reason))
-        await announce(session, Topic.KEY, row.id)
 
     async def _for_change(self, session: AsyncSession, caller: Caller, key_id: UUID) -> tuple[ApiKey, Owner]:
         row = await repository.find_locked(session, key_id, owner=_only_owner(caller, Permission.USERS_UPDATE))
@@ -277,6 +266,26 @@ class Keys:
     def _check_expiry(self, expires_at: datetime | None) -> None:
         if expires_at is not None and expires_at <= self._clock.now():
             raise MalformedPayload("expires_at lies in the past.", param="expires_at")
+
+
+async def revoke_all_of(
+    session: AsyncSession, caller: Caller | audit.Actor, tenant_id: UUID, user_id: UUID, reason: str, now: datetime
+) -> int:
+    """Every key of a member who leaves; the caller's right to that member was checked before."""
+    rows = await repository.list_active_of(session, tenant_id, user_id)
+    for row in rows:
+        await _revoke(session, caller, row, reason, now)
+    return len(rows)
+
+
+async def _revoke(session: AsyncSession, caller: Caller | audit.Actor, row: ApiKey, reason: str, now: datetime) -> None:
+    row.status, row.revoked_at = "revoked", now
+    row.previous_digest = row.previous_pepper_id = row.previous_expires_at = None
+    await session.flush()
+    before, after = {"status": "active"}, {"status": "revoked", "reason": reason}
+    await audit.record(session, caller, "keys.revoke", "key", _id(row), before, after, tenant_id=row.tenant_id)
+    await events.emit(session, row.tenant_id, events.KeyRevoked(row.id, reason))
+    await announce(session, Topic.KEY, row.id)
 
 
 def _bound(caller: Caller, wanted: KeyCreate) -> KeyCreate:

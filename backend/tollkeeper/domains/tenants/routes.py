@@ -6,7 +6,6 @@ from fastapi import Depends, Response
 
 from tollkeeper.core.ids import TenantId
 from tollkeeper.core.permissions import Permission
-from tollkeeper.domains.keys.service import Keys
 from tollkeeper.domains.tenants.schemas import TenantCreate, TenantUpdate, TenantView
 from tollkeeper.domains.tenants.service import Tenants
 from tollkeeper.domains.users.service import Users
@@ -19,8 +18,7 @@ _LIST = "tenants"
 
 
 def _tenants(services: Services) -> Tenants:
-    keys = Keys(services.key_hasher, services.clock)
-    return Tenants(Users(services.passwords, keys, services.clock), services.clock)
+    return Tenants(Users(services.passwords, services.clock), services.clock)
 
 
 TenantService = Annotated[Tenants, Depends(_tenants)]
