@@ -106,9 +106,25 @@ class Settings(BaseSettings):
     # Sessions
     session_minutes: int = Field(15, ge=1, le=15, description="Life of an access token.")
     session_days: int = Field(14, ge=1, le=90, description="Life of a refresh session.")
+    session_idle_minutes: int = Field(
+        1440, ge=5, le=43_200, description="A session unused for this long ends; a day lets people come back tomorrow."
+    )
     step_up_seconds: int = Field(
         300, ge=60, le=3600, description="How recent a sign-in must be to change credentials and roles."
     )
+
+    self_registration: bool = Field(False, description="Let anybody make an account and a tenant of their own.")
+    cors_origins: str = Field(
+        "",
+        description="Origins of consoles hosted elsewhere that may call the control plane, exact, comma separated.",
+    )
+
+    # Mail
+    mail_url: SecretStr | None = Field(
+        None,
+        description="SMTP server, smtp:// with STARTTLS or smtps://; without one, links are shown instead of mailed.",
+    )
+    mail_from: str | None = Field(None, description="Sender of mails, as in Tollkeeper <no-reply@example.com>.")
 
     @property
     def is_database_embedded(self) -> bool:

@@ -1,0 +1,1 @@
+"""Mail: messages of the gateway itself, sent as jobs."""
