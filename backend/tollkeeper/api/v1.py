@@ -8,7 +8,9 @@ from tollkeeper.domains.identity.routes import auth
 from tollkeeper.domains.identity.routes import router as me
 from tollkeeper.domains.jobs.routes import router as jobs
 from tollkeeper.domains.keys.routes import router as keys
+from tollkeeper.domains.projects.routes import router as projects
 from tollkeeper.domains.roles.routes import router as roles
+from tollkeeper.domains.teams.routes import router as teams
 from tollkeeper.domains.tenants.routes import router as tenants
 from tollkeeper.domains.usage.routes import router as usage
 from tollkeeper.domains.users.routes import router as users
@@ -19,6 +21,8 @@ router.include_router(me)
 router.include_router(tenants)
 router.include_router(users)
 router.include_router(roles)
+router.include_router(teams)
+router.include_router(projects)
 router.include_router(keys)
 router.include_router(audit)
 router.include_router(catalog)

@@ -205,6 +205,70 @@ class IdentityProviderChanged(_Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class TeamCreated(_Fields):
+    name: ClassVar[str] = "team.created"
+    team_id: UUID
+    team_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TeamChanged(_Fields):
+    """`changed` names the fields, without their values."""
+
+    name: ClassVar[str] = "team.changed"
+    team_id: UUID
+    changed: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TeamDeleted(_Fields):
+    name: ClassVar[str] = "team.deleted"
+    team_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class TeamMemberSet(_Fields):
+    """Somebody came into the team, or has another part in it."""
+
+    name: ClassVar[str] = "team.member_set"
+    team_id: UUID
+    user_id: UUID
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class TeamMemberRemoved(_Fields):
+    name: ClassVar[str] = "team.member_removed"
+    team_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectCreated(_Fields):
+    """`team_id` is None for a project directly in the tenant."""
+
+    name: ClassVar[str] = "project.created"
+    project_id: UUID
+    project_name: str
+    team_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectChanged(_Fields):
+    """`changed` names the fields, without their values."""
+
+    name: ClassVar[str] = "project.changed"
+    project_id: UUID
+    changed: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectDeleted(_Fields):
+    name: ClassVar[str] = "project.deleted"
+    project_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogChanged(_Fields):
     """`object_type` is `provider`, `model` or `price`."""
 

@@ -1,0 +1,1 @@
+"""Teams: people of a tenant who share projects and keys, within limits of their own."""
