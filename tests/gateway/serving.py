@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +24,10 @@ from tollkeeper.core.crypto import MasterKey
 from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import Permission
-from tollkeeper.core.secrets import KeyHasher, new_key
+from tollkeeper.core.secrets import KeyDigest, KeyHasher, new_key
 from tollkeeper.gateway.app import Gateway
 from tollkeeper.gateway.key_cache import KeyCache
+from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.pipeline import Services
@@ -63,7 +64,7 @@ def principal(**fields: Any) -> Principal:
 
 
 class FakeKeys:
-    """The key and session look-up ports."""
+    """The ports that find keys: by secret, by session, by a workload's token; and those that take note of them."""
 
     def __init__(self) -> None:
         self.records: dict[str, KeyRecord] = {}
@@ -71,6 +72,15 @@ class FakeKeys:
         self.lookups = 0
         self.gate: asyncio.Event | None = None
         self.sessions: dict[str, KeyRecord] = {}
+        # By token and the key it names: what the issuer's token stands for, and its end.
+        self.tokens: dict[tuple[str, UUID | None], tuple[KeyRecord, float]] = {}
+        self.noted: list[UUID] = []
+        self.renewals: list[tuple[UUID, bytes, KeyDigest]] = []
+        self._digests: set[bytes] = set()
+
+    async def find_by_token(self, token: str, key_id: UUID | None) -> tuple[KeyRecord, float] | None:
+        await self._ask()
+        return self.tokens.get((token, key_id))
 
     def add(
         self, token: str, *, refusal: str | None = None, expires_at: float | None = None, **fields: Any
@@ -78,7 +88,14 @@ class FakeKeys:
         who = principal(**fields)
         digests = tuple(SecretDigest(pepper_id, digest) for pepper_id, digest in HASHER.digests(token).items())
         self.records[HASHER.public_id(token) or token] = KeyRecord(who, digests, expires_at, refusal)
+        self._digests.update(known.digest for known in digests)
         return who
+
+    def used(self, key_id: UUID) -> None:
+        self.noted.append(key_id)
+
+    def renew(self, key_id: UUID, known: bytes, renewed: KeyDigest) -> None:
+        self.renewals.append((key_id, known, renewed))
 
     def record(self, token: str) -> KeyRecord:
         return self.records[HASHER.public_id(token) or token]
@@ -92,6 +109,9 @@ class FakeKeys:
     async def find_by_digest(self, digests: Sequence[bytes]) -> KeyRecord | None:
         await self._ask()
         return next((r for r in self.records.values() if any(d.digest in digests for d in r.digests)), None)
+
+    def may_hold(self, digests: Iterable[bytes]) -> bool:
+        return not self._digests.isdisjoint(digests)
 
     async def find_by_session(self, access_token: str, key_id: UUID) -> KeyRecord | None:
         await self._ask()
@@ -213,7 +233,14 @@ async def next_app(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def serving(folder: Path, snap: Snapshot, *, http: Any = "httptools", **settings: Any) -> AsyncIterator[Serving]:
+async def serving(
+    folder: Path,
+    snap: Snapshot,
+    *,
+    http: Any = "httptools",
+    make_key_snapshot: Callable[[KeyCache, ManualClock], KeySnapshot] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Serving]:
     clock = ManualClock()
     configured = Settings(_env_file=None, data_dir=folder, **settings)
     journal = RecordingJournal(
@@ -240,6 +267,10 @@ async def serving(folder: Path, snap: Snapshot, *, http: Any = "httptools", **se
             key_lookup=keys,
             key_hasher=HASHER,
             session_lookup=keys,
+            token_lookup=keys,
+            foreign_keys=keys,
+            key_uses=keys,
+            key_snapshot=None if make_key_snapshot is None else make_key_snapshot(cache, clock),
             admission=admission,
             journal=journal,
             channel=upstream,

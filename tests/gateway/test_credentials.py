@@ -15,7 +15,7 @@ from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.permissions import Permission
 from tollkeeper.core.secrets import new_key, parse_key
 
-SESSION = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1In0.c2ln"
+SESSION = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJ0b2xsa2VlcGVyIiwic3ViIjoidSJ9.c2ln"
 HEADERS = ["authorization", "x-api-key", "api-key", "x-goog-api-key"]
 OTHER, REVOKED, NO_SCOPE, EXPIRED = (new_key().token for _ in range(4))
 

@@ -1,6 +1,6 @@
 """What the data plane asks of the rest of the system. Implemented in `domains/`, handed over by `wiring`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
 from tollkeeper.contracts.principal import KeyRecord
 from tollkeeper.contracts.usage import Settlement
+from tollkeeper.core.secrets import KeyDigest
 
 
 class KeyLookup(Protocol):
@@ -19,6 +20,24 @@ class KeyLookup(Protocol):
 
     async def find_by_digest(self, digests: Sequence[bytes]) -> KeyRecord | None:
         """An initial or imported key in another form, by the HMAC of the whole token under each known pepper."""
+        ...
+
+
+class ForeignKeys(Protocol):
+    """Which keys in other forms than ours there are, known without asking."""
+
+    def may_hold(self, digests: Iterable[bytes]) -> bool:
+        """False when none of these is a key's for certain."""
+        ...
+
+
+class KeyUses(Protocol):
+    """Takes note of keys in use; written later, in batches. Neither method waits or raises."""
+
+    def used(self, key_id: UUID) -> None: ...
+
+    def renew(self, key_id: UUID, known: bytes, renewed: KeyDigest) -> None:
+        """The key was proven under an older pepper; keep its digest under the current one."""
         ...
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from tollkeeper.core.permissions import Permission
@@ -53,6 +53,9 @@ class Principal:
 @dataclass(frozen=True, slots=True)
 class SecretDigest:
     """One valid secret of a key: HMAC-SHA256 under the pepper `pepper_id`; `expires_at` in seconds since 1970."""
+
+    # How pydantic reads bytes of a record that was kept on disk.
+    __pydantic_config__: ClassVar[Mapping[str, str]] = MappingProxyType({"val_json_bytes": "base64"})
 
     pepper_id: str
     digest: bytes

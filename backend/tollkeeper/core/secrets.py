@@ -2,7 +2,7 @@
 
 Ours is `tk-{live|test}_{public id}_{secret}{check}`: the public id finds the row, the check (CRC32) refuses garbage
 without asking anyone. Kept is an HMAC under a pepper that never enters the database. A key in another form (the first
-one, or one imported) is found by its HMAC.
+one) is found by its HMAC; one of another gateway, of which only the SHA-256 was handed over, by the HMAC of that.
 """
 
 import binascii
@@ -20,6 +20,7 @@ PUBLIC_ID_LENGTH: Final = 12
 SECRET_LENGTH: Final = 32  # × log2(62) = 190 bit
 CHECK_LENGTH: Final = 6
 SHORTEST_OTHER: Final = 32
+SHORTEST_IMPORTED: Final = 16
 LONGEST_TOKEN: Final = 512
 
 _ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -29,6 +30,10 @@ _OURS: Final = re.compile(
 _LOOKS_LIKE_OURS: Final = re.compile(r"tk-(?:live|test)_")
 # What every header, shell and URL carries unchanged.
 _OTHER: Final = re.compile(r"tk-[0-9A-Za-z._~-]+")
+_PRINTABLE: Final = re.compile(rf"[!-~]{{{SHORTEST_IMPORTED},{LONGEST_TOKEN}}}")
+# Begins what is hashed of an imported key. No message of the other forms does: theirs begin with `tk-` or a public id
+# and `|`. Else who has the SHA-256 of a key could present that as the key.
+_IMPORTED: Final = "sha256:"
 _TAIL: Final = 4
 
 
@@ -84,6 +89,14 @@ def is_other_form(token: str) -> bool:
     return _LOOKS_LIKE_OURS.match(token) is None
 
 
+def is_importable(token: str) -> bool:
+    """Whether a token has a form that keys of other gateways may have: what a header carries, and not too short."""
+    if _PRINTABLE.fullmatch(token) is None:
+        return False
+    # One of ours with a slip in it is refused without a look.
+    return _LOOKS_LIKE_OURS.match(token) is None or parse_key(token) is not None
+
+
 def display_prefix(token: str) -> str:
     """What lists show of a key: for ours everything public, for other forms too little to help anyone guess."""
     parsed = parse_key(token)
@@ -107,7 +120,7 @@ class KeyHasher:
         return self._pepper_id
 
     def digest_token(self, token: str) -> KeyDigest:
-        """What to store for a key of either form."""
+        """What to store for a key we were shown."""
         return KeyDigest(self._pepper_id, _mac(self._peppers[self._pepper_id], _message(token)))
 
     def digest(self, public_id: str, secret: str) -> KeyDigest:
@@ -122,8 +135,7 @@ class KeyHasher:
 
     def digest_other(self, token: str) -> list[bytes]:
         """The digests under which a key in another form may be stored."""
-        message = token.encode()
-        return [_mac(pepper, message) for pepper in self._peppers.values()]
+        return list(self._all(_message(token)).values())
 
     def public_id(self, token: str) -> str | None:
         """The public id inside a key of our own form; None for other forms and for a wrong check."""
@@ -132,7 +144,17 @@ class KeyHasher:
 
     def digests(self, token: str) -> dict[str, bytes]:
         """The digest of a key of either form under each known pepper, by the pepper's id."""
-        message = _message(token)
+        return self._all(_message(token))
+
+    def imported_digests(self, token: str) -> dict[str, bytes]:
+        """As `digests`, for a key of which only the SHA-256 was handed over."""
+        return self._all(_imported_message(hashlib.sha256(token.encode()).hexdigest()))
+
+    def digests_of_sha256(self, sha256: str) -> dict[str, bytes]:
+        """The same from the SHA-256 itself, 64 hexadecimal digits. The current pepper's is what to store."""
+        return self._all(_imported_message(sha256.lower()))
+
+    def _all(self, message: bytes) -> dict[str, bytes]:
         return {pepper_id: _mac(pepper, message) for pepper_id, pepper in self._peppers.items()}
 
 
@@ -147,9 +169,15 @@ def digest_opaque(token: str) -> bytes:
 
 
 def _message(token: str) -> bytes:
-    """Other forms hold no `|`, so no two tokens share a message."""
+    """No two tokens share a message: other forms that are ours hold no `|`, foreign ones are hashed first."""
     parsed = parse_key(token)
-    return token.encode() if parsed is None else f"{parsed.public_id}|{parsed.secret}".encode()
+    if parsed is not None:
+        return f"{parsed.public_id}|{parsed.secret}".encode()
+    return token.encode() if _OTHER.fullmatch(token) else _imported_message(hashlib.sha256(token.encode()).hexdigest())
+
+
+def _imported_message(sha256: str) -> bytes:
+    return (_IMPORTED + sha256).encode()
 
 
 def _mac(pepper: bytes, message: bytes) -> bytes:

@@ -89,7 +89,7 @@ class Gateway:
             headers, refusal = dict(scope["headers"]), error
         watch = Watch(scope, receive)
         body = Body(receive, headers, self._settings.max_body_bytes, is_timed=watch.is_told)
-        exchange = self._exchange(operation, headers, body)
+        exchange = self._exchange(operation, scope, headers, body)
         answer = self._answer(send, exchange, dialect)
         exchange.on_accepted = answer.accepted
         if not watch.is_told:
@@ -130,7 +130,7 @@ class Gateway:
             raise refusal
         return await self._pipeline(exchange)
 
-    def _exchange(self, operation: Operation, headers: Mapping[bytes, bytes], body: Body) -> Exchange:
+    def _exchange(self, operation: Operation, scope: Scope, headers: Mapping[bytes, bytes], body: Body) -> Exchange:
         started = self._clock()
         return Exchange(
             request_id=uuid7(),
@@ -141,6 +141,8 @@ class Gateway:
             deadline=started + self._settings.upstream_total_seconds,
             snapshot=self._services.snapshots.current(),
             client_request_id=read_client_request_id(headers),
+            path=scope["path"],
+            client=scope.get("client"),
         )
 
     def _answer(self, send: Send, exchange: Exchange, dialect: Dialect) -> Answer:
@@ -165,7 +167,7 @@ class Gateway:
         """Everything but inference calls: the models, wrong methods, unknown paths."""
         headers = dict(scope["headers"])
         body = Body(receive, headers, self._settings.max_body_bytes)
-        exchange = self._exchange(Operation.CHAT, headers, body)
+        exchange = self._exchange(Operation.CHAT, scope, headers, body)
         answer = self._answer(send, exchange, self._fallback_dialect)
         method = scope["method"]
         try:
@@ -175,7 +177,7 @@ class Gateway:
                 _check_method(scope, allow, is_served=serve is not None and method in {"GET", "HEAD"})
                 assert serve is not None
                 single_headers(scope["headers"])
-                principal = await self._authenticate.principal(headers)
+                principal = await self._authenticate.principal(headers, exchange.path, exchange.client)
                 await answer.write_document(serve(scope["path"], principal, exchange))
         except TollkeeperError as error:
             await answer.refuse(error, body)

@@ -5,6 +5,7 @@ latest forgotten ids are remembered with the moment of forgetting, and a row who
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -24,6 +25,9 @@ class Entry:
     read_at: float
     fresh_until: float
     valid_until: float | None
+    # When a call last came with it, and what of that has been told to who keeps it.
+    used_at: float = 0.0
+    told_at: float = 0.0
 
 
 class KeyCache:
@@ -32,16 +36,24 @@ class KeyCache:
     def __init__(self, size: int) -> None:
         self._size = size
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        # Fingerprints by the ids of key, owner and tenant, so that forgetting one costs nothing for the others.
+        self._named: dict[UUID, set[bytes]] = {}
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._forgotten: OrderedDict[UUID, int] = OrderedDict()
         self._moment = 0
         self._all_forgotten = 0
+        # Uses of entries that left before anybody asked.
+        self._left: dict[UUID, float] = {}
 
     def find(self, fingerprint: bytes) -> Entry | None:
         entry = self._entries.get(fingerprint)
         if entry is not None:
             self._entries.move_to_end(fingerprint)
         return entry
+
+    def entries(self) -> Iterable[Entry]:
+        """Least recently used first."""
+        return self._entries.values()
 
     def is_unknown(self, fingerprint: bytes, now: float) -> bool:
         """Whether this token was refused a moment ago."""
@@ -54,39 +66,51 @@ class KeyCache:
 
     def store(self, fingerprint: bytes, entry: Entry, begun: int) -> bool:
         """False when the key was forgotten since `begun`: the row may be from before, so look again."""
-        principal = entry.record.principal
-        latest = max(
-            self._all_forgotten, self._forgotten.get(principal.key_id, 0), self._forgotten.get(principal.tenant_id, 0)
-        )
+        latest = max(self._all_forgotten, *(self._forgotten.get(name, 0) for name in _names(entry)))
         if latest > begun:
             return False
         self._unknown.pop(fingerprint, None)
+        self._drop(fingerprint)
         self._entries[fingerprint] = entry
-        self._entries.move_to_end(fingerprint)
+        for name in _names(entry):
+            self._named.setdefault(name, set()).add(fingerprint)
         if len(self._entries) > self._size:
-            self._entries.popitem(last=False)
+            self._drop(next(iter(self._entries)))
         return True
 
     def store_unknown(self, fingerprint: bytes, now: float) -> None:
-        self._entries.pop(fingerprint, None)
+        self._drop(fingerprint)
         self._unknown[fingerprint] = now + NEGATIVE_SECONDS
         if len(self._unknown) > _NEGATIVE_ENTRIES:
             self._unknown.popitem(last=False)
 
+    def take_used(self) -> dict[UUID, float]:
+        """The keys used since this was last asked, with the (monotonic) time of their last use."""
+        used, self._left = self._left, {}
+        for entry in self._entries.values():
+            if entry.used_at > entry.told_at:
+                key_id = entry.record.principal.key_id
+                used[key_id] = max(entry.used_at, used.get(key_id, 0.0))
+                entry.told_at = entry.used_at
+        return used
+
     def forget_key(self, key_id: UUID) -> None:
         """A key was changed or revoked; the next call looks it up again."""
-        self._remember(key_id)
-        self._drop([name for name, entry in self._entries.items() if entry.record.principal.key_id == key_id])
+        self._forget(key_id)
 
     def forget_tenant(self, tenant_id: UUID) -> None:
-        self._remember(tenant_id)
-        self._drop([name for name, entry in self._entries.items() if entry.record.principal.tenant_id == tenant_id])
+        self._forget(tenant_id)
+
+    def forget_user(self, user_id: UUID) -> None:
+        """The owner of keys was changed: demoted, disabled, or no member any more."""
+        self._forget(user_id)
 
     def forget_all(self) -> None:
         """After a gap in the announcements: nothing may be believed without a look."""
         self._moment += 1
         self._all_forgotten = self._moment
-        self._entries.clear()
+        for fingerprint in list(self._entries):
+            self._drop(fingerprint)
         self._unknown.clear()
 
     def expire_all(self) -> None:
@@ -98,7 +122,7 @@ class KeyCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def _remember(self, forgotten: UUID) -> None:
+    def _forget(self, forgotten: UUID) -> None:
         self._moment += 1
         self._forgotten[forgotten] = self._moment
         self._forgotten.move_to_end(forgotten)
@@ -108,7 +132,28 @@ class KeyCache:
             self._all_forgotten = max(self._all_forgotten, moment)
         # A key that was unknown may be known now (created, or its tenant restored).
         self._unknown.clear()
+        for fingerprint in tuple(self._named.get(forgotten, ())):
+            self._drop(fingerprint)
 
-    def _drop(self, fingerprints: list[bytes]) -> None:
-        for fingerprint in fingerprints:
-            del self._entries[fingerprint]
+    def _drop(self, fingerprint: bytes) -> None:
+        entry = self._entries.pop(fingerprint, None)
+        if entry is None:
+            return
+        for name in _names(entry):
+            fingerprints = self._named[name]
+            fingerprints.discard(fingerprint)
+            if not fingerprints:
+                del self._named[name]
+        # Bounded: what nobody takes is dropped, because a time of use is worth less than the memory.
+        if entry.used_at > entry.told_at and len(self._left) < self._size:
+            key_id = entry.record.principal.key_id
+            self._left[key_id] = max(entry.used_at, self._left.get(key_id, 0.0))
+
+
+def _names(entry: Entry) -> set[UUID]:
+    """Whoever of these changes, the entry is to be read again."""
+    principal = entry.record.principal
+    names = {principal.key_id, principal.tenant_id}
+    if principal.user_id is not None:
+        names.add(principal.user_id)
+    return names

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tollkeeper.contracts.chat import Operation, Reply
-from tollkeeper.contracts.ports import KeyLookup, SessionLookup, SnapshotSource
+from tollkeeper.contracts.ports import ForeignKeys, KeyLookup, KeyUses, SessionLookup, SnapshotSource, TokenLookup
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.secrets import KeyHasher
@@ -14,6 +14,7 @@ from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
 from tollkeeper.gateway.edge.record import AccessLog
 from tollkeeper.gateway.key_cache import KeyCache
+from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.provider import Channel, Provider
@@ -42,6 +43,12 @@ class Services:
     channel: Channel
     metrics: Metrics
     session_lookup: SessionLookup | None = None
+    # Tokens that trusted issuers signed; None: only our own sessions' tokens are looked at.
+    token_lookup: TokenLookup | None = None
+    # Which keys in other forms there are; None: each well-formed token costs a look-up.
+    foreign_keys: ForeignKeys | None = None
+    key_uses: KeyUses | None = None
+    key_snapshot: KeySnapshot | None = None
     # One call per finished call with its figures; None: no access log.
     access_log: AccessLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
@@ -65,6 +72,10 @@ def make_authenticate(services: Services) -> Authenticate:
         services.clock,
         services.settings,
         services.session_lookup,
+        foreign=services.foreign_keys,
+        tokens=services.token_lookup,
+        uses=services.key_uses,
+        snapshot=services.key_snapshot,
     )
 
 

@@ -78,6 +78,9 @@ class Exchange:
     deadline: float
     snapshot: Snapshot = EMPTY_SNAPSHOT
     client_request_id: str | None = None
+    path: str = ""
+    # Host and port of the caller, as far as the server believes what proxies say of it.
+    client: tuple[str, int] | None = None
     # authenticate
     principal: Principal = field(init=False)
     # read

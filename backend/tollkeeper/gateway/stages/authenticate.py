@@ -1,24 +1,34 @@
 """Proves who is calling, from the headers alone, and whether that key may use the gateway.
 
-Failure policy: PostgreSQL gone: keys in memory for `stale_key_seconds`, unknown keys 503, never 401.
+Failure policy: PostgreSQL gone: keys in memory, or in the snapshot of an earlier process, for `stale_key_seconds`;
+unknown keys 503, never 401.
 """
 
 import asyncio
-import hashlib
+import base64
 import hmac
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from hashlib import sha256
+from typing import Final, NoReturn
+from uuid import UUID
+
+import orjson
 
 from tollkeeper.contracts.chat import Reply
-from tollkeeper.contracts.ports import KeyLookup, SessionLookup
+from tollkeeper.contracts.key_bounds import key_admits
+from tollkeeper.contracts.key_proof import KeyProof
+from tollkeeper.contracts.ports import ForeignKeys, KeyLookup, KeyUses, SessionLookup, TokenLookup
 from tollkeeper.contracts.principal import KeyRecord, Principal
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import BadRequest, DependencyUnavailable, Forbidden, Unauthenticated
 from tollkeeper.core.ids import parse_id
 from tollkeeper.core.permissions import Permission
-from tollkeeper.core.secrets import LONGEST_TOKEN, KeyHasher, is_other_form
+from tollkeeper.core.secrets import LONGEST_TOKEN, KeyHasher
+from tollkeeper.core.tokens import ISSUER
 from tollkeeper.gateway.key_cache import Entry, KeyCache
+from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.stage import Exchange, Next
 
 _PLAIN_HEADERS: Final = (b"x-api-key", b"api-key", b"x-goog-api-key")
@@ -26,6 +36,10 @@ _LONGEST_SESSION: Final = 8192
 # How long a look-up that failed is not tried again for a key that is in memory.
 _RETRY_SECONDS: Final = 2.0
 _LOOKS: Final = 3
+
+# Host and port, as ASGI has them.
+Client = tuple[str, int] | None
+Look = Callable[[bytes, float], Awaitable[Entry]]
 
 
 def read_credential(headers: Mapping[bytes, bytes]) -> bytes:
@@ -61,125 +75,208 @@ class Authenticate:
         clock: Clock,
         settings: Settings,
         sessions: SessionLookup | None = None,
+        *,
+        foreign: ForeignKeys | None = None,
+        tokens: TokenLookup | None = None,
+        uses: KeyUses | None = None,
+        snapshot: KeySnapshot | None = None,
     ) -> None:
         self._cache = cache
-        self._lookup = lookup
-        self._hasher = hasher
+        self._proof = KeyProof(lookup, hasher, foreign)
         self._clock = clock
         self._fresh_seconds = settings.key_cache_seconds
         self._stale_seconds = settings.stale_key_seconds
         self._sessions = sessions
-        self._looking: dict[bytes, asyncio.Task[KeyRecord]] = {}
+        self._foreign = foreign
+        self._tokens = tokens
+        self._uses = uses
+        self._snapshot = snapshot
+        self._looking: dict[bytes, asyncio.Task[Entry]] = {}
 
     async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
-        exchange.principal = await self.principal(exchange.headers)
+        exchange.principal = await self.principal(exchange.headers, exchange.path, exchange.client)
         return await next_stage(exchange)
 
-    async def principal(self, headers: Mapping[bytes, bytes]) -> Principal:
+    async def principal(self, headers: Mapping[bytes, bytes], path: str, client: Client) -> Principal:
+        """Who calls, allowed to call here. `path` in either spelling; `client` as the server believes it to be."""
         token = read_credential(headers)
         if token.startswith(b"eyJ") and token.count(b".") == 2:
-            record = await self._by_session(token, headers)
+            record = await self._by_token(token, headers)
         else:
-            record = await self._by_key(token)
+            fingerprint = sha256(token).digest()
+            entry = self._known(fingerprint)
+            if entry is None:
+                entry = await self._shared(fingerprint, partial(self._look_for_key, token))
+            record = entry.record
         if record.refusal is not None:
             raise Unauthenticated(record.refusal)
-        if Permission.GATEWAY_USE not in record.principal.permissions:
+        principal = record.principal
+        if Permission.GATEWAY_USE not in principal.permissions:
             raise Forbidden("This key may not be used for inference; it lacks the scope 'inference'.")
-        return record.principal
+        if principal.is_bounded:
+            _check_bounds(principal, headers, path, client)
+        return principal
 
-    async def _by_key(self, token: bytes) -> KeyRecord:
-        fingerprint = hashlib.sha256(token).digest()
+    def _known(self, fingerprint: bytes) -> Entry | None:
+        """What is in memory and fresh. Raises for a token that was refused a moment ago."""
+        now = self._clock.monotonic()
         entry = self._cache.find(fingerprint)
-        if entry is not None and self._clock.monotonic() < entry.fresh_until:
-            self._check_expiry(entry)
-            return entry.record
-        if entry is None and self._cache.is_unknown(fingerprint, self._clock.monotonic()):
-            raise _unknown()
-        # One look-up per token however many calls wait for it; it is nobody's own, so none cancels it for the others.
+        if entry is None:
+            if self._cache.is_unknown(fingerprint, now):
+                raise _unknown()
+            return None
+        if now >= entry.fresh_until:
+            return None
+        self._check_expiry(entry)
+        entry.used_at = now
+        return entry
+
+    async def _shared(self, fingerprint: bytes, look: Look) -> Entry:
+        """One look-up per token however many calls wait for it; it is nobody's own, so none cancels it for the others."""
         task = self._looking.get(fingerprint)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._look(token, fingerprint))
+            task = asyncio.get_running_loop().create_task(self._look(fingerprint, look))
             self._looking[fingerprint] = task
             task.add_done_callback(lambda done: self._looked(fingerprint, done))
         return await asyncio.shield(task)
 
-    def _looked(self, fingerprint: bytes, task: "asyncio.Task[KeyRecord]") -> None:
+    def _looked(self, fingerprint: bytes, task: "asyncio.Task[Entry]") -> None:
         self._looking.pop(fingerprint, None)
         if not task.cancelled():
             # Everyone who waited may have gone; an error nobody takes would be logged as lost.
             task.exception()
 
-    async def _look(self, token: bytes, fingerprint: bytes) -> KeyRecord:
+    async def _look(self, fingerprint: bytes, look: Look) -> Entry:
         for _ in range(_LOOKS):
             begun = self._cache.begin()
             now = self._clock.monotonic()
             try:
-                entry = await self._prove(token, now)
+                entry = await look(fingerprint, now)
             except DependencyUnavailable:
                 return self._stale(fingerprint, now)
-            if entry is None:
-                self._cache.store_unknown(fingerprint, now)
-                raise _unknown()
+            entry.used_at = now
             if self._cache.store(fingerprint, entry, begun):
                 self._check_expiry(entry)
-                return entry.record
+                return entry
         raise DependencyUnavailable("The key is being changed; try again.", retry_after_seconds=1.0)
 
-    def _stale(self, fingerprint: bytes, now: float) -> KeyRecord:
+    def _stale(self, fingerprint: bytes, now: float) -> Entry:
         entry = self._cache.find(fingerprint)
         if entry is None or now - entry.read_at > self._stale_seconds:
             raise DependencyUnavailable("Keys cannot be checked at the moment; try again.", retry_after_seconds=2.0)
         self._check_expiry(entry)
         entry.fresh_until = now + _RETRY_SECONDS
-        return entry.record
+        entry.used_at = now
+        return entry
 
-    async def _prove(self, token: bytes, now: float) -> Entry | None:
-        """The record whose secret this token holds; None for a token that proves nothing."""
+    async def _look_for_key(self, token: bytes, fingerprint: bytes, now: float) -> Entry:
+        """The key whose secret this token holds."""
         if len(token) > LONGEST_TOKEN or not token.isascii():
-            return None
+            raise _unknown()
         text = token.decode("ascii")
-        public_id = self._hasher.public_id(text)
-        if public_id is not None:
-            record = await self._lookup.find_by_public_id(public_id)
-        elif is_other_form(text):
-            record = await self._lookup.find_by_digest(list(self._hasher.digests(text).values()))
-        else:
-            return None
-        if record is None:
-            return None
-        digests = self._hasher.digests(text)
+        try:
+            proof = await self._proof.find(text, self._clock.unix())
+        except DependencyUnavailable:
+            self._recall(text, fingerprint, now)
+            raise
+        if proof is None:
+            self._refuse(text, fingerprint, now)
+        if proof.renewed is not None and self._uses is not None:
+            self._uses.renew(proof.record.principal.key_id, proof.known.digest, proof.renewed)
+        return Entry(proof.record, now, now + self._fresh_seconds, proof.valid_until)
+
+    def _refuse(self, text: str, fingerprint: bytes, now: float) -> NoReturn:
+        # What cost no look-up is not remembered either: the key may be imported in this moment.
+        if self._foreign is None or self._proof.is_own_form(text):
+            self._cache.store_unknown(fingerprint, now)
+        raise _unknown()
+
+    def _recall(self, text: str, fingerprint: bytes, now: float) -> None:
+        """Put what an earlier process knew of this token into memory, as old as it is: then it is stale, not unknown."""
+        if self._snapshot is None or self._cache.find(fingerprint) is not None:
+            return
+        found = self._snapshot.find(self._proof.digests_of(text))
         unix = self._clock.unix()
-        for known in record.digests:
-            ours = digests.get(known.pepper_id)
-            if ours is None or not hmac.compare_digest(ours, known.digest):
-                continue
-            if known.expires_at is not None and known.expires_at <= unix:
-                continue
-            ends = [end for end in (known.expires_at, record.expires_at) if end is not None]
-            return Entry(record, now, now + self._fresh_seconds, min(ends, default=None))
-        return None
+        proof = None if found is None else self._proof.prove(found.record, text, unix)
+        if found is None or proof is None:
+            return
+        read_at = now - max(0.0, unix - found.read_at)
+        self._cache.store(fingerprint, Entry(proof.record, read_at, 0.0, proof.valid_until), self._cache.begin())
 
     def _check_expiry(self, entry: Entry) -> None:
         if entry.valid_until is not None and entry.valid_until <= self._clock.unix():
             raise Unauthenticated("This API key has expired. Create a new one or ask an administrator.")
 
-    async def _by_session(self, token: bytes, headers: Mapping[bytes, bytes]) -> KeyRecord:
-        """A console session acting as one of its user's keys (the playground)."""
-        if self._sessions is None or len(token) > _LONGEST_SESSION or not token.isascii():
+    async def _by_token(self, token: bytes, headers: Mapping[bytes, bytes]) -> KeyRecord:
+        """A signed token: our own of a console session (the playground), or a workload's from an issuer we trust."""
+        if len(token) > _LONGEST_SESSION or not token.isascii():
             raise _unknown()
-        name = headers.get(b"x-tollkeeper-key-id", b"").decode("latin-1")
-        try:
-            key_id = parse_id("key", name)
-        except ValueError:
-            raise Unauthenticated(
-                "A session token needs the header 'x-tollkeeper-key-id' with the id of one of your keys."
-            ) from None
-        record = await self._sessions.find_by_session(token.decode("ascii"), key_id)
+        named = headers.get(b"x-tollkeeper-key-id")
+        text = token.decode("ascii")
+        if self._tokens is None or _issuer_of(text) == ISSUER:
+            return await self._by_session(text, named)
+        # The key that is named has a part in what the token stands for.
+        fingerprint = sha256(token if named is None else token + b" " + named).digest()
+        entry = self._known(fingerprint)
+        if entry is None:
+            entry = await self._shared(fingerprint, partial(self._look_for_workload, text, named))
+        return entry.record
+
+    async def _look_for_workload(self, token: str, named: bytes | None, fingerprint: bytes, now: float) -> Entry:
+        assert self._tokens is not None
+        key_id = None if named is None else _read_key_id(named)
+        found = await self._tokens.find_by_token(token, key_id)
+        unix = self._clock.unix()
+        if found is None or found[1] <= unix:
+            self._cache.store_unknown(fingerprint, now)
+            raise Unauthenticated("The token is not one that may be used here.", code="invalid_token")
+        record, ends = found
+        fresh_until = now + min(self._fresh_seconds, ends - unix)
+        return Entry(record, now, fresh_until, ends if record.expires_at is None else min(ends, record.expires_at))
+
+    async def _by_session(self, token: str, named: bytes | None) -> KeyRecord:
+        if self._sessions is None:
+            raise _unknown()
+        record = await self._sessions.find_by_session(token, _read_key_id(named or b""))
         if record is None:
             raise Unauthenticated("The session has ended, or it may not use this key. Sign in again.")
         if record.expires_at is not None and record.expires_at <= self._clock.unix():
             raise Unauthenticated("This API key has expired. Create a new one or ask an administrator.")
+        if self._uses is not None:
+            self._uses.used(record.principal.key_id)
         return record
+
+
+def _check_bounds(principal: Principal, headers: Mapping[bytes, bytes], path: str, client: Client) -> None:
+    origin = headers.get(b"origin")
+    refusal = key_admits(
+        principal,
+        endpoint=path,
+        address=None if client is None else client[0],
+        origin=None if origin is None else origin.decode("latin-1"),
+    )
+    if refusal is not None:
+        raise refusal
+
+
+def _read_key_id(name: bytes) -> UUID:
+    try:
+        return parse_id("key", name.decode("latin-1"))
+    except ValueError:
+        raise Unauthenticated(
+            "A session token needs the header 'x-tollkeeper-key-id' with the id of one of your keys."
+        ) from None
+
+
+def _issuer_of(token: str) -> str | None:
+    """Who a token says has issued it, believed by nobody: it only decides who is to judge the token."""
+    payload = token.split(".")[1]
+    try:
+        claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except ValueError:
+        return None
+    issuer = claims.get("iss") if isinstance(claims, dict) else None
+    return issuer if isinstance(issuer, str) else None
 
 
 def _unknown() -> Unauthenticated:

@@ -1,0 +1,219 @@
+"""Known keys on disk: a worker that is started while PostgreSQL is away serves whom the one before it knew.
+
+Each live worker owns one file (`keys-0`, `keys-1` …) and writes what it has in memory; all files are read at the start.
+Inside are digests, never secrets, and what each key may do. A key that was changed or revoked is struck out at once, in
+every file: a record older than the moment its key, owner or tenant was forgotten counts no more.
+Failure policy: disk full or not writable: go on without, warn once.
+"""
+
+import asyncio
+import base64
+import fcntl
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from tollkeeper.contracts.principal import KeyRecord
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.crypto import SecretBox
+from tollkeeper.core.sealed_file import read_sealed, write_sealed
+from tollkeeper.gateway.key_cache import KeyCache
+
+log = structlog.get_logger(__name__)
+
+KIND: Final = "key-snapshot-1"
+WRITE_SECONDS: Final = 30.0
+# The loop is not held for longer than it takes to write down so many.
+_SLICE: Final = 100
+_MOST_SLOTS: Final = 256
+_RECORD: Final = TypeAdapter(KeyRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A key as an earlier process read it; `read_at` in seconds since 1970."""
+
+    record: KeyRecord
+    read_at: float
+
+
+class KeySnapshot:
+    """Made inside the process that writes it; `close` gives its file to the next one."""
+
+    def __init__(self, folder: Path, box: SecretBox, cache: KeyCache, clock: Clock, *, stale_seconds: float) -> None:
+        self._box = box
+        self._cache = cache
+        self._clock = clock
+        self._stale_seconds = stale_seconds
+        self._folder = folder
+        self._lock, self._path = _claim(folder)
+        self._forgotten: dict[UUID, float] = {}
+        self._remembered: dict[bytes, Remembered] = {}
+        # Lines of what is in memory, by the identity of the record: most records outlive many writes.
+        self._lines: dict[int, tuple[KeyRecord, bytes]] = {}
+        self._changed = asyncio.Event()
+        self._is_failing = False
+
+    async def load(self) -> int:
+        """Read every worker's file; returns how many secrets of keys are remembered."""
+        found = await asyncio.to_thread(self._read_all)
+        oldest = self._clock.unix() - self._stale_seconds
+        for forgotten, _ in found:
+            for name, moment in forgotten.items():
+                self._forgotten[name] = max(moment, self._forgotten.get(name, 0.0))
+        records = [remembered for _, some in found for remembered in some]
+        for remembered in sorted(records, key=lambda record: record.read_at):
+            if remembered.read_at >= oldest and not self._is_forgotten(remembered):
+                for known in remembered.record.digests:
+                    self._remembered[known.digest] = remembered
+        return len(self._remembered)
+
+    def find(self, digests: Iterable[bytes]) -> Remembered | None:
+        """The key one of whose secrets has this digest. The caller judges its age and compares in constant time."""
+        for digest in digests:
+            found = self._remembered.get(digest)
+            if found is not None and not self._is_forgotten(found):
+                return found
+        return None
+
+    def forget(self, name: UUID) -> None:
+        """A key, or the owner or tenant of keys, was changed: strike out what was known, on disk too."""
+        self._forgotten[name] = self._clock.unix()
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write every `WRITE_SECONDS`, and at once when something was forgotten. Ends when it is cancelled."""
+        await self.load()
+        while True:
+            try:
+                async with asyncio.timeout(WRITE_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            await self.write()
+
+    async def write(self) -> None:
+        lines = await self._collect()
+        try:
+            await asyncio.to_thread(self._write, lines)
+        except OSError as error:
+            if not self._is_failing:
+                log.warning("key_snapshot_not_written", reason=error.strerror)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+    async def _collect(self) -> list[bytes]:
+        oldest = self._clock.unix() - self._stale_seconds
+        self._forgotten = {name: moment for name, moment in self._forgotten.items() if moment >= oldest}
+        to_unix = self._clock.unix() - self._clock.monotonic()
+        kept: dict[int, tuple[KeyRecord, bytes]] = {}
+        lines: list[bytes] = []
+        in_memory: set[UUID] = set()
+        # A copy: the cache changes while we pause.
+        entries = iter(list(self._cache.entries()))
+        while some := list(islice(entries, _SLICE)):
+            for entry in some:
+                record = entry.record
+                read_at = entry.read_at + to_unix
+                if record.digests and read_at >= oldest and not self._is_forgotten(Remembered(record, read_at)):
+                    kept[id(record)] = self._lines.get(id(record)) or (record, _write_record(record))
+                    lines.append(_line(kept[id(record)][1], read_at))
+                    in_memory.add(record.principal.key_id)
+            await asyncio.sleep(0)
+        self._lines = kept
+        self._remembered = {
+            digest: found
+            for digest, found in self._remembered.items()
+            if found.read_at >= oldest and not self._is_forgotten(found)
+        }
+        # Whom nobody has met since the start is still remembered, as old as it was.
+        unmet = {id(found): found for found in self._remembered.values()}.values()
+        lines += [
+            _line(_write_record(found.record), found.read_at)
+            for found in unmet
+            if found.record.principal.key_id not in in_memory
+        ]
+        return lines
+
+    def _write(self, lines: list[bytes]) -> None:
+        head = {"forgotten": {str(name): moment for name, moment in self._forgotten.items()}}
+        write_sealed(self._path, self._box, b"\n".join([orjson.dumps(head), *lines]), kind=KIND)
+
+    def _read_all(self) -> list[tuple[dict[UUID, float], list[Remembered]]]:
+        paths = sorted(path for path in self._folder.glob("keys-*") if path.suffix != ".lock")
+        payloads = (read_sealed(path, self._box, kind=KIND) for path in paths)
+        return [_read(payload) for payload in payloads if payload is not None]
+
+    def _is_forgotten(self, found: Remembered) -> bool:
+        principal = found.record.principal
+        names = (principal.key_id, principal.tenant_id, principal.user_id)
+        return any(self._forgotten.get(name, 0.0) >= found.read_at for name in names if name is not None)
+
+
+def _claim(folder: Path) -> tuple[int, Path]:
+    """The first file that no live process owns. A dead one's lock is gone with it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for number in range(_MOST_SLOTS):
+        path = folder / f"keys-{number}"
+        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        return lock, path
+    raise OSError(f"more than {_MOST_SLOTS} processes share {folder}")
+
+
+def _line(record: bytes, read_at: float) -> bytes:
+    return b'{"read_at":%.3f,"record":%b}' % (read_at, record)
+
+
+def _read(payload: bytes) -> tuple[dict[UUID, float], list[Remembered]]:
+    """What a file of ours holds: it was sealed, so it is as it was written, but maybe by another release."""
+    head, *lines = payload.split(b"\n")
+    try:
+        forgotten = {UUID(name): float(moment) for name, moment in orjson.loads(head)["forgotten"].items()}
+        return forgotten, [_remembered(orjson.loads(line)) for line in lines]
+    except (ValueError, KeyError, TypeError, ValidationError):
+        log.warning("sealed_file_ignored", kind=KIND, reason="another release wrote it")
+        return {}, []
+
+
+def _remembered(line: dict[str, Any]) -> Remembered:
+    record = line["record"]
+    # Made by the principal itself.
+    del record["principal"]["is_bounded"]
+    return Remembered(_RECORD.validate_json(orjson.dumps(record)), float(line["read_at"]))
+
+
+def _write_record(record: KeyRecord) -> bytes:
+    """Every field by its name, so that a field nobody thought of here is kept too."""
+    return orjson.dumps(record, default=_plain)
+
+
+def _plain(value: object) -> object:
+    match value:
+        case bytes():
+            return base64.b64encode(value).decode()
+        case Mapping():
+            return dict(value)
+        case frozenset():
+            return sorted(value)
+        case IPv4Network() | IPv6Network():
+            return str(value)
+    raise TypeError(f"{type(value).__name__} has no form on disk")
