@@ -8,10 +8,11 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -25,7 +26,9 @@ from tollkeeper.core.clock import Clock, SystemClock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import MasterKey, MasterKeyError, SecretBox
 from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
+from tollkeeper.core.events import UserDeleted
 from tollkeeper.core.first_run_file import write_first_run
+from tollkeeper.core.mail import MailServer, MailSettingsError, Smtp
 from tollkeeper.core.master_keys import MasterKeys
 from tollkeeper.core.objects import Objects
 from tollkeeper.core.passwords import Passwords
@@ -35,6 +38,8 @@ from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.db import migrations
 from tollkeeper.db.faults import explain
 from tollkeeper.db.session import Database
+from tollkeeper.domains.audit.heads import EVERY_SECONDS, Heads, HeadSigning
+from tollkeeper.domains.audit.security import SecurityEvents
 from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
 from tollkeeper.domains.catalog.prices import load_price_list
 from tollkeeper.domains.fleet.service import Fleet
@@ -44,11 +49,14 @@ from tollkeeper.domains.identity.sessions import Sessions
 from tollkeeper.domains.identity.throttle import LoginThrottle
 from tollkeeper.domains.jobs.outbox import OutboxDelivery
 from tollkeeper.domains.jobs.runner import Runner
+from tollkeeper.domains.jobs.schemas import JobKind
 from tollkeeper.domains.jobs.tasks import make_kinds
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
+from tollkeeper.domains.mail.service import SEND, Mail
 from tollkeeper.domains.secrets import service as secret_store
 from tollkeeper.domains.usage.partitions import drop_expired, ensure_partitions
 from tollkeeper.domains.usage.sink import LedgerSink
+from tollkeeper.domains.users.subscribers import EndGuestMemberships
 from tollkeeper.gateway import pipeline
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.metrics import Metrics
@@ -64,6 +72,7 @@ log = structlog.get_logger(__name__)
 
 # Time for the journal to be shipped once the last call has ended.
 _SHIP_SECONDS: Final = 5.0
+_MAIL_SECONDS: Final = 60.0
 
 
 class StartRefused(TollkeeperError):
@@ -88,6 +97,9 @@ class Services:
     identities: SqlIdentities
     csrf_key: bytes
     login_throttle: LoginThrottle
+    mail: Mail
+    audit_heads: Heads
+    security_events: SecurityEvents
     catalog: CatalogControl
     key_lookup: SqlKeyLookup
     session_lookup: Sessions
@@ -143,17 +155,11 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         _open_publisher(redis_url, database, stack)
 
         box = keys.secret_box()
+        mail = _open_mail(settings, box)
         catalog = await _open_catalog(settings, database, box, clock)
         journal_folder = settings.data_dir / "journal"
         fleet = Fleet(database, expected=settings.workers, journal_path=str(journal_folder))
-        journal = Journal(
-            journal_folder,
-            host=socket.gethostname(),
-            clock=clock,
-            max_bytes=settings.journal_max_bytes // settings.workers,
-            sync=settings.journal_sync,
-        )
-        stack.callback(journal.close)
+        journal = _open_journal(settings, journal_folder, clock, stack)
         sink = LedgerSink(database, clock, retention_days=settings.usage_retention_days)
         shipper = Shipper(journal, sink, clock, directory=journal_folder)
         admission = Admission(link, clock, fleet.live)
@@ -167,15 +173,11 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         tokens = AccessTokens(master, clock, minutes=settings.session_minutes, older=keys.previous)
         identities = SqlIdentities(database, clock)
         session_lookup = Sessions(key_lookup, identities, tokens)
-        hearing = _Hearing(key_cache, catalog)
-        listener = Listener(
-            _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL"),
-            create_client(redis_url, operation_seconds=None),
-            on_announcement=hearing,
-            on_resync=hearing.resync,
-        )
-        await listener.start()
-        stack.push_async_callback(listener.close)
+        listener = await _open_listener(settings, redis_url, _Hearing(key_cache, catalog), stack)
+        objects = Objects.open(settings.objects_url, settings.data_dir)
+        audit_heads = Heads(objects, keys, clock)
+        security_events = SecurityEvents(database, clock)
+        stack.push_async_callback(security_events.settled)
 
         access_log = _open_access_log(settings, clock, stack)
         services = Services(
@@ -183,7 +185,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             clock=clock,
             master_key=master,
             database=database,
-            objects=Objects.open(settings.objects_url, settings.data_dir),
+            objects=objects,
             key_hasher=hasher,
             secret_box=box,
             access_tokens=tokens,
@@ -191,6 +193,9 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             identities=identities,
             csrf_key=master.derive("csrf"),
             login_throttle=LoginThrottle(clock),
+            mail=mail,
+            audit_heads=audit_heads,
+            security_events=security_events,
             catalog=catalog,
             key_lookup=key_lookup,
             session_lookup=session_lookup,
@@ -222,7 +227,11 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             "fleet": fleet.run(),
         }
         if settings.jobs_in_process:
-            work["jobs"] = make_runner(settings, database, name=str(fleet.worker_id)).run()
+            more = [
+                JobKind("audit.heads", HeadSigning(database, audit_heads).handle, every_seconds=EVERY_SECONDS),
+                JobKind(SEND, mail.handle, timeout_seconds=_MAIL_SECONDS),
+            ]
+            work["jobs"] = make_runner(settings, database, more, name=str(fleet.worker_id)).run()
         async with _running(work):
             try:
                 yield services
@@ -235,18 +244,27 @@ async def run_jobs(settings: Settings) -> None:
     """`tollkeeper worker`: background jobs alone, until cancelled."""
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
-        await make_runner(settings, database, name=f"{socket.gethostname()}-{os.getpid()}").run()
+        more: list[JobKind] = []
+        if (keys := _find_master_keys(settings)) is not None:
+            heads = Heads(Objects.open(settings.objects_url, settings.data_dir), keys, SystemClock())
+            more.append(JobKind("audit.heads", HeadSigning(database, heads).handle, every_seconds=EVERY_SECONDS))
+            mail = _open_mail(settings, keys.secret_box())
+            more.append(JobKind(SEND, mail.handle, timeout_seconds=_MAIL_SECONDS))
+        else:
+            log.warning("audit_heads_unsigned", note="set TOLLKEEPER_MASTER_KEY for the worker as for the gateway")
+        await make_runner(settings, database, more, name=f"{socket.gethostname()}-{os.getpid()}").run()
 
 
-def make_runner(settings: Settings, database: Database, *, name: str) -> Runner:
+def make_runner(settings: Settings, database: Database, more: Sequence[JobKind], *, name: str) -> Runner:
+    subscribers = {UserDeleted.name: [EndGuestMemberships(database, SystemClock())]}
     kinds = make_kinds(
         database,
         ensure_partitions=ensure_partitions,
         drop_expired=drop_expired,
         usage_retention_days=settings.usage_retention_days,
-        deliver_outbox=OutboxDelivery(database, {}).handle,
+        deliver_outbox=OutboxDelivery(database, subscribers).handle,
     )
-    return Runner(database, kinds, name=name)
+    return Runner(database, [*kinds, *more], name=name)
 
 
 class _Hearing:
@@ -311,6 +329,16 @@ async def _open_catalog(settings: Settings, database: Database, box: SecretBox, 
     return catalog
 
 
+def _open_mail(settings: Settings, box: SecretBox) -> Mail:
+    if settings.mail_url is None:
+        return Mail(box, None)
+    try:
+        server = MailServer.parse(settings.mail_url.get_secret_value())
+        return Mail(box, Smtp(server, settings.mail_from or ""))
+    except MailSettingsError as error:
+        raise StartRefused(str(error)) from error
+
+
 def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) -> AccessLogWriter | None:
     if not settings.access_log:
         return None
@@ -345,14 +373,42 @@ def _output_price(route: ModelRoute) -> tuple[bool, int]:
     return price == 0, price
 
 
-def _master_keys(settings: Settings) -> MasterKeys:
+def _find_master_keys(settings: Settings) -> MasterKeys | None:
     try:
-        keys = MasterKeys.of(settings)
+        return MasterKeys.of(settings)
     except MasterKeyError as error:
         raise StartRefused(str(error)) from error
+
+
+def _master_keys(settings: Settings) -> MasterKeys:
+    keys = _find_master_keys(settings)
     if keys is None:
         raise StartRefused("TOLLKEEPER_MASTER_KEY is not set.")
     return keys
+
+
+def _open_journal(settings: Settings, folder: Path, clock: Clock, stack: AsyncExitStack) -> Journal:
+    journal = Journal(
+        folder,
+        host=socket.gethostname(),
+        clock=clock,
+        max_bytes=settings.journal_max_bytes // settings.workers,
+        sync=settings.journal_sync,
+    )
+    stack.callback(journal.close)
+    return journal
+
+
+async def _open_listener(settings: Settings, redis_url: str, hearing: "_Hearing", stack: AsyncExitStack) -> Listener:
+    listener = Listener(
+        _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL"),
+        create_client(redis_url, operation_seconds=None),
+        on_announcement=hearing,
+        on_resync=hearing.resync,
+    )
+    await listener.start()
+    stack.push_async_callback(listener.close)
+    return listener
 
 
 async def _ensure_first_run(

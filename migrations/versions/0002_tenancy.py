@@ -284,6 +284,12 @@ COLUMNS = (
     "ALTER TABLE api_keys ADD CONSTRAINT fk_api_keys_tenant_id_project_id FOREIGN KEY(tenant_id, project_id) REFERENCES projects (tenant_id, id)",
     "CREATE INDEX ix_api_keys_tenant_id_team_id ON api_keys (tenant_id, team_id)",
     "CREATE INDEX ix_api_keys_tenant_id_project_id ON api_keys (tenant_id, project_id)",
+    "ALTER TABLE audit_logs ADD COLUMN outcome text DEFAULT 'success' NOT NULL",
+    "ALTER TABLE audit_logs ADD CONSTRAINT ck_audit_logs_outcome CHECK (outcome IN ('success', 'refused'))",
+    "CREATE INDEX ix_audit_logs_tenant_id_actor_id ON audit_logs (tenant_id, actor_id, sequence)",
+    "CREATE INDEX ix_audit_logs_tenant_id_action ON audit_logs (tenant_id, action text_pattern_ops, sequence)",
+    "CREATE INDEX ix_audit_logs_tenant_id_created_at ON audit_logs (tenant_id, created_at)",
+    "CREATE INDEX ix_audit_logs_tenant_id_request_id ON audit_logs (tenant_id, request_id)",
 )
 
 OWN = "tenant_id = nullif(current_setting('app.tenant', true), '')::uuid"

@@ -18,12 +18,16 @@ from tollkeeper.api.v1 import router
 from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import MasterKey
 from tollkeeper.core.ids import format_id, uuid7
+from tollkeeper.core.master_keys import MasterKeys
+from tollkeeper.core.objects import Objects
 from tollkeeper.core.passwords import Passwords
 from tollkeeper.core.permissions import Role
 from tollkeeper.core.secrets import KeyHasher, digest_opaque, new_key
 from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.db.models import ApiKey, AuditLog, Member, RefreshSession, Tenant, User
 from tollkeeper.db.session import Database
+from tollkeeper.domains.audit.heads import Heads
+from tollkeeper.domains.audit.security import SecurityEvents
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.throttle import LoginThrottle
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
@@ -62,6 +66,9 @@ class Services:
     identities: SqlIdentities = field(init=False)
     access_tokens: AccessTokens = field(init=False)
     login_throttle: LoginThrottle = field(init=False)
+    objects: Objects = field(init=False)
+    audit_heads: Heads = field(init=False)
+    security_events: SecurityEvents = field(init=False)
     csrf_key: bytes = b"csrf" * 8
 
     def __post_init__(self) -> None:
@@ -69,6 +76,9 @@ class Services:
         self.identities = SqlIdentities(self.database, self.clock)
         self.access_tokens = AccessTokens(MASTER, self.clock)
         self.login_throttle = LoginThrottle(self.clock)
+        self.objects = Objects.open(None, self.settings.data_dir)
+        self.audit_heads = Heads(self.objects, MasterKeys(MASTER), self.clock)
+        self.security_events = SecurityEvents(self.database, self.clock)
 
 
 @dataclass
@@ -228,6 +238,8 @@ async def running_plane(database_url: str, data_dir: Path) -> AsyncIterator[Cont
     )
     database = Database(database_url, pool_size=10, lookup_seconds=2.0)
     try:
-        yield await build_control_plane(database, Settings(_env_file=None, data_dir=data_dir))
+        plane = await build_control_plane(database, Settings(_env_file=None, data_dir=data_dir))
+        yield plane
+        await plane.services.security_events.settled()
     finally:
         await database.close()

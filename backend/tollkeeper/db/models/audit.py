@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, LargeBinary
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, LargeBinary
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -29,9 +29,21 @@ class AuditLog(Identified, Created, Base):
     after: Mapped[dict[str, Any] | None]
     request_id: Mapped[UUID | None]
     address: Mapped[str | None] = mapped_column(INET)
+    outcome: Mapped[str] = mapped_column(default="success", server_default="success")
 
     __table_args__ = (
+        CheckConstraint("outcome IN ('success', 'refused')", name="outcome"),
         ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
         Index("uq_audit_logs_tenant_id_sequence", "tenant_id", "sequence", unique=True),
         Index("ix_audit_logs_tenant_id_object", "tenant_id", "object_type", "object_id"),
+        Index("ix_audit_logs_tenant_id_actor_id", "tenant_id", "actor_id", "sequence"),
+        Index(
+            "ix_audit_logs_tenant_id_action",
+            "tenant_id",
+            "action",
+            "sequence",
+            postgresql_ops={"action": "text_pattern_ops"},
+        ),
+        Index("ix_audit_logs_tenant_id_created_at", "tenant_id", "created_at"),
+        Index("ix_audit_logs_tenant_id_request_id", "tenant_id", "request_id"),
     )

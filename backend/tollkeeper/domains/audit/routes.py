@@ -1,14 +1,18 @@
-"""`/api/v1/audit`: reading the trail and proving it whole. Nothing here writes."""
+"""`/api/v1/audit`: reading the trail, taking it out and proving it whole. Nothing here writes, but that it was read."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Protocol
 
-from fastapi import Query
-from pydantic import AwareDatetime
+from fastapi import Depends, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime, IPvAnyNetwork
 
+from tollkeeper.core.ids import RequestId
 from tollkeeper.core.permissions import Permission
+from tollkeeper.db.session import Database
 from tollkeeper.domains.audit import service
-from tollkeeper.domains.audit.schemas import AuditView, ChainReport
-from tollkeeper.web.deps import TargetTenant, TenantSession, control_router, requires
+from tollkeeper.domains.audit.heads import HeadForged, Heads
+from tollkeeper.domains.audit.schemas import AuditView, ChainReport, Outcome
+from tollkeeper.web.deps import CurrentCaller, TargetTenant, TenantSession, control_router, requires
 from tollkeeper.web.pagination import Page, Paging, cut
 from tollkeeper.web.schemas import Word
 
@@ -16,20 +20,53 @@ router = control_router("audit")
 _LIST = "audit"
 
 
-@router.get("", dependencies=[requires(Permission.AUDIT_VIEW)])
-async def list_audit(
-    session: TenantSession,
-    tenant_id: TargetTenant,
-    paging: Paging,
-    action: Annotated[Word | None, Query(description="For example `keys.create`.")] = None,
+class AuditServices(Protocol):
+    @property
+    def database(self) -> Database: ...
+    @property
+    def audit_heads(self) -> Heads: ...
+
+
+def _services(request: Request) -> AuditServices:
+    services: AuditServices = request.app.state.services
+    return services
+
+
+Mine = Annotated[AuditServices, Depends(_services)]
+
+
+def _filter(
+    action: Annotated[Word | None, Query(description="`keys.create`, or `keys.*` for all that begin so.")] = None,
     object_type: Word | None = None,
     object_id: Word | None = None,
-    actor_id: Word | None = None,
+    actor_id: Annotated[Word | None, Query(description="For example `usr_…` or `key_…`.")] = None,
     since: Annotated[AwareDatetime | None, Query(alias="from", description="Inclusive.")] = None,
     until: Annotated[AwareDatetime | None, Query(alias="to", description="Exclusive.")] = None,
+    address: Annotated[IPvAnyNetwork | None, Query(description="An address, or a network in CIDR form.")] = None,
+    request_id: RequestId | None = None,
+    outcome: Outcome | None = None,
+) -> service.Filter:
+    return service.Filter(
+        action=action,
+        object_type=object_type,
+        object_id=object_id,
+        actor_id=actor_id,
+        since=since,
+        until=until,
+        address=None if address is None else str(address),
+        request_id=request_id,
+        outcome=None if outcome is None else outcome.value,
+    )
+
+
+Wanted = Annotated[service.Filter, Depends(_filter)]
+
+
+@router.get("", dependencies=[requires(Permission.AUDIT_VIEW)])
+async def list_audit(
+    session: TenantSession, tenant_id: TargetTenant, paging: Paging, wanted: Wanted
 ) -> Page[AuditView]:
     """The trail of the tenant, newest first."""
-    wanted = service.Filter(action, object_type, object_id, actor_id, since, until)
     position = paging.position(_LIST, int)
     before = None if position is None else position[0]
     assert before is None or isinstance(before, int)
@@ -38,11 +75,47 @@ async def list_audit(
     return Page(data=[service.view(row) for row in page], next_cursor=next_cursor)
 
 
+@router.get(
+    "/export",
+    dependencies=[requires(Permission.AUDIT_EXPORT, fresh=True)],
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "One record a line, oldest first.",
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def export_audit(
+    session: TenantSession,
+    caller: CurrentCaller,
+    tenant_id: TargetTenant,
+    wanted: Wanted,
+    services: Mine,
+    export_format: Annotated[Literal["jsonl"], Query(alias="format")] = "jsonl",
+) -> StreamingResponse:
+    """The trail as JSON lines, up to the moment of asking. An answer that is cut short breaks the connection."""
+    last = await service.begin_export(session, caller, tenant_id, wanted)
+    name = f"audit-{tenant_id.hex}-{last}.{export_format}"
+    return StreamingResponse(
+        service.export(services.database, tenant_id, wanted, last=last),
+        media_type="application/x-ndjson",
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )
+
+
 @router.get("/verify", dependencies=[requires(Permission.AUDIT_VIEW)])
 async def verify_audit(
     session: TenantSession,
     tenant_id: TargetTenant,
+    services: Mine,
     head: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", description="A `head` noted earlier.")] = None,
 ) -> ChainReport:
-    """Walk the chain and say whether every record is as it was written."""
-    return await service.verify_chain(session, tenant_id, head=None if head is None else bytes.fromhex(head))
+    """Walk the chain and say whether every record is as it was written, and whether those signed for are there."""
+    noted = None if head is None else bytes.fromhex(head)
+    try:
+        signed = await services.audit_heads.all(tenant_id)
+    except HeadForged as error:
+        report = await service.verify_chain(session, tenant_id, head=noted)
+        return report.model_copy(update={"is_intact": False, "problem": report.problem or str(error)})
+    return await service.verify_chain(session, tenant_id, head=noted, signed=signed)

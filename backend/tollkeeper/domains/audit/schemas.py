@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, Final
 from uuid import UUID
 
@@ -58,6 +58,7 @@ class Entry:
     request_id: UUID | None
     address: str | None
     created_at: datetime
+    outcome: str = "success"
 
     @classmethod
     def of(cls, row: Any) -> "Entry":
@@ -76,11 +77,12 @@ class Entry:
             request_id=row.request_id,
             address=None if row.address is None else str(row.address),
             created_at=row.created_at,
+            outcome=row.outcome,
         )
 
     def hash_after(self, previous: bytes) -> bytes:
         """SHA-256(previous ‖ canonical record): names sorted, times in UTC, ids as text."""
-        document = {
+        document: dict[str, Any] = {
             "id": self.id.hex,
             "tenant_id": self.tenant_id.hex,
             "sequence": self.sequence,
@@ -96,6 +98,9 @@ class Entry:
             "address": self.address,
             "created_at": self.created_at.astimezone(UTC).isoformat(),
         }
+        if self.outcome != "success":
+            # Left out where it says nothing: chains from before there were outcomes stay as they are.
+            document["outcome"] = self.outcome
         return hashlib.sha256(previous + orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -120,6 +125,11 @@ def _plain_scalar(value: Any) -> Any:
     raise TypeError(f"an audit record cannot hold a {type(value).__name__}")
 
 
+class Outcome(StrEnum):
+    SUCCESS = "success"
+    REFUSED = "refused"
+
+
 class ActorView(Schema):
     type: str
     id: str
@@ -138,17 +148,30 @@ class AuditView(Schema):
     after: dict[str, Any] | None
     request_id: RequestId | None
     address: str | None
+    outcome: Outcome
     created_at: datetime
     hash: str
 
 
+class AuditLine(AuditView):
+    """One line of an export; with both hashes the chain can be followed without us."""
+
+    previous_hash: str
+
+
 class ChainReport(Schema):
-    """`head` is the newest record's hash: kept elsewhere, it also shows a tail that was cut off."""
+    """`head` is the newest record's hash: kept elsewhere, it also shows a tail that was cut off.
+
+    `signed_sequence` is the newest record that a signed head outside the database vouches for; None when none was
+    signed yet.
+    """
 
     tenant_id: TenantId
     is_intact: bool
     records: int
     head_sequence: int
     head: str
+    signed_sequence: int | None = None
+    signed_at: datetime | None = None
     broken_at: int | None = None
     problem: str | None = None
