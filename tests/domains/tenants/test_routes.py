@@ -83,7 +83,7 @@ async def test_a_tenant_begins_with_an_owner_for_keys_of_no_person(plane: Contro
         tenant = await make(admin)
         key = await admin.post("/api/v1/keys", json={"name": "app", "tenant_id": tenant["id"]})
         assert key.status_code == 201, key.text
-        users = (await admin.get("/api/v1/users", params={"tenant_id": tenant["id"]})).json()["data"]
+        users = (await admin.get("/api/v1/users", params={"tenant_id": str(tenant["id"])})).json()["data"]
     assert [(user["id"], user["name"], user["has_password"]) for user in users] == [
         (key.json()["user_id"], "Service account", False)
     ]
@@ -102,6 +102,60 @@ async def test_suspending_is_announced_and_ends_every_call(plane: ControlPlane) 
     async with plane.database.platform() as session:
         query = select(func.count()).where(AnnouncementRow.subject == parse_id("ten", str(tenant["id"])))
         assert await session.scalar(query)
+
+
+async def test_a_suspended_tenant_is_told_why_until_it_is_resumed(plane: ControlPlane) -> None:
+    async with plane.as_role(Role.PLATFORM_ADMIN) as admin:
+        tenant = await make(admin)
+        path = f"/api/v1/tenants/{tenant['id']}"
+        user_id = await plane.new_user(Role.TENANT_ADMIN, parse_id("ten", str(tenant["id"])))
+        async with plane.as_user(user_id) as client:
+            assert (await client.get("/api/v1/me")).status_code == 200
+            suspended = await admin.post(f"{path}/suspend", json={"reason": "Invoice 7 is open."})
+            refused = await client.get("/api/v1/me")
+            again = await admin.post(f"{path}/suspend", json={"reason": "Invoice 7 is open."})
+            resumed = await admin.post(f"{path}/resume")
+            assert (await client.get("/api/v1/me")).status_code == 200
+    assert (suspended.json()["is_active"], suspended.json()["suspension_reason"]) == (False, "Invoice 7 is open.")
+    assert refused.status_code == 401
+    assert again.json()["version"] == suspended.json()["version"]
+    assert (resumed.json()["is_active"], resumed.json()["suspension_reason"]) == (True, None)
+    assert await plane.audited(str(tenant["id"])) == ["tenants.create", "tenants.suspend", "tenants.resume"]
+
+
+async def test_the_short_spelling_resumes_a_tenant_as_well(plane: ControlPlane) -> None:
+    async with plane.as_role(Role.PLATFORM_ADMIN) as admin:
+        path = f"/api/v1/tenants/{(await make(admin))['id']}"
+        await admin.post(f"{path}/suspend", json={"reason": "Invoice 7 is open."})
+        resumed = await admin.patch(path, json={"is_active": True})
+    assert (resumed.json()["is_active"], resumed.json()["suspension_reason"]) == (True, None)
+
+
+async def test_only_the_platform_suspends_and_never_its_own_tenant(plane: ControlPlane) -> None:
+    own = f"/api/v1/tenants/{format_id('ten', plane.tenant_id)}"
+    async with plane.as_role(Role.TENANT_ADMIN) as admin:
+        for action, body in (("suspend", {"reason": "x"}), ("resume", None)):
+            assert (await admin.post(f"{own}/{action}", json=body)).status_code == 403
+    async with plane.as_role(Role.PLATFORM_ADMIN) as admin:
+        refused = await admin.post(f"{own}/suspend", json={"reason": "x"})
+        assert (refused.status_code, refused.json()["code"]) == (409, "own_tenant")
+        unknown = f"/api/v1/tenants/{format_id('ten', uuid7())}"
+        assert (await admin.post(f"{unknown}/suspend", json={"reason": "x"})).status_code == 404
+        assert (await admin.post(f"{own}/suspend", json={"reason": ""})).status_code == 422
+
+
+async def test_a_session_must_be_fresh_to_change_tenants(plane: ControlPlane) -> None:
+    path = f"/api/v1/tenants/{format_id('ten', plane.other_tenant_id)}"
+    async with plane.as_role(Role.PLATFORM_ADMIN) as admin:
+        plane.clock.ahead += plane.services.settings.step_up_seconds + 1
+        for answer in (
+            await admin.post("/api/v1/tenants", json={"name": a_name()}),
+            await admin.patch(path, json={"email": "x@example.com"}),
+            await admin.post(f"{path}/suspend", json={"reason": "x"}),
+            await admin.post(f"{path}/resume"),
+            await admin.delete(path),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (403, "step_up_required")
 
 
 async def test_a_deleted_tenant_is_gone_and_its_keys_are_revoked(plane: ControlPlane) -> None:
@@ -144,6 +198,58 @@ async def test_a_tenants_own_administrator_sets_no_limits(plane: ControlPlane) -
         assert (await admin.delete(own)).status_code == 403
 
 
+async def test_flags_of_the_platform_are_not_the_tenants_to_set(plane: ControlPlane) -> None:
+    own = f"/api/v1/tenants/{format_id('ten', plane.tenant_id)}"
+    async with plane.as_role(Role.TENANT_ADMIN) as admin, plane.as_role(Role.PLATFORM_ADMIN) as platform:
+        assert (await platform.patch(own, json={"flags": {"key_import": False}})).status_code == 200
+        mine = await admin.patch(own, json={"flags": {"provider_headers": False, "key_import": False}})
+        assert mine.json()["flags"] == {"key_import": False, "provider_headers": False}
+        for value in (True, None):
+            refused = await admin.patch(own, json={"flags": {"key_import": value}})
+            assert (refused.status_code, refused.json()["code"]) == (403, "platform_only")
+        cleared = await platform.patch(own, json={"flags": {"key_import": None, "provider_headers": None}})
+        assert cleared.json()["flags"] == {}
+        listed = (await admin.get("/api/v1/tenants/flags")).json()
+    assert {flag["name"]: flag["is_self_service"] for flag in listed} == {
+        "provider_headers": True,
+        "maintainers_make_projects": True,
+        "key_import": False,
+    }
+
+
+async def test_settings_are_changed_one_by_one(plane: ControlPlane) -> None:
+    own = f"/api/v1/tenants/{format_id('ten', plane.other_tenant_id)}"
+    async with plane.as_role(Role.TENANT_ADMIN, other=True) as admin:
+        first = await admin.patch(own, json={"settings": {"longest_key_days": 30, "default_key_days": 7}})
+        second = await admin.patch(
+            own, json={"settings": {"default_key_days": None, "allowed_email_domains": ["Example.com"]}}
+        )
+        refused = await admin.patch(own, json={"settings": {"default_key_days": 31}})
+    assert first.json()["settings"] == {
+        "default_key_days": 7,
+        "longest_key_days": 30,
+        "allowed_email_domains": None,
+    }
+    assert second.json()["settings"] == {
+        "default_key_days": None,
+        "longest_key_days": 30,
+        "allowed_email_domains": ["example.com"],
+    }
+    assert refused.status_code == 422
+
+
+async def test_a_second_factor_is_asked_for_from_the_next_call_on(plane: ControlPlane) -> None:
+    async with plane.as_role(Role.PLATFORM_ADMIN) as admin:
+        tenant = await make(admin)
+        user_id = await plane.new_user(Role.TENANT_ADMIN, parse_id("ten", str(tenant["id"])))
+        async with plane.as_user(user_id) as client:
+            path = f"/api/v1/tenants/{tenant['id']}"
+            assert (await client.patch(path, json={"require_second_factor": True})).status_code == 200
+            refused = await client.get(path)
+            assert (refused.status_code, refused.json()["code"]) == (403, "second_factor_required")
+            assert (await client.get("/api/v1/me")).status_code == 200
+
+
 async def test_other_tenants_do_not_exist(plane: ControlPlane) -> None:
     foreign = f"/api/v1/tenants/{format_id('ten', plane.other_tenant_id)}"
     async with plane.as_role(Role.TENANT_ADMIN) as admin:
@@ -182,6 +288,12 @@ async def test_every_column_a_client_may_not_write_is_refused(plane: ControlPlan
         {"name": "a", "is_active": "yes"},
         {"name": "a", "is_active": None},
         {"name": "a", "allowed_models": "gpt-4o"},
+        {"name": "a", "flags": {"teleport": True}},
+        {"name": "a", "flags": None},
+        {"name": "a", "settings": {"unknown": 1}},
+        {"name": "a", "settings": None},
+        {"name": "a", "settings": {"default_key_days": 0}},
+        {"name": "a", "require_second_factor": "yes"},
     ],
 )
 async def test_bad_bodies_are_422(plane: ControlPlane, body: dict[str, object]) -> None:

@@ -6,7 +6,8 @@ from fastapi import Depends, Response
 
 from tollkeeper.core.ids import TenantId
 from tollkeeper.core.permissions import Permission
-from tollkeeper.domains.tenants.schemas import TenantCreate, TenantUpdate, TenantView
+from tollkeeper.domains.tenants import service
+from tollkeeper.domains.tenants.schemas import FlagView, Suspend, TenantCreate, TenantUpdate, TenantView
 from tollkeeper.domains.tenants.service import Tenants
 from tollkeeper.domains.users.service import Users
 from tollkeeper.web.deps import CurrentCaller, ObjectSession, PlatformSession, Services, control_router, requires
@@ -24,7 +25,7 @@ def _tenants(services: Services) -> Tenants:
 TenantService = Annotated[Tenants, Depends(_tenants)]
 
 
-@router.post("", status_code=201, dependencies=[requires(Permission.TENANTS_CREATE)])
+@router.post("", status_code=201, dependencies=[requires(Permission.TENANTS_CREATE, fresh=True)])
 async def create_tenant(
     body: TenantCreate, caller: CurrentCaller, session: PlatformSession, tenants: TenantService, response: Response
 ) -> TenantView:
@@ -43,6 +44,12 @@ async def list_tenants(session: ObjectSession, paging: Paging, tenants: TenantSe
     return Page(data=await tenants.views(session, page), next_cursor=next_cursor)
 
 
+@router.get("/flags", dependencies=[requires(Permission.TENANTS_VIEW)])
+async def list_flags() -> list[FlagView]:
+    """Every feature flag there is: what it does, and who sets it."""
+    return service.list_flags()
+
+
 @router.get("/{tenant_id}", dependencies=[requires(Permission.TENANTS_VIEW)])
 async def show_tenant(
     tenant_id: TenantId, session: ObjectSession, tenants: TenantService, response: Response
@@ -52,7 +59,7 @@ async def show_tenant(
     return await tenants.view(session, row)
 
 
-@router.patch("/{tenant_id}", dependencies=[requires(Permission.TENANTS_UPDATE)])
+@router.patch("/{tenant_id}", dependencies=[requires(Permission.TENANTS_UPDATE, fresh=True)])
 async def update_tenant(
     tenant_id: TenantId,
     body: TenantUpdate,
@@ -62,13 +69,38 @@ async def update_tenant(
     if_match: IfMatch,
     response: Response,
 ) -> TenantView:
-    """Change what is sent; limits and suspension are the platform's. Workers follow within a second."""
+    """Change what is sent; limits, suspension and most flags are the platform's. Workers follow within a second."""
     row = await tenants.update(session, caller, tenant_id, body, if_match)
     write_etag(response, row)
     return await tenants.view(session, row)
 
 
-@router.delete("/{tenant_id}", status_code=204, dependencies=[requires(Permission.TENANTS_CREATE)])
+@router.post("/{tenant_id}/suspend", dependencies=[requires(Permission.TENANTS_DELETE, fresh=True)])
+async def suspend_tenant(
+    tenant_id: TenantId,
+    body: Suspend,
+    caller: CurrentCaller,
+    session: PlatformSession,
+    tenants: TenantService,
+    response: Response,
+) -> TenantView:
+    """Refuse every key and session of the tenant, on every worker within a second, until it is resumed."""
+    row = await tenants.suspend(session, caller, tenant_id, body.reason)
+    write_etag(response, row)
+    return await tenants.view(session, row)
+
+
+@router.post("/{tenant_id}/resume", dependencies=[requires(Permission.TENANTS_DELETE, fresh=True)])
+async def resume_tenant(
+    tenant_id: TenantId, caller: CurrentCaller, session: PlatformSession, tenants: TenantService, response: Response
+) -> TenantView:
+    """Its keys and sessions work again, as far as they have not ended by themselves."""
+    row = await tenants.resume(session, caller, tenant_id)
+    write_etag(response, row)
+    return await tenants.view(session, row)
+
+
+@router.delete("/{tenant_id}", status_code=204, dependencies=[requires(Permission.TENANTS_DELETE, fresh=True)])
 async def delete_tenant(
     tenant_id: TenantId, caller: CurrentCaller, session: PlatformSession, tenants: TenantService, if_match: IfMatch
 ) -> None:

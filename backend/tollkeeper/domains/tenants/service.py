@@ -1,11 +1,12 @@
 """Making, limiting, suspending and removing tenants.
 
-Limits are the platform's to set: a tenant's own administrator changes its name, address and logging policy.
+Limits are the platform's to set: a tenant's own administrator changes its name, address, logging policy, settings, the
+duty of a second factor and the flags that are marked self-service.
 """
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -15,20 +16,23 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollkeeper.core import events
 from tollkeeper.core.announcements import Topic, announce
 from tollkeeper.core.clock import Clock
-from tollkeeper.core.errors import Conflict, Forbidden, NotFound
+from tollkeeper.core.errors import Conflict, Forbidden, MalformedPayload, NotFound
+from tollkeeper.core.flags import FLAGS
 from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.money import format_usd, nano_from_usd, usd_from_nano
+from tollkeeper.core.tenant_settings import TenantSettings
 from tollkeeper.db.models import Tenant
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.tenants import repository
-from tollkeeper.domains.tenants.schemas import LoggingPolicy, TenantCreate, TenantUpdate, TenantView
+from tollkeeper.domains.tenants.schemas import FlagView, TenantCreate, TenantUpdate, TenantView
 from tollkeeper.domains.users import service as users_service
 from tollkeeper.domains.users.service import Users
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 from tollkeeper.web.integrity import refuse_on
+from tollkeeper.web.tree import LoggingPolicy, change_flags, shown_flags
 
-_OWN_FIELDS: Final = frozenset({"name", "email", "logging_policy"})
+_OWN_FIELDS: Final = frozenset({"name", "email", "logging_policy", "require_second_factor", "settings"})
 _NOT_SLUG: Final = re.compile(r"[^a-z0-9]+")
 
 
@@ -62,7 +66,8 @@ class Tenants:
     async def create(self, session: AsyncSession, caller: Caller, wanted: TenantCreate) -> Tenant:
         """In a platform transaction. The tenant begins with a service account for keys of no person."""
         tenant_id = uuid7()
-        row = Tenant(id=tenant_id, slug=await _free_slug(session, wanted.name, tenant_id), **_row_values(wanted))
+        slug = await _free_slug(session, wanted.name, tenant_id)
+        row = Tenant(id=tenant_id, slug=slug, **_row_values(wanted, flags={}, settings={}))
         return await add(session, caller, row)
 
     async def get(self, session: AsyncSession, tenant_id: UUID) -> Tenant:
@@ -84,20 +89,20 @@ class Tenants:
     ) -> Tenant:
         row = await self._for_change(session, tenant_id)
         check_match(if_match, row)
-        values = _row_values(changed)
+        values = _row_values(changed, flags=row.flags, settings=row.settings)
         _check_fields(caller, row, values)
-        before = _facts(row)
-        for name, value in values.items():
-            setattr(row, name, value)
-        old, new = audit.changes(before, _facts(row))
-        if not new:
-            return row
-        with refuse_on(uq_tenants_name=_taken()):
-            await session.flush()
-        await audit.record(session, caller, "tenants.update", "tenant", _id(row), old, new, tenant_id=row.id)
-        await events.emit(session, row.id, events.TenantChanged(row.id, sorted(new)))
-        await announce(session, Topic.TENANT, row.id)
-        return row
+        return await self._change(session, caller, row, "tenants.update", values)
+
+    async def suspend(self, session: AsyncSession, caller: Caller, tenant_id: UUID, reason: str) -> Tenant:
+        row = await self._for_change(session, tenant_id)
+        if row.id == caller.tenant_id:
+            raise _own_suspension()
+        values = {"is_active": False, "suspension_reason": reason}
+        return await self._change(session, caller, row, "tenants.suspend", values)
+
+    async def resume(self, session: AsyncSession, caller: Caller, tenant_id: UUID) -> Tenant:
+        row = await self._for_change(session, tenant_id)
+        return await self._change(session, caller, row, "tenants.resume", {"is_active": True})
 
     async def delete(
         self, session: AsyncSession, caller: Caller, tenant_id: UUID, if_match: frozenset[int] | None
@@ -122,6 +127,24 @@ class Tenants:
     async def view(self, session: AsyncSession, row: Tenant) -> TenantView:
         return (await self.views(session, [row]))[0]
 
+    async def _change(
+        self, session: AsyncSession, caller: Caller, row: Tenant, action: str, values: dict[str, Any]
+    ) -> Tenant:
+        before = _facts(row)
+        for name, value in values.items():
+            setattr(row, name, value)
+        if row.is_active:
+            row.suspension_reason = None
+        old, new = audit.changes(before, _facts(row))
+        if not new:
+            return row
+        with refuse_on(uq_tenants_name=_taken()):
+            await session.flush()
+        await audit.record(session, caller, action, "tenant", _id(row), old, new, tenant_id=row.id)
+        await events.emit(session, row.id, events.TenantChanged(row.id, sorted(new)))
+        await announce(session, Topic.TENANT, row.id)
+        return row
+
     async def _for_change(self, session: AsyncSession, tenant_id: UUID) -> Tenant:
         row = await repository.find_locked(session, tenant_id)
         if row is None:
@@ -144,20 +167,43 @@ def month_start(now: datetime) -> datetime:
 
 
 def _check_fields(caller: Caller, row: Tenant, values: dict[str, Any]) -> None:
-    altered = {name for name, value in values.items() if getattr(row, name) != value}
+    altered = {name for name, value in values.items() if name != "flags" and getattr(row, name) != value}
+    altered |= {f"flags.{name}" for name in _altered_flags(row, values) if not FLAGS[name].is_self_service}
     if not caller.is_platform and not altered <= _OWN_FIELDS:
         names = ", ".join(sorted(altered - _OWN_FIELDS)).replace("_nano", "_usd")
         raise PlatformOnly(f"Only a platform administrator changes {names}.")
     if row.id == caller.tenant_id and values.get("is_active") is False:
-        raise OwnTenant("You cannot suspend the tenant you belong to.")
+        raise _own_suspension()
 
 
-def _row_values(sent: TenantCreate | TenantUpdate) -> dict[str, Any]:
+def _altered_flags(row: Tenant, values: dict[str, Any]) -> set[str]:
+    stored = shown_flags(row.flags)
+    wanted = values.get("flags", stored)
+    return {name for name in stored.keys() | wanted.keys() if stored.get(name) != wanted.get(name)}
+
+
+def _row_values(
+    sent: TenantCreate | TenantUpdate, *, flags: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What to write; `flags` and `settings` are what is stored so far, of which unnamed ones stay."""
     values = sent.columns()
+    if "flags" in values:
+        values["flags"] = change_flags(flags, values["flags"])
+    if "settings" in values:
+        values["settings"] = _merged(settings, values["settings"])
     if "monthly_budget_usd" in values:
         amount = values.pop("monthly_budget_usd")
         values["monthly_budget_nano"] = None if amount is None else nano_from_usd(amount)
     return values
+
+
+def _merged(stored: Mapping[str, Any], sent: TenantSettings) -> dict[str, Any]:
+    known = TenantSettings.read(stored).model_dump(exclude_none=True)
+    merged = TenantSettings.model_validate({**known, **sent.model_dump(exclude_unset=True)})
+    usual, longest = merged.default_key_days, merged.longest_key_days
+    if usual is not None and longest is not None and usual > longest:
+        raise MalformedPayload("default_key_days is above longest_key_days.", param="settings.default_key_days")
+    return merged.model_dump(exclude_none=True)
 
 
 async def _free_slug(session: AsyncSession, name: str, tenant_id: UUID) -> str:
@@ -175,6 +221,7 @@ def _view(row: Tenant, spent_nano: int) -> TenantView:
         slug=row.slug,
         email=row.email,
         is_active=row.is_active,
+        suspension_reason=row.suspension_reason,
         rate_limit=row.rate_limit,
         monthly_budget_usd=budget,
         monthly_budget=budget,
@@ -182,10 +229,24 @@ def _view(row: Tenant, spent_nano: int) -> TenantView:
         allowed_models=row.allowed_models,
         allowed_providers=row.allowed_providers,
         logging_policy=policy,
+        require_second_factor=row.require_second_factor,
+        flags=shown_flags(row.flags),
+        settings=TenantSettings.read(row.settings),
         created_at=row.created_at,
         updated_at=row.updated_at,
         version=row.version,
     )
+
+
+def list_flags() -> list[FlagView]:
+    return [
+        FlagView(name=flag.name, default=flag.default, is_self_service=flag.is_self_service, description=flag.sentence)
+        for flag in FLAGS.values()
+    ]
+
+
+def _own_suspension() -> OwnTenant:
+    return OwnTenant("You cannot suspend the tenant you belong to.")
 
 
 def _not_found() -> TenantNotFound:
@@ -211,4 +272,8 @@ def _facts(row: Tenant) -> dict[str, Any]:
         "allowed_models": row.allowed_models,
         "allowed_providers": row.allowed_providers,
         "logging_policy": row.logging_policy,
+        "require_second_factor": row.require_second_factor,
+        "flags": dict(row.flags),
+        "settings": dict(row.settings),
+        "suspension_reason": row.suspension_reason,
     }
