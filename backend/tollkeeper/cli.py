@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tollkeeper import __version__
-from tollkeeper.commands import catalog, chat, config, doctor, keys, secrets, serving, tenants
+from tollkeeper.commands import audit, catalog, chat, config, doctor, keys, secrets, serving, tenants
 from tollkeeper.commands.output import Json, print_json, print_line
 
 app = typer.Typer(
@@ -59,6 +59,7 @@ app.add_typer(catalog.providers, name="providers")
 app.add_typer(catalog.models, name="models")
 app.add_typer(config.app, name="config")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

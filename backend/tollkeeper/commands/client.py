@@ -102,6 +102,24 @@ class Client:
         except httpx.HTTPError as error:
             fail(f"the answer of {self.origin} broke off ({str(error) or type(error).__name__}).", code=UNREACHABLE)
 
+    def download(self, path: str, **query: Any) -> Iterator[bytes]:
+        """The bytes of a long answer as they come. One that breaks off ends the command as a failure."""
+        import httpx
+
+        parameters = {name: value for name, value in query.items() if value is not None}
+        try:
+            with (
+                self._client(600) as client,
+                client.stream("GET", f"{self.origin}{path}", params=parameters, headers=self._headers) as answer,
+            ):
+                if answer.is_error:
+                    fail(_refusal(answer.status_code, answer.read(), answer.headers), code=REFUSED)
+                yield from answer.iter_bytes()
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            self._unreachable(error)
+        except httpx.HTTPError as error:
+            fail(f"the answer of {self.origin} broke off ({str(error) or type(error).__name__}).", code=UNREACHABLE)
+
     def _client(self, seconds: float) -> Any:
         import httpx
 

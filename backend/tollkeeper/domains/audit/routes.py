@@ -9,8 +9,8 @@ from pydantic import AwareDatetime, IPvAnyNetwork
 from tollkeeper.core.ids import RequestId
 from tollkeeper.core.permissions import Permission
 from tollkeeper.db.session import Database
-from tollkeeper.domains.audit import service
-from tollkeeper.domains.audit.heads import HeadForged, Heads
+from tollkeeper.domains.audit import service, verification
+from tollkeeper.domains.audit.heads import Heads
 from tollkeeper.domains.audit.schemas import AuditView, ChainReport, Outcome
 from tollkeeper.web.deps import CurrentCaller, TargetTenant, TenantSession, control_router, requires
 from tollkeeper.web.pagination import Page, Paging, cut
@@ -113,9 +113,4 @@ async def verify_audit(
 ) -> ChainReport:
     """Walk the chain and say whether every record is as it was written, and whether those signed for are there."""
     noted = None if head is None else bytes.fromhex(head)
-    try:
-        signed = await services.audit_heads.all(tenant_id)
-    except HeadForged as error:
-        report = await service.verify_chain(session, tenant_id, head=noted)
-        return report.model_copy(update={"is_intact": False, "problem": report.problem or str(error)})
-    return await service.verify_chain(session, tenant_id, head=noted, signed=signed)
+    return await verification.verify(session, services.audit_heads, tenant_id, head=noted)
