@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from tollkeeper.configuration import read_declared
 from tollkeeper.contracts.catalog import ModelRoute
+from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.core.access_log import AccessLogWriter
 from tollkeeper.core.announcements import PUBLISHER, Announcement, Listener, Publisher, Topic
 from tollkeeper.core.clock import Clock, SystemClock
@@ -52,13 +53,13 @@ from tollkeeper.domains.jobs.runner import Runner
 from tollkeeper.domains.jobs.schemas import JobKind
 from tollkeeper.domains.jobs.tasks import make_kinds
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
+from tollkeeper.domains.keys.uses import KeyUseWriter
 from tollkeeper.domains.mail.service import SEND, Mail
 from tollkeeper.domains.secrets import service as secret_store
 from tollkeeper.domains.usage.partitions import drop_expired, ensure_partitions
 from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.domains.users.subscribers import EndGuestMemberships
 from tollkeeper.gateway import pipeline
-from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.journal import Journal
@@ -66,6 +67,7 @@ from tollkeeper.gateway.money.shipper import Shipper
 from tollkeeper.gateway.probe import Probe
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
 from tollkeeper.gateway.upstream import Upstream
+from tollkeeper.known_keys import KnownKeys
 from tollkeeper.readiness import Readiness
 
 log = structlog.get_logger(__name__)
@@ -102,6 +104,8 @@ class Services:
     security_events: SecurityEvents
     catalog: CatalogControl
     key_lookup: SqlKeyLookup
+    key_proof: KeyProof
+    key_uses: KeyUseWriter
     session_lookup: Sessions
     gateway: pipeline.Services
     provider_probe: Probe
@@ -168,12 +172,11 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         upstream = Upstream(settings, clock)
         stack.push_async_callback(upstream.aclose)
 
-        key_cache = KeyCache(settings.key_cache_size)
-        key_lookup = SqlKeyLookup(database, default_requests_per_minute=settings.default_requests_per_minute)
+        known = await KnownKeys.open(settings, database, box, hasher, clock, stack)
         tokens = AccessTokens(master, clock, minutes=settings.session_minutes, older=keys.previous)
         identities = SqlIdentities(database, clock)
-        session_lookup = Sessions(key_lookup, identities, tokens)
-        listener = await _open_listener(settings, redis_url, _Hearing(key_cache, catalog), stack)
+        session_lookup = Sessions(known.lookup, identities, tokens)
+        listener = await _open_listener(settings, redis_url, _Hearing(known, catalog), stack)
         objects = Objects.open(settings.objects_url, settings.data_dir)
         audit_heads = Heads(objects, keys, clock)
         security_events = SecurityEvents(database, clock)
@@ -197,20 +200,25 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             audit_heads=audit_heads,
             security_events=security_events,
             catalog=catalog,
-            key_lookup=key_lookup,
+            key_lookup=known.lookup,
+            key_proof=known.proof,
+            key_uses=known.uses,
             session_lookup=session_lookup,
             gateway=pipeline.Services(
                 settings=settings,
                 clock=clock,
                 snapshots=catalog.holder,
-                key_cache=key_cache,
-                key_lookup=key_lookup,
+                key_cache=known.cache,
+                key_lookup=known.lookup,
                 key_hasher=hasher,
                 admission=admission,
                 journal=journal,
                 channel=upstream,
                 metrics=Metrics(),
                 session_lookup=session_lookup,
+                foreign_keys=known.foreign,
+                key_uses=known.uses,
+                key_snapshot=known.snapshot,
                 access_log=access_log,
             ),
             provider_probe=Probe(PROVIDERS, upstream, clock),
@@ -225,6 +233,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             "catalog": catalog.loader.run(),
             "reload": catalog.reloader.run(),
             "fleet": fleet.run(),
+            **known.work(),
         }
         if settings.jobs_in_process:
             more = [
@@ -236,6 +245,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             try:
                 yield services
             finally:
+                await known.finish()
                 if not await shipper.drain(_SHIP_SECONDS):
                     log.warning("journal_kept", note="what was not shipped stays on disk for the next start")
 
@@ -270,24 +280,19 @@ def make_runner(settings: Settings, database: Database, more: Sequence[JobKind],
 class _Hearing:
     """What a worker does when it is told of a change: forget, and look again."""
 
-    def __init__(self, keys: KeyCache, catalog: CatalogControl) -> None:
+    def __init__(self, keys: KnownKeys, catalog: CatalogControl) -> None:
         self._keys = keys
         self._catalog = catalog
 
     def __call__(self, announcement: Announcement) -> None:
-        match announcement.topic:
-            case Topic.KEY:
-                self._keys.forget_key(announcement.subject)
-            case Topic.TENANT:
-                self._keys.forget_tenant(announcement.subject)
-            case Topic.USER:
-                self._keys.expire_all()
-            case Topic.CATALOG:
-                self._catalog.announcements.heard(announcement)
+        if announcement.topic is Topic.CATALOG:
+            self._catalog.announcements.heard(announcement)
+        else:
+            self._keys.heard(announcement)
 
     def resync(self) -> None:
         """A channel was away: nothing heard meanwhile can be trusted to be all."""
-        self._keys.expire_all()
+        self._keys.resync()
         self._catalog.loader.changed()
 
 

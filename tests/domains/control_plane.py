@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from sqlalchemy import select, update
 
 from tollkeeper.api.v1 import router
+from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import MasterKey
 from tollkeeper.core.ids import format_id, uuid7
@@ -30,7 +31,10 @@ from tollkeeper.domains.audit.heads import Heads
 from tollkeeper.domains.audit.security import SecurityEvents
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.throttle import LoginThrottle
+from tollkeeper.domains.keys.foreign import ForeignDigests
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
+from tollkeeper.domains.keys.uses import KeyUseWriter
+from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.web.deps import install_kernel
 
 MASTER = MasterKey("control-plane-tests-" * 3)
@@ -63,6 +67,9 @@ class Services:
     key_hasher: KeyHasher
     passwords: Passwords
     key_lookup: SqlKeyLookup = field(init=False)
+    key_proof: KeyProof = field(init=False)
+    key_uses: KeyUseWriter = field(init=False)
+    foreign_keys: ForeignDigests = field(init=False)
     identities: SqlIdentities = field(init=False)
     access_tokens: AccessTokens = field(init=False)
     login_throttle: LoginThrottle = field(init=False)
@@ -73,6 +80,9 @@ class Services:
 
     def __post_init__(self) -> None:
         self.key_lookup = SqlKeyLookup(self.database)
+        self.foreign_keys = ForeignDigests(self.database)
+        self.key_proof = KeyProof(self.key_lookup, self.key_hasher, self.foreign_keys)
+        self.key_uses = KeyUseWriter(self.database, KeyCache(10), self.clock)
         self.identities = SqlIdentities(self.database, self.clock)
         self.access_tokens = AccessTokens(MASTER, self.clock)
         self.login_throttle = LoginThrottle(self.clock)
@@ -170,6 +180,7 @@ class ControlPlane:
                     token_digest=digest_opaque(family_id.hex),
                     created_at=now,
                     authenticated_at=now,
+                    epoch=user.session_epoch,
                     expires_at=now + timedelta(days=7),
                 )
             )

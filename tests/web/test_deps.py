@@ -14,11 +14,13 @@ from sqlalchemy import select, text
 from tests.callers import someone
 from tests.domains.control_plane import ControlPlane, running_plane
 from tollkeeper.api.v1 import router as api
+from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.permissions import Permission, Role, permissions_of
 from tollkeeper.db.models import Tenant, User
 from tollkeeper.db.session import Database
+from tollkeeper.domains.keys.lookup import SqlKeyLookup
 from tollkeeper.web.deps import (
     CurrentCaller,
     ObjectSession,
@@ -295,8 +297,8 @@ async def test_a_database_that_is_away_is_503_never_401(plane: ControlPlane) -> 
     token = await plane.session_token(await plane.user(Role.DEVELOPER))
     away = Database("postgresql://nobody@127.0.0.1:1/none")
     services = plane.services
-    lookup, identities = services.key_lookup, services.identities
-    services.key_lookup = type(lookup)(away)
+    proof, identities = services.key_proof, services.identities
+    services.key_proof = KeyProof(SqlKeyLookup(away), services.key_hasher)
     services.identities = type(identities)(away, plane.clock)
     try:
         for credential in (secret, token):
@@ -305,7 +307,7 @@ async def test_a_database_that_is_away_is_503_never_401(plane: ControlPlane) -> 
             assert answer.json()["code"] == DependencyUnavailable.code
             assert answer.headers["retry-after"]
     finally:
-        services.key_lookup, services.identities = lookup, identities
+        services.key_proof, services.identities = proof, identities
         await away.close()
 
 

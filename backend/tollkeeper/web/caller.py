@@ -16,8 +16,10 @@ from uuid import UUID
 
 from fastapi import Request
 
-from tollkeeper.contracts.ports import KeyLookup
-from tollkeeper.contracts.principal import KeyRecord, Principal
+from tollkeeper.contracts.key_bounds import key_admits
+from tollkeeper.contracts.key_proof import KeyProof
+from tollkeeper.contracts.ports import KeyUses
+from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import BadRequest, Forbidden, NotFound, Unauthenticated
@@ -30,7 +32,6 @@ from tollkeeper.db.session import Database
 CSRF_HEADER: Final = "x-tollkeeper-csrf"
 _PLAIN_HEADERS: Final = frozenset({b"x-api-key", b"api-key", b"x-goog-api-key"})
 _LONGEST_CREDENTIAL: Final = 8192
-_SHORTEST_FOREIGN: Final = 32
 _LONGEST_KEY: Final = 512
 _BEFORE_ENROLMENT: Final = frozenset({Permission.ME_VIEW, Permission.ME_UPDATE})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -96,7 +97,9 @@ class ControlServices(Protocol):
     @property
     def database(self) -> Database: ...
     @property
-    def key_lookup(self) -> KeyLookup: ...
+    def key_proof(self) -> KeyProof: ...
+    @property
+    def key_uses(self) -> KeyUses: ...
     @property
     def key_hasher(self) -> KeyHasher: ...
     @property
@@ -323,19 +326,25 @@ def _of_session(request: Request, found: SessionIdentity) -> Caller:
 
 
 async def _by_key(request: Request, services: ControlServices, token: str) -> Caller:
-    record = await _find_key(services, token)
-    if record is None:
+    proof = await services.key_proof.find(token, services.clock.unix())
+    if proof is None:
         raise _unknown()
+    record = proof.record
     _check_refusal(record.refusal)
     if record.expires_at is not None and record.expires_at <= services.clock.unix():
         raise Unauthenticated("This API key has expired. Create a new one or ask an administrator.")
     principal = record.principal
     if principal.user_id is None:
         raise _unknown()
+    if principal.is_bounded:
+        _check_bounds(request, principal)
     identity = await services.identities.find_user(principal.user_id, principal.tenant_id)
     if identity is None:
         raise _unknown()
     _check_refusal(identity.refusal)
+    services.key_uses.used(principal.key_id)
+    if proof.renewed is not None:
+        services.key_uses.renew(principal.key_id, proof.known.digest, proof.renewed)
     return Caller(
         tenant_id=identity.tenant_id,
         user_id=identity.user_id,
@@ -352,28 +361,15 @@ async def _by_key(request: Request, services: ControlServices, token: str) -> Ca
     )
 
 
-async def _find_key(services: ControlServices, token: str) -> KeyRecord | None:
-    """The record whose secret this token holds, compared in constant time."""
-    if len(token) > _LONGEST_KEY or not token.isprintable():
-        return None
-    hasher = services.key_hasher
-    public_id = hasher.public_id(token)
-    if public_id is not None:
-        record = await services.key_lookup.find_by_public_id(public_id)
-    elif len(token) >= _SHORTEST_FOREIGN:
-        record = await services.key_lookup.find_by_digest(list(hasher.digests(token).values()))
-    else:
-        return None
-    if record is None:
-        return None
-    digests = hasher.digests(token)
-    now = services.clock.unix()
-    for known in record.digests:
-        ours = digests.get(known.pepper_id)
-        is_current = known.expires_at is None or known.expires_at > now
-        if ours is not None and hmac.compare_digest(ours, known.digest) and is_current:
-            return record
-    return None
+def _check_bounds(request: Request, principal: Principal) -> None:
+    refusal = key_admits(
+        principal,
+        endpoint=request.scope["path"],
+        address=address_of(request),
+        origin=request.headers.get("origin"),
+    )
+    if refusal is not None:
+        raise refusal
 
 
 def _check_refusal(refusal: str | None) -> None:

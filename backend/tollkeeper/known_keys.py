@@ -1,0 +1,92 @@
+"""What a worker knows of keys, put together: its memory, the look-up behind it, the snapshot beside it.
+
+A part of `wiring`: it names concrete parts of both planes, hands them to one another, and says what happens to all of
+them when a change is announced.
+"""
+
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from tollkeeper.contracts.key_proof import KeyProof
+from tollkeeper.core.announcements import Announcement, Topic
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.config import Settings
+from tollkeeper.core.crypto import SecretBox
+from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.core.secrets import KeyHasher
+from tollkeeper.db.session import Database
+from tollkeeper.domains.keys.foreign import ForeignDigests
+from tollkeeper.domains.keys.lookup import SqlKeyLookup
+from tollkeeper.domains.keys.uses import KeyUseWriter
+from tollkeeper.gateway.key_cache import KeyCache
+from tollkeeper.gateway.key_snapshot import KeySnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKeys:
+    cache: KeyCache
+    lookup: SqlKeyLookup
+    foreign: ForeignDigests
+    uses: KeyUseWriter
+    snapshot: KeySnapshot
+    proof: KeyProof
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        database: Database,
+        box: SecretBox,
+        hasher: KeyHasher,
+        clock: Clock,
+        stack: AsyncExitStack,
+    ) -> "KnownKeys":
+        cache = KeyCache(settings.key_cache_size)
+        lookup = SqlKeyLookup(database, default_requests_per_minute=settings.default_requests_per_minute)
+        foreign = ForeignDigests(database)
+        with suppress(DependencyUnavailable):
+            await foreign.refresh()
+        folder = settings.data_dir / "snapshots"
+        snapshot = KeySnapshot(folder, box, cache, clock, stale_seconds=settings.stale_key_seconds)
+        stack.callback(snapshot.close)
+        uses = KeyUseWriter(database, cache, clock)
+        return cls(cache, lookup, foreign, uses, snapshot, KeyProof(lookup, hasher, foreign))
+
+    def heard(self, announcement: Announcement) -> None:
+        """A key, or the owner or tenant of keys, was changed: forget it everywhere, and look again at its next use."""
+        subject = announcement.subject
+        match announcement.topic:
+            case Topic.KEY:
+                self.cache.forget_key(subject)
+            case Topic.TENANT:
+                self.cache.forget_tenant(subject)
+            case Topic.USER:
+                self.cache.forget_user(subject)
+            case _:
+                return
+        self._look_again(subject)
+
+    def resync(self) -> None:
+        """A channel was away: nothing heard meanwhile can be trusted to be all."""
+        self.cache.expire_all()
+        self.foreign.resync()
+
+    def work(self) -> dict[str, Coroutine[Any, Any, None]]:
+        return {
+            "key-uses": self.uses.run(),
+            "foreign-keys": self.foreign.run(),
+            "key-snapshot": self.snapshot.run(),
+        }
+
+    async def finish(self) -> None:
+        """At the end: keep what the next process should know."""
+        await self.snapshot.write()
+        with suppress(DependencyUnavailable):
+            await self.uses.write()
+
+    def _look_again(self, subject: UUID) -> None:
+        self.snapshot.forget(subject)
+        self.foreign.heard(subject)
