@@ -180,6 +180,13 @@ async def list_options_of_domain(session: AsyncSession, domain: str) -> Sequence
     return (await session.scalars(query.where(IdentityProvider.allows_sign_in).order_by(IdentityProvider.name))).all()
 
 
+async def find_in_force(session: AsyncSession, provider_id: UUID) -> IdentityProvider | None:
+    """One that people may sign in through now."""
+    query = select(IdentityProvider).join(Tenant, Tenant.id == IdentityProvider.tenant_id)
+    query = query.where(IdentityProvider.id == provider_id, Tenant.is_active, IdentityProvider.is_active)
+    return (await session.scalars(query.where(IdentityProvider.allows_sign_in))).one_or_none()
+
+
 async def use_up(session: AsyncSession, digest: bytes, purpose: str, expires_at: datetime) -> bool:
     """Whether it had not been used before. Two at once: one of them is told so."""
     statement = insert(ConsumedToken).values(digest=digest, purpose=purpose, expires_at=expires_at)
