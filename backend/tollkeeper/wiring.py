@@ -32,6 +32,7 @@ from tollkeeper.core.first_run_file import write_first_run
 from tollkeeper.core.mail import MailServer, MailSettingsError, Smtp
 from tollkeeper.core.master_keys import MasterKeys
 from tollkeeper.core.objects import Objects
+from tollkeeper.core.outbound import Outbound
 from tollkeeper.core.passwords import Passwords
 from tollkeeper.core.redis import RedisLink, create_client
 from tollkeeper.core.secrets import KeyHasher
@@ -48,6 +49,8 @@ from tollkeeper.domains.identity.first_run import FirstRun, ensure_first_run
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.sessions import Sessions
 from tollkeeper.domains.identity.throttle import LoginThrottle
+from tollkeeper.domains.identity_providers.issuers import Issuers
+from tollkeeper.domains.identity_providers.lookup import WorkloadTokens
 from tollkeeper.domains.jobs.outbox import OutboxDelivery
 from tollkeeper.domains.jobs.runner import Runner
 from tollkeeper.domains.jobs.schemas import JobKind
@@ -94,6 +97,7 @@ class Services:
     objects: Objects
     key_hasher: KeyHasher
     secret_box: SecretBox
+    issuers: Issuers
     access_tokens: AccessTokens
     passwords: Passwords
     identities: SqlIdentities
@@ -183,6 +187,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         stack.push_async_callback(security_events.settled)
 
         access_log = _open_access_log(settings, clock, stack)
+        issuers = Issuers(Outbound(ca_bundle=settings.upstream_ca_bundle, proxy_url=settings.upstream_proxy), clock)
         services = Services(
             settings=settings,
             clock=clock,
@@ -191,6 +196,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             objects=objects,
             key_hasher=hasher,
             secret_box=box,
+            issuers=issuers,
             access_tokens=tokens,
             passwords=passwords,
             identities=identities,
@@ -216,6 +222,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 channel=upstream,
                 metrics=Metrics(),
                 session_lookup=session_lookup,
+                token_lookup=WorkloadTokens(database, issuers, known.lookup, clock),
                 foreign_keys=known.foreign,
                 key_uses=known.uses,
                 key_snapshot=known.snapshot,

@@ -91,7 +91,7 @@ class Issuers:
     """One worker's memory of issuers; bounded, the least used goes first."""
 
     def __init__(self, outbound: Outbound, clock: Clock) -> None:
-        self._outbound = outbound
+        self.outbound = outbound
         self._clock = clock
         self._known: OrderedDict[Issuer, _Known] = OrderedDict()
 
@@ -192,7 +192,7 @@ class Issuers:
         if self._clock.monotonic() - known.failed_at < _PAUSE_SECONDS:
             raise _unavailable()
         try:
-            answer = await self._outbound.send(
+            answer = await self.outbound.send(
                 "GET", url, headers={"accept": "application/json"}, allow_private_address=issuer.allow_private_address
             )
             document = read_object(answer.body if answer.status == 200 else b"")

@@ -9,7 +9,6 @@ from fastapi.responses import RedirectResponse, Response
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.ids import IdentityProviderId, WorkloadBindingId, format_id
-from tollkeeper.core.outbound import Outbound
 from tollkeeper.core.permissions import Permission
 from tollkeeper.domains.identity.cookie import write_cookie
 from tollkeeper.domains.identity.routes import IdentityServices
@@ -67,8 +66,6 @@ class ProviderServices(IdentityServices, Protocol):
     @property
     def secret_box(self) -> SecretBox: ...
     @property
-    def outbound(self) -> Outbound: ...
-    @property
     def issuers(self) -> Issuers: ...
 
 
@@ -92,7 +89,6 @@ def _oidc(services: Own) -> OidcSignIn:
     return OidcSignIn(
         services.database,
         services.issuers,
-        services.outbound,
         services.secret_box,
         SignIn.of(services),
         services.identities,

@@ -17,7 +17,6 @@ from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import BadRequest, NotFound, Unauthenticated
 from tollkeeper.core.foreign_tokens import LONGEST_ID_TOKEN, ForeignTokenRefused, take_apart
 from tollkeeper.core.ids import format_id
-from tollkeeper.core.outbound import Outbound
 from tollkeeper.db.models import IdentityProvider
 from tollkeeper.db.session import Database
 from tollkeeper.domains.audit import service as audit
@@ -75,7 +74,6 @@ class OidcSignIn:
         self,
         database: Database,
         issuers: Issuers,
-        outbound: Outbound,
         box: SecretBox,
         sign_in: SignIn,
         identities: Identities,
@@ -84,7 +82,7 @@ class OidcSignIn:
     ) -> None:
         self._database = database
         self._issuers = issuers
-        self._exchange = Exchange(outbound, box, redirect_uri)
+        self._exchange = Exchange(issuers.outbound, box, redirect_uri)
         self._sign_in = sign_in
         self._identities = identities
         self._clock = clock
