@@ -77,12 +77,12 @@ class ProviderCreate(Schema):
     base_url: BaseUrl | None = None
     api_key: Annotated[Secret, Field(min_length=1)] | None = None
     headers: Headers = Field(default_factory=dict)
-    allow_private_address: bool = False
+    allow_private_address: bool = Field(False, strict=True)
     proxy: ProxyUrl | None = None
     ca_bundle: Annotated[str, Field(max_length=4096)] | None = None
     timeouts: Timeouts = Timeouts()
     options: Options = Field(default_factory=dict)
-    is_active: bool = True
+    is_active: bool = Field(True, strict=True)
 
 
 class ProviderUpdate(_Patch):
@@ -91,12 +91,12 @@ class ProviderUpdate(_Patch):
     base_url: BaseUrl | None = None
     api_key: Annotated[Secret, Field(min_length=1, description="Replaces every key of the provider.")] = SecretStr("")
     headers: Headers = Field(default_factory=dict)
-    allow_private_address: bool = False
+    allow_private_address: bool = Field(False, strict=True)
     proxy: ProxyUrl | None = None
     ca_bundle: Annotated[str, Field(max_length=4096)] | None = None
     timeouts: Timeouts = Timeouts()
     options: Options = Field(default_factory=dict)
-    is_active: bool = True
+    is_active: bool = Field(True, strict=True)
 
 
 class CredentialTest(Schema):
@@ -150,7 +150,7 @@ class ModelCreate(Schema):
     price: PriceFields | None = None
     unpriced: Literal["allow", "block"] = "allow"
     owned_by: Label | None = None
-    is_active: bool = True
+    is_active: bool = Field(True, strict=True)
 
 
 class ModelUpdate(_Patch):
@@ -158,7 +158,7 @@ class ModelUpdate(_Patch):
     targets: Annotated[list[Target], Field(min_length=1, max_length=50)] = Field(default_factory=list)
     unpriced: Literal["allow", "block"] = "allow"
     owned_by: Label | None = None
-    is_active: bool = True
+    is_active: bool = Field(True, strict=True)
 
 
 class ModelOut(Schema):

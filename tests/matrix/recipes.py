@@ -1,0 +1,184 @@
+"""How to make one valid call of every route. A route without an entry here fails the build.
+
+Path ids are made by the world, one fresh object for each call. Who may do it, and to what, does not stand here: that
+follows from the permission which the route declares.
+"""
+
+import inspect
+import itertools
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from tests.matrix.world import Person, Side, World, shown
+from tollkeeper.core.permissions import GRANTABLE, Permission
+
+_count = itertools.count()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One call about to be made: who makes it, and which objects stand in its path."""
+
+    world: World
+    caller: Person
+    side: Side
+    ids: Mapping[str, UUID]
+
+    def word(self) -> str:
+        return f"made{next(_count)}-{self.side.canary}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    # The body of a valid call; a callable where it must be new each time.
+    body: Callable[[Scene], Any | Awaitable[Any]] | None = None
+    query: Mapping[str, str] | None = None
+    # Objects of a colleague are only for who holds this as well; what everybody else gets.
+    colleagues: Permission | None = None
+    colleagues_refusal: tuple[int, str] = (404, "not_found")
+    # Acts on the caller's own session or account, so each call takes a new caller.
+    is_own: bool = False
+    # What a key gets, where only a session makes sense.
+    by_key: tuple[int, str] | None = None
+    # For routes without a permission: why they have none.
+    public: str | None = None
+    # The tenant in the path is used up by the call.
+    is_tenant_spent: bool = False
+    # Columns of the objects in the path, by prefix, where a fresh one will not do.
+    columns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def _held(scene: Scene) -> str:
+    """A permission the caller may give away."""
+    return min(scene.caller.permissions & GRANTABLE, default=Permission.ME_VIEW).value
+
+
+def _user(scene: Scene) -> Any:
+    # The role that grants nothing: everybody may give it.
+    return {"email": f"{scene.word()}@example.com", "role": scene.side.nobody}
+
+
+async def _project(scene: Scene) -> Any:
+    """In a team that the caller maintains."""
+    team_id = await scene.world.make("team", scene.caller.side, scene.caller, {})
+    return {"name": scene.word(), "team_id": shown("team", team_id)}
+
+
+_PRICE = {"input_per_million": "1", "output_per_million": "2"}
+_TARGETS = [{"provider": "simulated", "model": "simulated"}]
+
+_MAINTAINED: Final[dict[str, Any]] = {
+    "colleagues": Permission.TEAMS_UPDATE,
+    "colleagues_refusal": (403, "not_maintainer"),
+}
+
+RECIPES: Final[dict[str, Recipe]] = {
+    # Open to everybody
+    "GET /health/live": Recipe(public="probes"),
+    "GET /health/ready": Recipe(public="probes"),
+    "GET /metrics": Recipe(public="scrapers"),
+    "GET /openapi.json": Recipe(public="documentation"),
+    "POST /api/v1/auth/login": Recipe(
+        public="the password is the credential", body=lambda scene: {"email": "a@b.c", "password": "x"}
+    ),
+    "POST /api/v1/auth/refresh": Recipe(public="the cookie is the credential"),
+    # Oneself
+    "POST /api/v1/auth/logout": Recipe(is_own=True, by_key=(400, "no_session")),
+    "GET /api/v1/me": Recipe(),
+    # Tenants
+    "GET /api/v1/tenants": Recipe(),
+    "POST /api/v1/tenants": Recipe(body=lambda scene: {"name": scene.word()}),
+    "GET /api/v1/tenants/{tenant_id}": Recipe(),
+    "PATCH /api/v1/tenants/{tenant_id}": Recipe(body=lambda scene: {"email": f"{scene.word()}@example.com"}),
+    "DELETE /api/v1/tenants/{tenant_id}": Recipe(is_tenant_spent=True),
+    "GET /api/v1/tenants/flags": Recipe(),
+    "POST /api/v1/tenants/{tenant_id}/suspend": Recipe(
+        body=lambda scene: {"reason": scene.word()}, is_tenant_spent=True
+    ),
+    "POST /api/v1/tenants/{tenant_id}/resume": Recipe(is_tenant_spent=True),
+    # Users
+    "GET /api/v1/users": Recipe(),
+    "POST /api/v1/users": Recipe(body=_user),
+    "GET /api/v1/users/{user_id}": Recipe(),
+    "PATCH /api/v1/users/{user_id}": Recipe(body=lambda scene: {"name": scene.word()}),
+    "DELETE /api/v1/users/{user_id}": Recipe(),
+    # Roles
+    "GET /api/v1/roles": Recipe(),
+    "POST /api/v1/roles": Recipe(body=lambda scene: {"name": scene.word(), "permissions": [_held(scene)]}),
+    "GET /api/v1/roles/permissions": Recipe(),
+    "GET /api/v1/roles/{role_id}": Recipe(),
+    "PATCH /api/v1/roles/{role_id}": Recipe(body=lambda scene: {"description": scene.word()}),
+    "DELETE /api/v1/roles/{role_id}": Recipe(),
+    # Teams and projects
+    "GET /api/v1/teams": Recipe(),
+    "POST /api/v1/teams": Recipe(body=lambda scene: {"name": scene.word()}),
+    "GET /api/v1/teams/{team_id}": Recipe(),
+    "PATCH /api/v1/teams/{team_id}": Recipe(body=lambda scene: {"name": scene.word()}, **_MAINTAINED),
+    "DELETE /api/v1/teams/{team_id}": Recipe(),
+    "GET /api/v1/teams/{team_id}/members": Recipe(),
+    "PUT /api/v1/teams/{team_id}/members/{user_id}": Recipe(body=lambda scene: {"role": "member"}, **_MAINTAINED),
+    "DELETE /api/v1/teams/{team_id}/members/{user_id}": Recipe(**_MAINTAINED),
+    "GET /api/v1/projects": Recipe(),
+    "POST /api/v1/projects": Recipe(body=_project),
+    "GET /api/v1/projects/{project_id}": Recipe(),
+    "PATCH /api/v1/projects/{project_id}": Recipe(body=lambda scene: {"name": scene.word()}, **_MAINTAINED),
+    "DELETE /api/v1/projects/{project_id}": Recipe(**_MAINTAINED),
+    # Keys
+    "GET /api/v1/keys": Recipe(),
+    "POST /api/v1/keys": Recipe(body=lambda scene: {"name": scene.word(), "scopes": ["admin"]}),
+    "GET /api/v1/keys/{key_id}": Recipe(colleagues=Permission.USERS_VIEW),
+    "PATCH /api/v1/keys/{key_id}": Recipe(
+        body=lambda scene: {"name": scene.word()}, colleagues=Permission.USERS_UPDATE
+    ),
+    "DELETE /api/v1/keys/{key_id}": Recipe(colleagues=Permission.USERS_UPDATE),
+    "POST /api/v1/keys/{key_id}/revoke": Recipe(colleagues=Permission.USERS_UPDATE),
+    "POST /api/v1/keys/{key_id}/rotate": Recipe(colleagues=Permission.USERS_UPDATE),
+    # Catalogue
+    "GET /api/v1/catalog/providers/kinds": Recipe(),
+    "GET /api/v1/catalog/providers": Recipe(),
+    "POST /api/v1/catalog/providers": Recipe(
+        body=lambda scene: {"name": scene.word(), "kind": "openai", "api_key": "sk-x"}
+    ),
+    "GET /api/v1/catalog/providers/{provider_id}": Recipe(),
+    "PATCH /api/v1/catalog/providers/{provider_id}": Recipe(body=lambda scene: {"is_active": False}),
+    "DELETE /api/v1/catalog/providers/{provider_id}": Recipe(),
+    "POST /api/v1/catalog/providers/{provider_id}/test": Recipe(),
+    "POST /api/v1/catalog/providers/{provider_id}/credentials": Recipe(
+        body=lambda scene: {"name": scene.word(), "secret": "sk-y"}
+    ),
+    "DELETE /api/v1/catalog/providers/{provider_id}/credentials/{credential_id}": Recipe(),
+    "GET /api/v1/catalog/models": Recipe(),
+    "POST /api/v1/catalog/models": Recipe(body=lambda scene: {"name": scene.word(), "targets": _TARGETS}),
+    "GET /api/v1/catalog/models/{model_id}": Recipe(),
+    "PATCH /api/v1/catalog/models/{model_id}": Recipe(body=lambda scene: {"owned_by": "somebody"}),
+    "DELETE /api/v1/catalog/models/{model_id}": Recipe(),
+    "GET /api/v1/catalog/prices": Recipe(),
+    "POST /api/v1/catalog/prices": Recipe(body=lambda scene: {"model": scene.word(), **_PRICE}),
+    "GET /api/v1/catalog/prices/{price_id}": Recipe(),
+    "POST /api/v1/catalog/reload": Recipe(),
+    # What happened
+    "GET /api/v1/audit": Recipe(),
+    "GET /api/v1/audit/export": Recipe(),
+    "GET /api/v1/audit/verify": Recipe(),
+    "GET /api/v1/usage": Recipe(),
+    "GET /api/v1/usage/records": Recipe(),
+    "GET /api/v1/jobs": Recipe(),
+    "GET /api/v1/jobs/{job_id}": Recipe(),
+    "POST /api/v1/jobs/{job_id}/cancel": Recipe(),
+    "POST /api/v1/jobs/{job_id}/retry": Recipe(columns={"job": {"status": "dead"}}),
+}
+
+
+async def body_of(recipe: Recipe, scene: Scene) -> Any:
+    body = None if recipe.body is None else recipe.body(scene)
+    return await body if inspect.isawaitable(body) else body
+
+
+def path_of(template: str, prefixes: Mapping[str, str | None], ids: Mapping[str, UUID]) -> str:
+    path = template
+    for name, prefix in prefixes.items():
+        value = ids[name]
+        path = path.replace(f"{{{name}}}", shown(prefix, value) if prefix else str(value))
+    return path

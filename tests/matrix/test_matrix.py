@@ -1,0 +1,282 @@
+"""Role × credential × route × object: what the declared permission says is what happens, and nothing else decides.
+
+Generated from the mounted application: a route without a recipe fails, one with it is tried by everybody.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import pytest
+
+from tests.matrix.calls import (
+    FORBIDDEN,
+    Verdict,
+    allowed,
+    call,
+    comparable,
+    expected,
+    make_ids,
+    own_ids,
+    send,
+    unknown_ids,
+    verdict_of,
+)
+from tests.matrix.operations import Operation, operations
+from tests.matrix.recipes import RECIPES
+from tests.matrix.world import NOBODY, Person, World
+from tollkeeper.core.permissions import GRANTABLE, Permission, Role, Scope
+
+# A route without a recipe fails in the first test alone.
+_GUARDED: Final = [op for op in operations() if op.permission is not None and op.name in RECIPES]
+_WITH_IDS: Final = [operation for operation in _GUARDED if operation.path_ids]
+guarded = pytest.mark.parametrize("operation", _GUARDED, ids=str)
+with_ids = pytest.mark.parametrize("operation", _WITH_IDS, ids=str)
+
+
+def test_every_route_has_a_recipe_and_every_recipe_a_route() -> None:
+    names = {operation.name for operation in operations()}
+    assert names - RECIPES.keys() == set(), "routes without an entry in recipes.py"
+    assert RECIPES.keys() - names == set(), "entries in recipes.py without a route"
+
+
+def test_a_route_is_public_only_for_a_reason() -> None:
+    for operation in operations():
+        if (recipe := RECIPES.get(operation.name)) is not None:
+            assert (operation.permission is None) == (recipe.public is not None), operation
+
+
+def test_routes_across_tenants_ask_for_what_no_tenants_role_can_hold() -> None:
+    for operation in operations():
+        if operation.is_platform:
+            assert operation.permission not in GRANTABLE, operation
+
+
+def test_every_id_in_a_path_is_a_public_id() -> None:
+    for operation in operations():
+        assert None not in operation.path_ids.values(), operation
+
+
+# ── Strangers ──
+
+Stranger = Callable[[World], Awaitable[str | None]]
+
+
+async def _of_a_platform_admin(world: World, **columns: object) -> tuple[UUID, str]:
+    person = await world.person(Role.PLATFORM_ADMIN)
+    return await world.new_key(person.user_id, world.ours, scopes=["admin", "inference"], **columns)
+
+
+async def _nothing(world: World) -> str | None:
+    return None
+
+
+async def _garbage(world: World) -> str | None:
+    return "garbage"
+
+
+async def _malformed(world: World) -> str | None:
+    """One character of a good key is another."""
+    _, key = await _of_a_platform_admin(world)
+    return key[:-1] + ("0" if key[-1] != "0" else "1")
+
+
+async def _revoked(world: World) -> str | None:
+    return (await _of_a_platform_admin(world, status="revoked"))[1]
+
+
+async def _expired(world: World) -> str | None:
+    past = world.services.clock.now() - timedelta(minutes=1)
+    return (await _of_a_platform_admin(world, expires_at=past))[1]
+
+
+async def _suspended(world: World) -> str | None:
+    side = await world.new_side()
+    person = await world.new_person(Role.PLATFORM_ADMIN, side)
+    await world.suspend(side)
+    return await world.credential(person, Scope.ADMIN)
+
+
+async def _session_of_suspended(world: World) -> str | None:
+    side = await world.new_side()
+    person = await world.new_person(Role.PLATFORM_ADMIN, side)
+    await world.suspend(side)
+    return person.token
+
+
+async def _disabled(world: World) -> str | None:
+    user_id = await world.new_user(Role.PLATFORM_ADMIN, world.ours, is_active=False)
+    return (await world.new_key(user_id, world.ours))[1]
+
+
+async def _session_of_disabled(world: World) -> str | None:
+    user_id = await world.new_user(Role.PLATFORM_ADMIN, world.ours, is_active=False)
+    return await world.new_session(user_id, world.ours)
+
+
+async def _left(world: World) -> str | None:
+    user_id = await world.new_user(Role.PLATFORM_ADMIN, world.ours, removed_at=world.services.clock.now())
+    return (await world.new_key(user_id, world.ours))[1]
+
+
+async def _session_of_left(world: World) -> str | None:
+    user_id = await world.new_user(Role.PLATFORM_ADMIN, world.ours, removed_at=world.services.clock.now())
+    return await world.new_session(user_id, world.ours)
+
+
+async def _ended_session(world: World) -> str | None:
+    person = await world.person(Role.PLATFORM_ADMIN)
+    return await world.new_session(person.user_id, world.ours, revoked_at=world.services.clock.now())
+
+
+async def _session_before_a_change(world: World) -> str | None:
+    """Its epoch is the one before."""
+    person = await world.new_person(Role.PLATFORM_ADMIN)
+    await world.raise_epoch(person.user_id)
+    return person.token
+
+
+_STRANGERS: Final[dict[str, Stranger]] = {
+    "no credential": _nothing,
+    "garbage": _garbage,
+    "a malformed key": _malformed,
+    "a revoked key": _revoked,
+    "an expired key": _expired,
+    "a key of a suspended tenant": _suspended,
+    "a session in a suspended tenant": _session_of_suspended,
+    "a key of a disabled user": _disabled,
+    "a session of a disabled user": _session_of_disabled,
+    "a key of a member who left": _left,
+    "a session of a member who left": _session_of_left,
+    "an ended session": _ended_session,
+    "a session from before a change of the account": _session_before_a_change,
+}
+
+
+@pytest.fixture(scope="module")
+async def strangers(world: World) -> dict[str, str | None]:
+    return {name: await make(world) for name, make in _STRANGERS.items()}
+
+
+@guarded
+async def test_strangers_are_refused_before_anything_is_read(
+    world: World, strangers: dict[str, str | None], operation: Operation
+) -> None:
+    admin = await world.person(Role.PLATFORM_ADMIN)
+    ids = await own_ids(world, operation, admin)
+    for name, credential in strangers.items():
+        # Not even JSON: who reads it first answers 400.
+        answer = await send(
+            world, operation, RECIPES[operation.name], ids, credential, b"{" if operation.is_write else None
+        )
+        assert answer.status_code == 401, f"{operation} with {name}: {answer.status_code} {answer.text}"
+        assert answer.headers["www-authenticate"]
+
+
+# ── Roles ──
+
+
+def _roles(permission: Permission) -> list[str | frozenset[str]]:
+    exactly = frozenset({permission.value})
+    everything_else = frozenset(each.value for each in GRANTABLE - {permission})
+    return [*Role, exactly, everything_else, NOBODY]
+
+
+@guarded
+@pytest.mark.parametrize("scope", [None, Scope.ADMIN, Scope.INFERENCE], ids=["session", "admin key", "inference key"])
+async def test_the_permission_decides_and_the_role_only_through_it(
+    world: World, operation: Operation, scope: Scope | None
+) -> None:
+    assert operation.permission is not None
+    recipe = RECIPES[operation.name]
+    ids = await own_ids(world, operation, await world.person(Role.TENANT_ADMIN))
+    for role in _roles(operation.permission):
+        person = await (world.new_person(role) if recipe.is_own else world.person(role))
+        wanted = expected(operation, person, scope)
+        if wanted != FORBIDDEN:
+            ids = await own_ids(world, operation, person)
+        answer = await call(world, operation, person, ids, scope=scope)
+        assert verdict_of(answer, wanted) == wanted, f"{operation} by {person.role}: {answer.text}"
+
+
+@guarded
+async def test_a_session_that_is_not_fresh_does_what_needs_no_fresh_proof(world: World, operation: Operation) -> None:
+    admin = await world.new_person(Role.PLATFORM_ADMIN)
+    stale = await world.new_session(
+        admin.user_id, world.ours, proven=timedelta(seconds=world.services.settings.step_up_seconds + 5)
+    )
+    wanted = Verdict(403, "step_up_required") if operation.is_fresh else allowed(operation)
+    ids = await own_ids(world, operation, admin)
+    answer = await call(world, operation, admin, ids, credential=stale)
+    assert verdict_of(answer, wanted) == wanted, f"{operation}: {answer.text}"
+
+
+# ── Objects ──
+
+
+@with_ids
+async def test_foreign_objects_are_as_unknown_as_those_that_never_were(world: World, operation: Operation) -> None:
+    assert operation.permission is not None
+    for role in (Role.TENANT_ADMIN, frozenset({operation.permission.value})):
+        person = await world.person(role)
+        scopes = [scope for scope in (None, Scope.ADMIN) if operation.permission in person.permissions_by(scope)]
+        for scope in scopes:
+            unknown = await call(world, operation, person, unknown_ids(operation), scope=scope)
+            assert unknown.status_code == 404, f"{operation} with an unknown id: {unknown.text}"
+            foreign_ids = await make_ids(world, operation, world.theirs, None)
+            before = await world.fingerprint()
+            foreign = await call(world, operation, person, foreign_ids, scope=scope, side=world.theirs)
+            assert comparable(foreign) == comparable(unknown), f"{operation} with a foreign id: {foreign.text}"
+            for name in operation.path_ids if len(operation.path_ids) > 1 else ():
+                mixed = {**await own_ids(world, operation, person), name: foreign_ids[name]}
+                never = {**mixed, name: unknown_ids(operation)[name]}
+                one, other = [await call(world, operation, person, ids, scope=scope) for ids in (mixed, never)]
+                assert one.status_code == 404, f"{operation} with a foreign {name}: {one.text}"
+                assert comparable(one) == comparable(other)
+            if len(operation.path_ids) == 1:
+                assert await world.fingerprint() == before, operation
+
+
+@with_ids
+async def test_without_the_permission_nobody_learns_which_objects_there_are(world: World, operation: Operation) -> None:
+    person = await world.person(NOBODY)
+    answers = [
+        await call(world, operation, person, ids)
+        for ids in (
+            unknown_ids(operation),
+            await make_ids(world, operation, world.theirs, None),
+            await own_ids(world, operation, person),
+        )
+    ]
+    assert [answer.json()["code"] for answer in answers] == [FORBIDDEN.code] * 3
+    assert len({comparable(answer) for answer in answers}) == 1
+
+
+@with_ids
+async def test_platform_administrators_reach_every_tenants_objects(world: World, operation: Operation) -> None:
+    admin = await world.person(Role.PLATFORM_ADMIN)
+    if RECIPES[operation.name].is_own:
+        return
+    ids = await own_ids(world, operation, admin, world.theirs)
+    answer = await call(world, operation, admin, ids, side=world.theirs)
+    assert verdict_of(answer, allowed(operation)) == allowed(operation), f"{operation}: {answer.text}"
+
+
+@pytest.mark.parametrize(
+    "operation", [operation for operation in _WITH_IDS if RECIPES[operation.name].colleagues], ids=str
+)
+async def test_a_colleagues_object_needs_the_right_to_colleagues(world: World, operation: Operation) -> None:
+    assert operation.permission is not None
+    recipe = RECIPES[operation.name]
+    also = recipe.colleagues
+    assert also is not None
+    colleague: Person = await world.person(NOBODY)
+    for role in (frozenset({operation.permission.value}), frozenset({operation.permission.value, also.value})):
+        person = await world.person(role)
+        wanted = allowed(operation) if also in person.permissions else Verdict(*recipe.colleagues_refusal)
+        answer = await call(world, operation, person, await make_ids(world, operation, world.ours, colleague))
+        assert verdict_of(answer, wanted) == wanted, f"{operation} by {person.role}: {answer.text}"
+        if wanted.status == 404:
+            unknown = await call(world, operation, person, unknown_ids(operation))
+            assert comparable(answer) == comparable(unknown)
