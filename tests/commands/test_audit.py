@@ -7,7 +7,8 @@ from tests.commands.conftest import Gateway, Tollkeeper
 
 
 def test_trail_is_listed_and_exported(tollkeeper: Tollkeeper, tmp_path: Path) -> None:
-    tollkeeper("keys", "create", "for the audit trail")
+    created = tollkeeper("keys", "create", "--name", "for the audit trail")
+    assert created.code == 0, created.error
     listed = tollkeeper("audit", "list", "--action", "keys.*", "--json")
     assert listed.code == 0, listed.error
     assert listed.json[0]["after"]["name"] == "for the audit trail"

@@ -31,18 +31,24 @@ def _bytes(table: str, column: str) -> EnvelopeColumn:
     return EnvelopeColumn(table, column, column, f"{column} = CAST(:envelope AS bytea)")
 
 
+def _text(table: str, column: str, read: str) -> EnvelopeColumn:
+    """In base64 inside a document; PostgreSQL breaks that into lines, ours has none."""
+    fresh = "translate(encode(CAST(:envelope AS bytea), 'base64'), E'\\n', '')"
+    return EnvelopeColumn(table, column, read, f"{column} = jsonb_set({column}, '{{sealed}}', to_jsonb({fresh}))")
+
+
 ENVELOPES: Final = (
     EnvelopeColumn(
         "provider_credentials", "envelope", "envelope", "envelope = CAST(:envelope AS bytea), kek_id = :kek_id"
     ),
     _bytes("providers", "proxy_url"),
-    # One envelope for all secret headers, as text; PostgreSQL breaks base64 into lines, ours has none.
-    EnvelopeColumn(
-        "providers",
-        "headers",
-        "decode(headers ->> 'sealed', 'base64')",
-        "headers = jsonb_set(headers, '{sealed}', "
-        "to_jsonb(translate(encode(CAST(:envelope AS bytea), 'base64'), E'\\n', '')))",
+    # One envelope for all secret headers.
+    _text("providers", "headers", "decode(headers ->> 'sealed', 'base64')"),
+    # Of jobs that are still to be done.
+    _text(
+        "jobs",
+        "payload",
+        "CASE WHEN status NOT IN ('succeeded', 'cancelled', 'dead') THEN decode(payload ->> 'sealed', 'base64') END",
     ),
     _bytes("second_factors", "secret"),
     _bytes("identity_providers", "client_secret"),

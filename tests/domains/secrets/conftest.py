@@ -14,6 +14,7 @@ from tollkeeper.core.secrets import KeyHasher, new_key
 from tollkeeper.db.models import (
     ApiKey,
     IdentityProvider,
+    Job,
     Member,
     Provider,
     ProviderCredential,
@@ -24,12 +25,15 @@ from tollkeeper.db.models import (
 )
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.sealing import ProviderSecrets
+from tollkeeper.domains.jobs import service as jobs
 from tollkeeper.domains.secrets.schemas import Rotated
 from tollkeeper.domains.secrets.service import Rotation
 
 OLD, NEW, FOREIGN = (MasterKey(name * 8) for name in ("former-key", "current-key", "foreign-key"))
 BOTH = MasterKeys(NEW, (OLD,))
 HEADERS = {"X-Team": "blue", "X-Secret": "a header's secret " * 20}
+
+MAIL = {"to": "a@example.com", "text": "a link " * 40}
 
 
 @dataclass
@@ -74,6 +78,10 @@ class Vault:
                 )
             )
 
+    async def add_job(self) -> None:
+        async with self.database.platform() as session:
+            await jobs.enqueue_sealed(session, SecretBox(OLD), "mail.send", MAIL)
+
     async def add_key(self, master: MasterKey) -> None:
         key = new_key()
         digest = KeyHasher(master).digest_token(key.token)
@@ -116,6 +124,8 @@ class Vault:
             for sso in await session.scalars(select(IdentityProvider)):
                 assert sso.client_secret is not None
                 assert box.open(sso.client_secret, Aad(sso.tenant_id, sso.id, "client_secret", 1)) == b"client"
+            for job in await session.scalars(select(Job).where(Job.kind == "mail.send")):
+                assert jobs.open_sealed(box, "mail.send", job.payload) == MAIL
         return len(providers)
 
 
