@@ -6,16 +6,16 @@ from tollkeeper.domains.audit.routes import router as audit
 from tollkeeper.domains.catalog.routes import router as catalog
 from tollkeeper.domains.identity.routes import auth
 from tollkeeper.domains.identity.routes import router as me
-from tollkeeper.domains.invitations.routes import router as invitations
 from tollkeeper.domains.identity_providers.routes import callback as oidc_callback
 from tollkeeper.domains.identity_providers.routes import router as identity_providers
 from tollkeeper.domains.identity_providers.routes import sign_in as oidc
+from tollkeeper.domains.invitations.routes import router as invitations
 from tollkeeper.domains.jobs.routes import router as jobs
 from tollkeeper.domains.keys.routes import router as keys
 from tollkeeper.domains.projects.routes import router as projects
 from tollkeeper.domains.roles.routes import router as roles
-from tollkeeper.domains.teams.routes import router as teams
 from tollkeeper.domains.service_accounts.routes import router as service_accounts
+from tollkeeper.domains.teams.routes import router as teams
 from tollkeeper.domains.tenants.routes import router as tenants
 from tollkeeper.domains.usage.routes import router as usage
 from tollkeeper.domains.users.routes import router as users

@@ -24,6 +24,7 @@ __all__ = [
     "Caller",
     "ControlServices",
     "CurrentCaller",
+    "MemberSession",
     "ObjectSession",
     "PlatformSession",
     "Services",
@@ -120,3 +121,21 @@ TenantSession = Annotated[AsyncSession, Depends(_tenant_session)]
 ObjectSession = Annotated[AsyncSession, Depends(_object_session)]
 # Work across tenants; 403 for callers that may not.
 PlatformSession = Annotated[AsyncSession, Depends(_platform_session)]
+
+
+async def _member_session(
+    work: Work,
+    caller: CurrentCaller,
+    tenant_id: Annotated[
+        TenantId | None, Query(description="As a member of which tenant; for platform administrators.")
+    ] = None,
+) -> tuple[AsyncSession, UUID]:
+    target = caller.tenant_for(tenant_id)
+    if caller.is_platform and tenant_id is None:
+        return await work.platform(), target
+    return await work.tenant(target), target
+
+
+# One member of a tenant by the user's id, and the tenant to look in first: a platform caller who names none reaches the
+# member of their own, else of the one that manages the account.
+MemberSession = Annotated[tuple[AsyncSession, UUID], Depends(_member_session)]

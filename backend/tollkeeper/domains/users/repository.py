@@ -104,6 +104,16 @@ async def find_nearest(session: AsyncSession, user_id: UUID, tenant_id: UUID) ->
     return None if row is None else _membership(row)
 
 
+async def list_acting(session: AsyncSession, user_id: UUID, tenant_id: UUID) -> Sequence[Membership]:
+    """The memberships in the tenant and in the one that manages the account, where both tenant and member are active."""
+    query = _MEMBERSHIP.join(Tenant, Tenant.id == Member.tenant_id).where(
+        Member.user_id == user_id,
+        Member.tenant_id.in_([tenant_id, User.tenant_id]),
+        and_(Tenant.is_active, Member.is_active, User.is_active),
+    )
+    return [_membership(row) for row in await session.execute(query)]
+
+
 async def find_locked(session: AsyncSession, user_id: UUID, tenant_id: UUID) -> Membership | None:
     """Others wait until this transaction has ended. A guest's account itself stays free: it is not ours to change."""
     query = _MEMBERSHIP.where(Member.user_id == user_id, Member.tenant_id == tenant_id)

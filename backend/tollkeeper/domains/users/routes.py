@@ -1,18 +1,17 @@
 """`/api/v1/users`: the members of a tenant."""
 
 from typing import Annotated, Final
-from uuid import UUID
 
 from fastapi import Depends, Query, Response
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollkeeper.core.ids import TenantId, UserId
+from tollkeeper.core.ids import UserId
 from tollkeeper.core.permissions import Permission
 from tollkeeper.domains.roles.schemas import RoleName
 from tollkeeper.domains.users.schemas import Kind, UserCreate, UserUpdate, UserView
 from tollkeeper.domains.users.service import Filter, Users
 from tollkeeper.web.deps import (
     CurrentCaller,
+    MemberSession,
     Services,
     TargetTenant,
     TenantSession,
@@ -33,23 +32,6 @@ def _users(services: Services) -> Users:
 
 
 UserService = Annotated[Users, Depends(_users)]
-
-
-async def _member_session(
-    work: Work,
-    caller: CurrentCaller,
-    tenant_id: Annotated[
-        TenantId | None, Query(description="As a member of which tenant; for platform administrators.")
-    ] = None,
-) -> tuple[AsyncSession, UUID]:
-    """One member by the user's id. A platform caller who names no tenant reaches the one that manages the account."""
-    target = caller.tenant_for(tenant_id)
-    if caller.is_platform and tenant_id is None:
-        return await work.platform(), target
-    return await work.tenant(target), target
-
-
-MemberSession = Annotated[tuple[AsyncSession, UUID], Depends(_member_session)]
 
 
 @router.post("", status_code=201, dependencies=[requires(Permission.USERS_CREATE, fresh=True)])

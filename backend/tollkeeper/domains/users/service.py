@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.core import events
@@ -16,10 +17,10 @@ from tollkeeper.core.announcements import Topic, announce
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import Conflict, Forbidden, NotFound
 from tollkeeper.core.ids import format_id, uuid7
-from tollkeeper.core.passwords import Passwords
+from tollkeeper.core.passwords import Passwords, refuse_weak
 from tollkeeper.core.permissions import Permission, Role
 from tollkeeper.core.tenant_settings import TenantSettings
-from tollkeeper.db.models import Member, User
+from tollkeeper.db.models import Member, Tenant, User
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.keys.service import revoke_all_of
 from tollkeeper.domains.roles.service import GivenRole, built_in, check_may_give, get_by_name
@@ -84,13 +85,12 @@ class Users:
         given = await get_by_name(session, tenant_id, wanted.role)
         check_may_give(caller, given)
         check_address(TenantSettings.read(tenant.settings), wanted.email)
-        password = None
-        if wanted.password is not None:
-            password = await self._passwords.hash(wanted.password.get_secret_value())
+        name = wanted.name or wanted.email
+        password = await self._hash(wanted.password, wanted.email, name, tenant.name)
         row = User(
             tenant_id=tenant_id,
             email=wanted.email,
-            name=wanted.name or wanted.email,
+            name=name,
             password_hash=password,
             password_changed_at=None if password is None else self._clock.now(),
         )
@@ -120,9 +120,13 @@ class Users:
         changed: UserUpdate,
         if_match: frozenset[int] | None,
     ) -> Membership:
+        known = await self.get(session, user_id, tenant_id, is_anywhere=caller.is_platform)
+        authority.check_may_touch(caller, known)
         # Before any lock: it takes long.
-        password = None if changed.password is None else await self._passwords.hash(changed.password.get_secret_value())
-        whom = await self._for_change(session, caller, user_id, tenant_id)
+        password = await self._hash(
+            changed.password, changed.email or known.user.email, changed.name or known.user.name
+        )
+        whom = await self._for_change(session, caller, known)
         check_match(if_match, whom)
         before = _facts(whom)
         altered = {
@@ -168,7 +172,8 @@ class Users:
         if_match: frozenset[int] | None,
     ) -> None:
         """Erase the tenant's own account, or part with a guest."""
-        whom = await self._for_change(session, caller, user_id, tenant_id)
+        known = await self.get(session, user_id, tenant_id, is_anywhere=caller.is_platform)
+        whom = await self._for_change(session, caller, known)
         check_match(if_match, whom)
         if whom.user_id == caller.user_id:
             raise OwnAccount("You cannot remove yourself; ask another administrator.")
@@ -240,14 +245,19 @@ class Users:
         else:
             await departure.erase(session, caller, whom, now)
 
-    async def _for_change(self, session: AsyncSession, caller: Caller, user_id: UUID, tenant_id: UUID) -> Membership:
-        known = await self.get(session, user_id, tenant_id, is_anywhere=caller.is_platform)
+    async def _for_change(self, session: AsyncSession, caller: Caller, known: Membership) -> Membership:
         await authority.lock(session, known)
-        whom = await repository.find_locked(session, user_id, known.tenant_id)
+        whom = await repository.find_locked(session, known.user_id, known.tenant_id)
         if whom is None:
             raise _not_found()
         authority.check_may_touch(caller, whom)
         return whom
+
+    async def _hash(self, password: SecretStr | None, *context: str) -> str | None:
+        if password is None:
+            return None
+        refuse_weak(password.get_secret_value(), *context)
+        return await self._passwords.hash(password.get_secret_value())
 
 
 async def add(
@@ -304,6 +314,15 @@ async def find_by_email(session: AsyncSession, email: str) -> User | None:
     return await repository.find_by_email(session, email)
 
 
+async def authority_of(session: AsyncSession, user_id: UUID, tenant_id: UUID) -> frozenset[Permission]:
+    """What somebody may do in a tenant now: as its member, or as one who acts on all. In a platform transaction."""
+    held: frozenset[Permission] = frozenset()
+    for whom in await repository.list_acting(session, user_id, tenant_id):
+        if whom.tenant_id == tenant_id or Permission.PLATFORM in whom.role.permissions:
+            held |= whom.role.permissions
+    return held
+
+
 async def end_sessions(session: AsyncSession, user_id: UUID, now: datetime) -> None:
     await repository.end_sessions(session, user_id, now)
 
@@ -314,6 +333,15 @@ async def end_guest_memberships(session: AsyncSession, actor: audit.Actor, user_
     for member in members:
         await departure.remove_guest(session, actor, member, now)
     return len(members)
+
+
+async def find_tenant(session: AsyncSession, tenant_id: UUID) -> Tenant | None:
+    return await repository.find_tenant(session, tenant_id)
+
+
+async def team_ids_of(session: AsyncSession, tenant_id: UUID, user_id: UUID) -> set[UUID]:
+    found = await repository.teams_of(session, tenant_id, [user_id])
+    return {place.team_id for place in found.get(user_id, ())}
 
 
 async def set_teams(session: AsyncSession, tenant_id: UUID, user_id: UUID, team_ids: Collection[UUID]) -> None:

@@ -1,12 +1,20 @@
 """What happens to an erased account's memberships in other tenants, which its own tenant does not see."""
 
+from collections.abc import Mapping
+from typing import Any, Protocol
 from uuid import UUID
 
 from tollkeeper.core.clock import Clock
 from tollkeeper.db.session import Database
 from tollkeeper.domains.audit import service as audit
-from tollkeeper.domains.jobs.outbox import Delivery
 from tollkeeper.domains.users.service import end_guest_memberships
+
+
+class Delivery(Protocol):
+    """What of an event's delivery is read here."""
+
+    @property
+    def payload(self) -> Mapping[str, Any]: ...
 
 
 class EndGuestMemberships:

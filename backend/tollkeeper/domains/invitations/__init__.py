@@ -1,0 +1,1 @@
+"""Invitations: how people join a tenant by a link that works once."""

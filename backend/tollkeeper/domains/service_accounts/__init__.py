@@ -1,0 +1,1 @@
+"""Service accounts: members that are no person and own the keys of programs."""
