@@ -7,6 +7,8 @@ from fastapi import Depends, Query, Response
 from tollkeeper.contracts.principal import Environment
 from tollkeeper.core.ids import KeyId, UserId, format_id
 from tollkeeper.core.permissions import Permission
+from tollkeeper.domains.keys.effective import Explanations
+from tollkeeper.domains.keys.effective_schemas import Effective
 from tollkeeper.domains.keys.schemas import KeyCreate, KeyCreated, KeyRotate, KeyStatus, KeyUpdate, KeyView
 from tollkeeper.domains.keys.service import Filter, Keys
 from tollkeeper.web.deps import (
@@ -74,6 +76,18 @@ async def show_key(
     row = await keys.get(session, caller, key_id)
     write_etag(response, row)
     return keys.view(row)
+
+
+@router.get("/{key_id}/effective", dependencies=[requires(Permission.API_KEYS_VIEW)])
+async def explain_key(
+    key_id: KeyId, caller: CurrentCaller, session: ObjectSession, keys: KeyService, services: Services
+) -> Effective:
+    """What holds for the key: every limit and attribute, with the level it comes from and what each level says."""
+    row = await keys.get(session, caller, key_id)
+    explanations = Explanations(
+        services.database, default_requests_per_minute=services.settings.default_requests_per_minute
+    )
+    return await explanations.of_key(row.tenant_id, row.id)
 
 
 @router.patch("/{key_id}", dependencies=[requires(Permission.API_KEYS_UPDATE)])

@@ -1,0 +1,61 @@
+"""What holds for a key, and why: each value with the level that decided it and what every level says."""
+
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
+
+from pydantic import Field
+
+from tollkeeper.contracts.principal import Environment
+from tollkeeper.core.permissions import Permission, Scope
+from tollkeeper.web.schemas import Schema
+from tollkeeper.web.tree import LoggingPolicy
+
+T = TypeVar("T")
+SourceKind = Literal["tenant", "team", "project", "user", "key", "role", "default"]
+
+
+class Source(Schema):
+    """`id` is null for a role and for what nobody has set."""
+
+    kind: SourceKind
+    id: str | None
+    name: str | None
+
+
+class Step(Source, Generic[T]):
+    """What one level says."""
+
+    value: T
+
+
+class Attribute(Schema, Generic[T]):
+    value: T = Field(description="What holds.")
+    source: Source = Field(description="The level that decided it.")
+    chain: list[Step[T]] = Field(description="What each level says that says something, outermost first.")
+
+
+class Named(Attribute[dict[str, T]], Generic[T]):
+    sources: dict[str, Source] = Field(description="The level that decided each name.")
+
+
+class Effective(Schema):
+    """Null where a value is a limit that nobody has set."""
+
+    levels: list[Source] = Field(description="The levels above, outermost first.")
+    is_active: Attribute[bool]
+    refusal: str | None = Field(description="What a call is told where the key may not be used.")
+    allowed_models: Attribute[list[str] | None]
+    allowed_providers: Attribute[list[str] | None]
+    requests_per_minute: Attribute[int | None] = Field(
+        description="The lower of what the key has for itself and what the tenant has for all its keys together."
+    )
+    logging_policy: Attribute[LoggingPolicy]
+    tags: Named[str]
+    flags: Named[bool]
+    permissions: Attribute[list[Permission]]
+    scopes: Attribute[list[Scope] | None]
+    allowed_endpoints: Attribute[list[str] | None]
+    allowed_addresses: Attribute[list[str] | None]
+    allowed_origins: Attribute[list[str] | None]
+    environment: Attribute[Environment | None]
+    expires_at: Attribute[datetime | None]
