@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -50,7 +51,8 @@ def checks() -> Iterator[Step]:
         yield Step("frontend lint", [npm, "run", "--silent", "lint"], FRONTEND)
 
 
-def tests(arguments: list[str], *, full: bool) -> Iterator[Step]:
+def tests(arguments: list[str], *, full: bool, notes: Path) -> Iterator[Step]:
+    """`notes` is where the run takes down which secrets it made, and keeps what its gateways wrote."""
     command = [sys.executable, "-m", "pytest"]
     if arguments:
         yield Step("pytest", [*command, *arguments])
@@ -59,8 +61,9 @@ def tests(arguments: list[str], *, full: bool) -> Iterator[Step]:
     yield Step(
         "pytest",
         [*command, "-q", "-n", workers, "--dist", "loadgroup", "--cov", "--cov-report", "term:skip-covered"],
-        environment={"TOLLKEEPER_TEST_FULL": "1"} if full else {},
+        environment={"TOLLKEEPER_TEST_CANARIES": str(notes), **({"TOLLKEEPER_TEST_FULL": "1"} if full else {})},
     )
+    yield Step("canaries", [sys.executable, "-m", "tests.canaries", str(notes)])
     if (FRONTEND / "package.json").exists() and (npm := shutil.which("npm")):
         yield Step("frontend tests", [npm, "run", "--silent", "test"], FRONTEND)
 
@@ -79,9 +82,10 @@ def main(arguments: list[str]) -> int:
     full = "--full" in rest
     rest = [word for word in rest if word != "--full"]
     steps = list(checks()) if command == "check" or not rest else []
-    if command == "test":
-        steps.extend(tests(rest, full=full))
-    results = [run(step) for step in steps]
+    with tempfile.TemporaryDirectory(prefix="tollkeeper-notes-") as notes:
+        if command == "test":
+            steps.extend(tests(rest, full=full, notes=Path(notes)))
+        results = [run(step) for step in steps]
 
     print("\n── summary")
     for result in results:

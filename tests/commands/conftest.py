@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.canaries import keep, remember
 from tollkeeper.cli import app
 
 _HERE = Path(__file__).parent
@@ -141,9 +142,14 @@ def gateway() -> Iterator[Gateway]:
     process = start("serve", "--port", "0", "--data-dir", str(data_dir), "--json", folder=folder)
     try:
         process.until(lambda: '"ready"' in "".join(process.out))
-        yield Gateway(process, data_dir, json.loads((data_dir / "first-run.json").read_text()))
+        first_run = json.loads((data_dir / "first-run.json").read_text())
+        for name in ("api_key", "admin_password"):
+            remember(name, first_run[name])
+        yield Gateway(process, data_dir, first_run)
     finally:
-        process.stop()
+        said = process.stop()
+        (folder / "gateway.log").write_text(said.out + said.error)
+        keep(folder / "gateway.log", name="commands")
         shutil.rmtree(folder)
 
 

@@ -18,10 +18,12 @@ from typing import IO, Any
 import httpx
 import yaml
 
+from tests.canaries import keep, remember
+
 # Long enough for a first start on a machine that is busy with the rest of the suite.
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
-UPSTREAM_KEY = "upstream-key-of-the-end-to-end-suite"
+UPSTREAM_KEY = remember("credential", "upstream-key-of-the-end-to-end-suite")
 # Dollars per million tokens. Odd on purpose: a rounding that is off by one shows.
 PRICE = {"input_per_million": "0.157", "cached_input_per_million": "0.031", "output_per_million": "1.213"}
 _PR_SET_PDEATHSIG = 1
@@ -132,6 +134,8 @@ def running_product(upstream: Upstream) -> Iterator[Product]:
         with _running(command, {"OPENAI_API_KEY": ""}, folder) as process:
             wait_for(lambda: (data_dir / "first-run.json").exists(), process, START_SECONDS)
             first_run = json.loads((data_dir / "first-run.json").read_text())
+            for name in ("api_key", "admin_password"):
+                remember(name, first_run[name])
             origin = first_run["base_url"].removesuffix("/v1").replace("localhost", "127.0.0.1")
             yield Product(
                 origin,
@@ -200,7 +204,7 @@ def _running(
     command: list[str], environment: Mapping[str, str], folder: Path | None = None
 ) -> Iterator["subprocess.Popen[str]"]:
     """The process, ended by SIGTERM; by SIGKILL and a failure when that does not help. Its log goes to ours."""
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.NamedTemporaryFile("w+", prefix="tollkeeper-e2e-", suffix=".log") as log:
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -227,6 +231,7 @@ def _running(
             finally:
                 assert process.stdout is not None
                 process.stdout.close()
+                keep(Path(log.name), name="e2e")
 
 
 def _die_with_the_tests() -> None:

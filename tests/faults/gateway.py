@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 import asyncpg
 import httpx
 
+from tests.canaries import keep, remember
 from tests.faults import processes
 
 READY_SECONDS: Final = 60.0
@@ -86,8 +87,8 @@ class Gateway:
         self.data_dir = folder / "data"
         self.config = folder / "tollkeeper.json"
         self.log_path = folder / "gateway.log"
-        self.key = f"tk-test-{secrets.token_hex(20)}"
-        self.admin_password = secrets.token_hex(12)
+        self.key = remember("api_key", f"tk-test-{secrets.token_hex(20)}")
+        self.admin_password = remember("password", secrets.token_hex(12))
         self.workers = workers
         self._environment = dict(environment or {})
         self._flags = flags
@@ -186,6 +187,7 @@ class Gateway:
         for pid, started in left:
             if processes.is_alive(pid) and processes.started_at(pid) == started:
                 processes.send(pid, signal.SIGKILL)
+        keep(self.log_path, *(self.data_dir / "journal").rglob("*.jsonl"), name="faults")
 
     # ── Processes ──
 
