@@ -9,9 +9,9 @@ from typing import Final
 from xdist.scheduler import LoadGroupScheduling
 
 # One product for the whole folder.
-_FOLDERS: Final = ("tests/e2e/",)
+_FOLDERS: Final = ("tests/e2e/", "tests/isolation/")
 # One for each file.
-_FOLDERS_OF_FILES: Final = ("tests/faults/",)
+_FOLDERS_OF_FILES: Final = ("tests/faults/", "tests/matrix/")
 
 
 class GroupScheduling(LoadGroupScheduling):
