@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.domains.control_plane import ControlPlane
@@ -150,7 +150,14 @@ LEVELS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    # Shrinking would make objects in the database for a minute.
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(team=st.none() | LEVELS, project=st.none() | LEVELS, models=LISTS, flags=FLAG_MAPS)
 async def test_the_explanation_is_what_the_data_plane_sees(
     plane: ControlPlane,
