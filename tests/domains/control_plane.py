@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from tollkeeper.api.v1 import router
 from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.core.config import Settings
-from tollkeeper.core.crypto import MasterKey
+from tollkeeper.core.crypto import MasterKey, SecretBox
 from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.master_keys import MasterKeys
 from tollkeeper.core.objects import Objects
@@ -34,6 +34,7 @@ from tollkeeper.domains.identity.throttle import LoginThrottle
 from tollkeeper.domains.keys.foreign import ForeignDigests
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
 from tollkeeper.domains.keys.uses import KeyUseWriter
+from tollkeeper.domains.mail.service import Mail
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.web.deps import install_kernel
 
@@ -73,6 +74,7 @@ class Services:
     identities: SqlIdentities = field(init=False)
     access_tokens: AccessTokens = field(init=False)
     login_throttle: LoginThrottle = field(init=False)
+    mail: Mail = field(init=False)
     objects: Objects = field(init=False)
     audit_heads: Heads = field(init=False)
     security_events: SecurityEvents = field(init=False)
@@ -86,6 +88,8 @@ class Services:
         self.identities = SqlIdentities(self.database, self.clock)
         self.access_tokens = AccessTokens(MASTER, self.clock)
         self.login_throttle = LoginThrottle(self.clock)
+        # No mail server: links are shown.
+        self.mail = Mail(SecretBox(MASTER), None)
         self.objects = Objects.open(None, self.settings.data_dir)
         self.audit_heads = Heads(self.objects, MasterKeys(MASTER), self.clock)
         self.security_events = SecurityEvents(self.database, self.clock)
