@@ -67,6 +67,14 @@ class KeyCreated(_Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class KeysImported(_Fields):
+    """Keys of another gateway, taken over in one request."""
+
+    name: ClassVar[str] = "key.imported"
+    key_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class KeyUpdated(_Fields):
     name: ClassVar[str] = "key.updated"
     key_id: UUID

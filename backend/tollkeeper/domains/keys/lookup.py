@@ -109,7 +109,10 @@ class SqlKeyLookup:
 
     async def _find(self, condition: ColumnElement[bool]) -> KeyRecord | None:
         async with self._database.lookup() as session:
-            row = (await session.execute(KEY_QUERY.where(condition).limit(1))).first()
+            # A key we were shown goes before one of which only a hash was handed in: nobody takes over another's token
+            # by importing its hash.
+            query = KEY_QUERY.where(condition).order_by(ApiKey.is_imported).limit(1)
+            row = (await session.execute(query)).first()
         if row is None:
             return None
         return record_from_row(row, default_requests_per_minute=self._default_requests_per_minute)

@@ -1,17 +1,21 @@
 """Rows of API keys. Row-level security keeps to the tenant; `owner` keeps to one user where a caller sees only theirs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.core.permissions import Permission, permissions_of
 from tollkeeper.core.permissions import Role as BuiltInRole
-from tollkeeper.db.models import ApiKey, Member, Role, User
+from tollkeeper.core.tenant_settings import TenantSettings
+from tollkeeper.db.models import ApiKey, Member, Role, Tenant, User
+from tollkeeper.db.session import Database
+
+_IMPORT_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,16 @@ class Filter:
     status: str | None = None
     environment: str | None = None
     user_id: UUID | None = None
+    team_id: UUID | None = None
+    project_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a tenant says of all its keys."""
+
+    settings: TenantSettings
+    flags: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +77,31 @@ async def find_locked(session: AsyncSession, key_id: UUID, *, owner: UUID | None
     return (await session.scalars(query)).one_or_none()
 
 
+async def find_rules(session: AsyncSession, tenant_id: UUID) -> Rules:
+    row = (await session.execute(select(Tenant.settings, Tenant.flags).where(Tenant.id == tenant_id))).first()
+    return Rules(TenantSettings(), {}) if row is None else Rules(TenantSettings.read(row.settings), row.flags)
+
+
 async def find_owner(session: AsyncSession, tenant_id: UUID, user_id: UUID) -> Owner | None:
     query = _OWNER.where(Member.tenant_id == tenant_id, Member.user_id == user_id)
     row = (await session.execute(query)).first()
     return None if row is None else _owner(row)
+
+
+async def find_owner_by_email(session: AsyncSession, tenant_id: UUID, email: str) -> Owner | None:
+    query = _OWNER.where(Member.tenant_id == tenant_id, func.lower(User.email) == email.lower())
+    row = (await session.execute(query)).first()
+    return None if row is None else _owner(row)
+
+
+async def known_digests(database: Database, digests: Collection[bytes]) -> set[bytes]:
+    """Which of these any key of any tenant has, or had before a rotation."""
+    now = select(ApiKey.digest).where(ApiKey.public_id.is_(None), ApiKey.digest.in_(digests))
+    former = select(ApiKey.previous_digest).where(
+        ApiKey.previous_digest.is_not(None), ApiKey.previous_digest.in_(digests)
+    )
+    async with database.lookup(deadline_seconds=_IMPORT_SECONDS) as session:
+        return set(await session.scalars(now.union_all(former)))
 
 
 async def find_first_admin(session: AsyncSession, tenant_id: UUID) -> Owner | None:
@@ -108,6 +143,10 @@ async def list_page(
         query = query.where(ApiKey.user_id == owner)
     if wanted.user_id is not None:
         query = query.where(ApiKey.user_id == wanted.user_id)
+    if wanted.team_id is not None:
+        query = query.where(ApiKey.team_id == wanted.team_id)
+    if wanted.project_id is not None:
+        query = query.where(ApiKey.project_id == wanted.project_id)
     if wanted.environment is not None:
         query = query.where(ApiKey.environment == wanted.environment)
     if wanted.status is not None:

@@ -5,11 +5,22 @@ from typing import Annotated
 from fastapi import Depends, Query, Response
 
 from tollkeeper.contracts.principal import Environment
-from tollkeeper.core.ids import KeyId, UserId, format_id
+from tollkeeper.core.ids import KeyId, ProjectId, TeamId, UserId, format_id
 from tollkeeper.core.permissions import Permission
 from tollkeeper.domains.keys.effective import Explanations
 from tollkeeper.domains.keys.effective_schemas import Effective
-from tollkeeper.domains.keys.schemas import KeyCreate, KeyCreated, KeyRotate, KeyStatus, KeyUpdate, KeyView
+from tollkeeper.domains.keys.importing import Importing
+from tollkeeper.domains.keys.schemas import (
+    KeyCreate,
+    KeyCreated,
+    KeyImport,
+    KeyImported,
+    KeyRotate,
+    KeysImported,
+    KeyStatus,
+    KeyUpdate,
+    KeyView,
+)
 from tollkeeper.domains.keys.service import Filter, Keys
 from tollkeeper.web.deps import (
     CurrentCaller,
@@ -36,7 +47,7 @@ def _keys(services: Services) -> Keys:
 KeyService = Annotated[Keys, Depends(_keys)]
 
 
-@router.post("", status_code=201, dependencies=[requires(Permission.API_KEYS_CREATE)])
+@router.post("", status_code=201, dependencies=[requires(Permission.API_KEYS_CREATE, fresh=True)])
 async def create_key(
     body: KeyCreate, caller: CurrentCaller, work: Work, keys: KeyService, response: Response
 ) -> KeyCreated:
@@ -47,6 +58,17 @@ async def create_key(
     withhold_answer(session, format_id("key", row.id))
     write_etag(response, row)
     return KeyCreated(**dict(keys.view(row)), key=secret)
+
+
+@router.post("/import", status_code=201, dependencies=[requires(Permission.API_KEYS_IMPORT, fresh=True)])
+async def import_keys(
+    body: KeyImport, caller: CurrentCaller, work: Work, keys: KeyService, services: Services
+) -> KeysImported:
+    """Take over keys of another gateway by the SHA-256 of each: their holders change nothing. All rows or none."""
+    tenant_id = caller.tenant_for(body.tenant_id)
+    session = await work.tenant(tenant_id)
+    rows = await Importing(keys, services.key_hasher, services.database).take(session, caller, tenant_id, body.keys)
+    return KeysImported(data=[KeyImported(row=number, id=row.id, name=row.name) for number, row in enumerate(rows)])
 
 
 @router.get("", dependencies=[requires(Permission.API_KEYS_VIEW)])
@@ -60,10 +82,12 @@ async def list_keys(
     status: KeyStatus | None = None,
     environment: Environment | None = None,
     user_id: Annotated[UserId | None, Query()] = None,
+    team_id: Annotated[TeamId | None, Query(description="Keys of the team itself, not of its projects.")] = None,
+    project_id: Annotated[ProjectId | None, Query()] = None,
 ) -> Page[KeyView]:
     """The keys of the tenant, newest first; for who may not see users, their own."""
     after = paging.after_id(_LIST)
-    wanted = Filter(services.clock.now(), status, environment, user_id)
+    wanted = Filter(services.clock.now(), status, environment, user_id, team_id, project_id)
     rows = await keys.list_page(session, caller, tenant_id, wanted, after=after, limit=paging.limit + 1)
     page, next_cursor = cut(rows, paging, _LIST, lambda row: (row.id,))
     return Page(data=[keys.view(row) for row in page], next_cursor=next_cursor)
@@ -90,7 +114,7 @@ async def explain_key(
     return await explanations.of_key(row.tenant_id, row.id)
 
 
-@router.patch("/{key_id}", dependencies=[requires(Permission.API_KEYS_UPDATE)])
+@router.patch("/{key_id}", dependencies=[requires(Permission.API_KEYS_UPDATE, fresh=True)])
 async def update_key(
     key_id: KeyId,
     body: KeyUpdate,
@@ -106,7 +130,7 @@ async def update_key(
     return keys.view(row)
 
 
-@router.post("/{key_id}/rotate", dependencies=[requires(Permission.API_KEYS_UPDATE)])
+@router.post("/{key_id}/rotate", dependencies=[requires(Permission.API_KEYS_UPDATE, fresh=True)])
 async def rotate_key(
     key_id: KeyId,
     caller: CurrentCaller,

@@ -11,39 +11,34 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollkeeper.contracts.principal import Environment, name_allowed
+from tollkeeper.contracts.principal import Environment
 from tollkeeper.core import events
 from tollkeeper.core.announcements import Topic, announce
 from tollkeeper.core.clock import Clock
-from tollkeeper.core.errors import Conflict, Forbidden, MalformedPayload, NotFound
+from tollkeeper.core.errors import Conflict, MalformedPayload, NotFound
 from tollkeeper.core.ids import format_id
 from tollkeeper.core.permissions import Permission, Scope, permissions_of_key
 from tollkeeper.core.secrets import KeyHasher, NewKey, display_prefix, last_four, new_key, parse_key
+from tollkeeper.core.tenant_settings import TenantSettings
 from tollkeeper.db.models import ApiKey
 from tollkeeper.domains.audit import service as audit
-from tollkeeper.domains.keys import repository
+from tollkeeper.domains.keys import bounds, repository
+from tollkeeper.domains.keys.errors import (
+    BeyondAuthority,
+    KeyIsRevoked,
+    KeyLivesTooLong,
+    KeyNotFound,
+    NotInTeam,
+    TeamMismatch,
+)
 from tollkeeper.domains.keys.repository import Filter, Owner
-from tollkeeper.domains.keys.schemas import KeyCreate, KeyStatus, KeyUpdate, KeyView
+from tollkeeper.domains.keys.schemas import KeyCreate, KeyFields, KeyStatus, KeyUpdate, KeyView
+from tollkeeper.domains.projects import service as projects
+from tollkeeper.domains.teams import service as teams
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 
 __all__ = ["Filter", "Owner"]
-
-
-class KeyNotFound(NotFound):
-    """No key of that id among those the caller may see."""
-
-
-class KeyIsRevoked(Conflict):
-    """A revoked key cannot be changed."""
-
-    code = "key_revoked"
-
-
-class BeyondAuthority(Forbidden):
-    """The key would grant more than its maker holds."""
-
-    code = "beyond_authority"
 
 
 class Keys:
@@ -55,29 +50,13 @@ class Keys:
         self, session: AsyncSession, caller: Caller, tenant_id: UUID, wanted: KeyCreate
     ) -> tuple[ApiKey, str]:
         """The row and the secret, which is kept nowhere."""
-        owner = await self._owner_of_new(session, caller, tenant_id, wanted.user_id)
-        self._check_scopes(owner, wanted.scopes)
-        self._check_expiry(wanted.expires_at)
-        bounded = _bound(caller, wanted)
-        token = new_key(bounded.environment)
+        owner = await self.owner_of_new(session, caller, tenant_id, wanted.user_id)
+        rules = await repository.find_rules(session, tenant_id)
+        row = await self.prepare(session, caller, tenant_id, owner, wanted, rules.settings)
+        token = new_key(row.environment)
         digest = self._hasher.digest_token(token.token)
-        row = ApiKey(
-            tenant_id=tenant_id,
-            user_id=owner.user_id,
-            name=bounded.name,
-            public_id=token.public_id,
-            digest=digest.digest,
-            pepper_id=digest.pepper_id,
-            display_prefix=token.display_prefix,
-            last_four=token.last_four,
-            environment=bounded.environment,
-            scopes=_distinct(bounded.scopes),
-            expires_at=bounded.expires_at,
-            rate_limit_override=bounded.rate_limit_override,
-            allowed_models_override=bounded.allowed_models_override,
-            tags=bounded.tags,
-            created_by=caller.user_id,
-        )
+        row.public_id, row.digest, row.pepper_id = token.public_id, digest.digest, digest.pepper_id
+        row.display_prefix, row.last_four = token.display_prefix, token.last_four
         repository.add(session, row)
         await session.flush()
         await audit.record(session, caller, "keys.create", "key", _id(row), None, _facts(row), tenant_id=tenant_id)
@@ -85,6 +64,39 @@ class Keys:
         # Somebody may have tried the id before it existed; workers remember what they did not find.
         await announce(session, Topic.KEY, row.id)
         return row, token.token
+
+    async def prepare(
+        self,
+        session: AsyncSession,
+        caller: Caller,
+        tenant_id: UUID,
+        owner: Owner,
+        wanted: KeyFields,
+        settings: TenantSettings,
+    ) -> ApiKey:
+        """A key as its maker may have it, without its secret and not stored yet."""
+        self._check_scopes(owner, wanted.scopes)
+        self._check_expiry(wanted.expires_at)
+        if wanted.expires_at is None and settings.default_key_days is not None:
+            ends = self._clock.now() + timedelta(days=settings.default_key_days)
+            if caller.key_expires_at is not None:
+                ends = min(ends, datetime.fromtimestamp(caller.key_expires_at, tz=UTC))
+            wanted = wanted.model_copy(update={"expires_at": ends})
+        narrowed = _bounded(caller, wanted)
+        self._check_life(narrowed.expires_at, settings)
+        team_id, project_id = await _place(session, caller, tenant_id, narrowed.team_id, narrowed.project_id)
+        return ApiKey(
+            tenant_id=tenant_id,
+            user_id=owner.user_id,
+            team_id=team_id,
+            project_id=project_id,
+            name=narrowed.name,
+            environment=narrowed.environment,
+            scopes=_distinct(narrowed.scopes),
+            tags=narrowed.tags,
+            created_by=caller.user_id,
+            **bounds.limits(narrowed),
+        )
 
     async def import_key(
         self, session: AsyncSession, actor: audit.Actor, user_id: UUID, tenant_id: UUID, name: str, token: str
@@ -155,7 +167,10 @@ class Keys:
             fields["scopes"] = _distinct(fields["scopes"])
         if "expires_at" in fields:
             self._check_expiry(fields["expires_at"])
-        _check_bounds(caller, fields)
+            self._check_life(fields["expires_at"], (await repository.find_rules(session, row.tenant_id)).settings)
+        bounds.check(caller, fields)
+        if "team_id" in fields or "project_id" in fields:
+            fields |= await self._move(session, caller, row, fields)
         for name, value in fields.items():
             setattr(row, name, value)
         old, new = audit.changes(before, _facts(row))
@@ -180,7 +195,7 @@ class Keys:
         check_match(if_match, row)
         _refuse_revoked(row)
         # Who holds a key may not gain more by a rotation than the key they came with has.
-        _check_bounds(caller, {"environment": row.environment, **_limits(row)})
+        bounds.check(caller, {"environment": row.environment, **bounds.limits(row)})
         token: NewKey = new_key(row.environment, public_id=row.public_id)
         digest = self._hasher.digest_token(token.token)
         if grace_seconds > 0:
@@ -190,6 +205,7 @@ class Keys:
             row.previous_digest = row.previous_pepper_id = row.previous_expires_at = None
         row.digest, row.pepper_id = digest.digest, digest.pepper_id
         row.public_id, row.display_prefix, row.last_four = token.public_id, token.display_prefix, token.last_four
+        row.is_imported = False
         await session.flush()
         after = {"grace_seconds": grace_seconds, "last_four": row.last_four}
         await audit.record(session, caller, "keys.rotate", "key", _id(row), None, after, tenant_id=row.tenant_id)
@@ -211,7 +227,7 @@ class Keys:
         """A key that the caller may let others act as: as much authority as giving it a new secret needs."""
         row, _ = await self._for_change(session, caller, key_id)
         _refuse_revoked(row)
-        _check_bounds(caller, {"environment": row.environment, **_limits(row)})
+        bounds.check(caller, {"environment": row.environment, **bounds.limits(row)})
         return row
 
     async def list_own(self, session: AsyncSession, caller: Caller, limit: int) -> Sequence[ApiKey]:
@@ -239,9 +255,7 @@ class Keys:
             raise BeyondAuthority(f"The key's owner is '{owner.role}', who may do more than you; ask one of them.")
         return row, owner
 
-    async def _owner_of_new(
-        self, session: AsyncSession, caller: Caller, tenant_id: UUID, user_id: UUID | None
-    ) -> Owner:
+    async def owner_of_new(self, session: AsyncSession, caller: Caller, tenant_id: UUID, user_id: UUID | None) -> Owner:
         if user_id is None and tenant_id != caller.tenant_id:
             owner = await repository.find_first_admin(session, tenant_id)
             if owner is None:
@@ -256,6 +270,29 @@ class Keys:
         if not caller.covers(owner.permissions):
             raise BeyondAuthority(f"The owner is '{owner.role}', who may do more than you; ask one of them.")
         return owner
+
+    async def _move(
+        self, session: AsyncSession, caller: Caller, row: ApiKey, fields: dict[str, Any]
+    ) -> dict[str, UUID | None]:
+        """Where the key goes. Who may put keys into a team may take them out of it."""
+        old = row.team_id
+        if row.project_id is not None:
+            old = (await projects.get_in(session, row.tenant_id, row.project_id)).team_id
+        await _check_membership(session, caller, row.tenant_id, old)
+        project_id = fields.get("project_id", row.project_id)
+        # A team that is not named goes with the project: out of one project into the other, or out of all.
+        team_id = fields.get("team_id", row.team_id if row.project_id is None and project_id is None else None)
+        if "project_id" not in fields and team_id is not None and row.project_id is not None:
+            raise TeamMismatch("The key is in a project; send project_id null to put it into a team.", param="team_id")
+        team_id, project_id = await _place(session, caller, row.tenant_id, team_id, project_id)
+        return {"team_id": team_id, "project_id": project_id}
+
+    def _check_life(self, expires_at: datetime | None, settings: TenantSettings) -> None:
+        days = settings.longest_key_days
+        if days is None:
+            return
+        if expires_at is None or expires_at > self._clock.now() + timedelta(days=days):
+            raise KeyLivesTooLong(f"Keys of this tenant live at most {days} days; send an earlier expires_at.")
 
     def _check_scopes(self, owner: Owner, scopes: Sequence[Scope]) -> None:
         if Scope.INFERENCE in scopes and Permission.GATEWAY_USE not in permissions_of_key(owner.permissions, scopes):
@@ -288,49 +325,34 @@ async def _revoke(session: AsyncSession, caller: Caller | audit.Actor, row: ApiK
     await announce(session, Topic.KEY, row.id)
 
 
-def _bound(caller: Caller, wanted: KeyCreate) -> KeyCreate:
-    """What a key makes has that key's limits where none are asked for, and never wider ones."""
-    if caller.key is None:
-        return wanted
-    inherited: dict[str, Any] = {}
-    if wanted.expires_at is None and caller.key_expires_at is not None:
-        inherited["expires_at"] = datetime.fromtimestamp(caller.key_expires_at, tz=UTC)
-    if wanted.allowed_models_override is None and caller.key.allowed_models is not None:
-        inherited["allowed_models_override"] = sorted(caller.key.allowed_models)
-    if wanted.rate_limit_override is None and caller.key.key_requests_per_minute is not None:
-        inherited["rate_limit_override"] = caller.key.key_requests_per_minute
-    bounded = wanted.model_copy(update=inherited)
-    _check_bounds(caller, {"environment": bounded.environment, **_limits(bounded)})
-    return bounded
+async def _place(
+    session: AsyncSession, caller: Caller, tenant_id: UUID, team_id: UUID | None, project_id: UUID | None
+) -> tuple[UUID | None, UUID | None]:
+    """The team and the project to keep. A key in a project has no team of its own: it goes where the project goes."""
+    in_effect = team_id
+    if project_id is not None:
+        in_effect = (await projects.get_in(session, tenant_id, project_id)).team_id
+        if team_id is not None and team_id != in_effect:
+            raise TeamMismatch("The project belongs to another team; leave out team_id.", param="team_id")
+    elif team_id is not None:
+        await teams.get_in(session, tenant_id, team_id)
+    await _check_membership(session, caller, tenant_id, in_effect)
+    bounds.check_place(caller, in_effect, project_id)
+    return None if project_id is not None else team_id, project_id
 
 
-def _check_bounds(caller: Caller, fields: dict[str, Any]) -> None:
-    """Raises BeyondAuthority for a limit wider than the one of the key that is used to set it."""
-    key = caller.key
-    if key is None:
+async def _check_membership(session: AsyncSession, caller: Caller, tenant_id: UUID, team_id: UUID | None) -> None:
+    if team_id is None or caller.may(Permission.TEAMS_UPDATE):
         return
-    if fields.get("environment") == Environment.LIVE and key.environment is Environment.TEST:
-        raise BeyondAuthority("A test key makes test keys only.")
-    if "expires_at" in fields and caller.key_expires_at is not None:
-        expires_at: datetime | None = fields["expires_at"]
-        if expires_at is None or expires_at.timestamp() > caller.key_expires_at:
-            raise BeyondAuthority("The key would outlive the one it is made with.")
-    if "allowed_models_override" in fields and key.allowed_models is not None:
-        names = fields["allowed_models_override"]
-        if names is None or not all(name_allowed(name, key.allowed_models) for name in names):
-            raise BeyondAuthority("The key would reach models that the one it is made with may not.")
-    if "rate_limit_override" in fields and key.key_requests_per_minute is not None:
-        rate = fields["rate_limit_override"]
-        if rate is None or rate > key.key_requests_per_minute:
-            raise BeyondAuthority("The key would be faster than the one it is made with.")
+    if not await teams.is_member(session, tenant_id, team_id, caller.user_id):
+        raise NotInTeam("You are not in that team; ask one of its maintainers.")
 
 
-def _limits(of: ApiKey | KeyCreate) -> dict[str, Any]:
-    return {
-        "expires_at": of.expires_at,
-        "allowed_models_override": of.allowed_models_override,
-        "rate_limit_override": of.rate_limit_override,
-    }
+def _bounded(caller: Caller, wanted: KeyFields) -> KeyFields:
+    """What a key makes has that key's limits where none are asked for, and never wider ones."""
+    narrowed = wanted.model_copy(update=bounds.inherited(caller, wanted))
+    bounds.check(caller, {"environment": narrowed.environment, **bounds.limits(narrowed)})
+    return narrowed
 
 
 def _only_owner(caller: Caller, permission: Permission) -> UUID | None:
@@ -360,11 +382,11 @@ def _facts(row: ApiKey) -> dict[str, Any]:
     return {
         "name": row.name,
         "user_id": format_id("usr", row.user_id),
+        "team_id": None if row.team_id is None else format_id("team", row.team_id),
+        "project_id": None if row.project_id is None else format_id("prj", row.project_id),
         "environment": row.environment,
         "scopes": list(row.scopes),
-        "expires_at": row.expires_at,
-        "rate_limit_override": row.rate_limit_override,
-        "allowed_models_override": row.allowed_models_override,
+        **bounds.limits(row),
         "tags": dict(row.tags),
         "last_four": row.last_four,
     }
