@@ -280,7 +280,16 @@ async def serving(
     )
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    config = uvicorn.Config(gateway, http=http, lifespan="off", log_level="warning", access_log=False)
+    config = uvicorn.Config(
+        gateway,
+        http=http,
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        # As `web.server` has them.
+        proxy_headers=bool(configured.trusted_proxies),
+        forwarded_allow_ips=configured.trusted_proxies,
+    )
     config.load()
     state = ServerState()
     # uvicorn.Server looks at the clock ten times a second before it stops; its protocol needs none of that.
