@@ -11,6 +11,7 @@ from typing import Final
 from tollkeeper.contracts.chat import Batch, Chunk, Reply
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.core.flags import PROVIDER_HEADERS
 from tollkeeper.core.money import format_usd
 from tollkeeper.gateway import sse
 from tollkeeper.gateway.dialect import Dialect
@@ -201,11 +202,12 @@ class Answer:
             (b"x-tollkeeper-overhead-ms", b"%.3f" % own_ms),
         ]
         if exchange.target is not None:
-            headers += (
-                (b"x-tollkeeper-provider", _value(exchange.target.provider)),
-                (b"x-tollkeeper-model", _value(exchange.tries[-1].intent.upstream_model)),
-                (b"x-tollkeeper-attempts", b"%d" % exchange.attempts),
-            )
+            if exchange.principal.flags.get(PROVIDER_HEADERS.name, PROVIDER_HEADERS.default):
+                headers += (
+                    (b"x-tollkeeper-provider", _value(exchange.target.provider)),
+                    (b"x-tollkeeper-model", _value(exchange.tries[-1].intent.upstream_model)),
+                    (b"x-tollkeeper-attempts", b"%d" % exchange.attempts),
+                )
             if exchange.cost_nano is not None:
                 headers.append((b"x-tollkeeper-cost-usd", format_usd(exchange.cost_nano).encode()))
         for name, value in exchange.response_headers.items():
