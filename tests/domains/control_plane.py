@@ -21,6 +21,7 @@ from tollkeeper.core.crypto import MasterKey, SecretBox
 from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.master_keys import MasterKeys
 from tollkeeper.core.objects import Objects
+from tollkeeper.core.outbound import Outbound
 from tollkeeper.core.passwords import Passwords
 from tollkeeper.core.permissions import Role
 from tollkeeper.core.secrets import KeyHasher, digest_opaque, new_key
@@ -31,6 +32,7 @@ from tollkeeper.domains.audit.heads import Heads
 from tollkeeper.domains.audit.security import SecurityEvents
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.throttle import LoginThrottle
+from tollkeeper.domains.identity_providers.issuers import Issuers
 from tollkeeper.domains.keys.foreign import ForeignDigests
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
 from tollkeeper.domains.keys.uses import KeyUseWriter
@@ -74,6 +76,9 @@ class Services:
     identities: SqlIdentities = field(init=False)
     access_tokens: AccessTokens = field(init=False)
     login_throttle: LoginThrottle = field(init=False)
+    secret_box: SecretBox = field(init=False)
+    secret_box: SecretBox = field(init=False)
+    issuers: Issuers = field(init=False)
     mail: Mail = field(init=False)
     objects: Objects = field(init=False)
     audit_heads: Heads = field(init=False)
@@ -88,8 +93,11 @@ class Services:
         self.identities = SqlIdentities(self.database, self.clock)
         self.access_tokens = AccessTokens(MASTER, self.clock)
         self.login_throttle = LoginThrottle(self.clock)
+        self.secret_box = SecretBox(MASTER)
+        self.issuers = Issuers(Outbound(total_seconds=5), self.clock)
         # No mail server: links are shown.
-        self.mail = Mail(SecretBox(MASTER), None)
+        self.secret_box = SecretBox(MASTER)
+        self.mail = Mail(self.secret_box, None)
         self.objects = Objects.open(None, self.settings.data_dir)
         self.audit_heads = Heads(self.objects, MasterKeys(MASTER), self.clock)
         self.security_events = SecurityEvents(self.database, self.clock)
