@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tollkeeper import __version__
-from tollkeeper.commands import audit, catalog, chat, config, doctor, keys, secrets, serving, tenants
+from tollkeeper.commands import audit, catalog, chat, config, doctor, keys, secrets, serving, teams, tenants, users
 from tollkeeper.commands.output import Json, print_json, print_line
 
 app = typer.Typer(
@@ -54,7 +54,10 @@ app.command()(doctor.doctor)
 app.command()(chat.chat)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tenants.tenants, name="tenants")
-app.add_typer(tenants.users, name="users")
+app.add_typer(users.users, name="users")
+app.add_typer(users.roles, name="roles")
+app.add_typer(teams.teams, name="teams")
+app.add_typer(teams.projects, name="projects")
 app.add_typer(catalog.providers, name="providers")
 app.add_typer(catalog.models, name="models")
 app.add_typer(config.app, name="config")

@@ -1,6 +1,5 @@
-"""`tollkeeper tenants` and `tollkeeper users`: who is served, and who administers it."""
+"""`tollkeeper tenants`: who is served."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -8,8 +7,7 @@ import typer
 from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
 from tollkeeper.commands.output import Json, print_object, print_rows
 
-tenants = typer.Typer(help="List and make tenants.", no_args_is_help=True)
-users = typer.Typer(help="List and make users.", no_args_is_help=True)
+tenants = typer.Typer(help="List, make, suspend and resume tenants.", no_args_is_help=True)
 
 
 @tenants.command("list")
@@ -51,32 +49,33 @@ def show_tenant(
     print_object(Client(url, key, data_dir).request("GET", f"/api/v1/tenants/{tenant_id}"), as_json=as_json)
 
 
-@users.command("list")
-def list_users(
-    *, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False
-) -> None:
-    """List the users of the tenant."""
-    columns = ("id", "email", "name", "role", "is_active", "last_login_at")
-    print_rows(Client(url, key, data_dir).pages("/api/v1/users"), columns, as_json=as_json)
-
-
-@users.command("create")
-def create_user(
-    email: Annotated[str, typer.Argument(help="The e-mail address to sign in with.")],
+@tenants.command("suspend")
+def suspend_tenant(
+    tenant_id: Annotated[str, typer.Argument(help="The tenant's id: ten_…")],
     *,
-    role: Annotated[str, typer.Option("--role", help="tenant_admin, developer, finance, auditor or viewer.")],
-    name: Annotated[str | None, typer.Option("--name", help="The person's name.")] = None,
-    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from a pipe.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Told to everybody of the tenant who tries a call.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     url: Url = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: Json = False,
 ) -> None:
-    """Make a user; asks for the password, so that it never stands on a command line."""
+    """Refuse every key and session of a tenant, on every worker within a second."""
     client = Client(url, key, data_dir)
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\n")
-    else:
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    body = {"email": email, "role": role, "name": name or email, "password": password}
-    print_object(client.request("POST", "/api/v1/users", body), as_json=as_json)
+    if not yes:
+        typer.confirm(f"Suspend {tenant_id}? Its calls are refused at once", abort=True, err=True)
+    answer = client.request("POST", f"/api/v1/tenants/{tenant_id}/suspend", {"reason": reason})
+    print_object(answer, as_json=as_json)
+
+
+@tenants.command("resume")
+def resume_tenant(
+    tenant_id: Annotated[str, typer.Argument(help="The tenant's id: ten_…")],
+    *,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Json = False,
+) -> None:
+    """Let a suspended tenant work again."""
+    print_object(Client(url, key, data_dir).request("POST", f"/api/v1/tenants/{tenant_id}/resume"), as_json=as_json)

@@ -1,0 +1,41 @@
+"""Tenants that are suspended, teams and projects."""
+
+import httpx
+
+from tests.commands.conftest import Gateway, Tollkeeper
+
+
+def test_a_team_and_its_project_are_made_and_listed(tollkeeper: Tollkeeper) -> None:
+    team = tollkeeper("teams", "create", "Search", "--model", "gpt-*", "--description", "They search.", "--json").json
+    assert (team["name"], team["allowed_models"], team["description"]) == ("Search", ["gpt-*"], "They search.")
+    project = tollkeeper("projects", "create", "Shop", "--team", team["id"], "--provider", "simulated", "--json").json
+    assert (project["team_id"], project["allowed_providers"]) == (team["id"], ["simulated"])
+    assert "Search" in tollkeeper("teams", "list").out
+    assert [row["id"] for row in tollkeeper("projects", "list", "--team", team["id"], "--json").json] == [project["id"]]
+    again = tollkeeper("projects", "create", "shop")
+    assert again.code == 4
+    assert "name_taken" in again.error
+
+
+def test_somebody_is_put_into_a_team(tollkeeper: Tollkeeper) -> None:
+    team = tollkeeper("teams", "create", "Crew", "--json").json
+    person = tollkeeper("users", "list", "--json").json[0]
+    added = tollkeeper("teams", "add", team["id"], person["id"], "--maintainer", "--json").json
+    assert (added["user_id"], added["role"]) == (person["id"], "maintainer")
+
+
+def test_a_tenant_is_suspended_with_a_reason_and_resumed(tollkeeper: Tollkeeper, gateway: Gateway) -> None:
+    tenant = tollkeeper("tenants", "create", "Late payer", "--json").json
+    headers = {"authorization": f"Bearer {gateway.first_run['api_key']}"}
+    body = {"name": "theirs", "tenant_id": tenant["id"], "scopes": ["admin"]}
+    made = httpx.post(f"{gateway.origin}/api/v1/keys", json=body, headers=headers).json()
+    theirs = {"authorization": f"Bearer {made['key']}"}
+    declined = tollkeeper("tenants", "suspend", tenant["id"], "--reason", "Invoice 7 is open", stdin="n\n")
+    assert declined.code == 1
+    suspended = tollkeeper("tenants", "suspend", tenant["id"], "--reason", "Invoice 7 is open", "--yes", "--json").json
+    assert (suspended["is_active"], suspended["suspension_reason"]) == (False, "Invoice 7 is open")
+    refused = httpx.get(f"{gateway.origin}/api/v1/me", headers=theirs)
+    assert refused.status_code == 401
+    assert "Invoice 7 is open" in refused.json()["detail"]
+    assert tollkeeper("tenants", "resume", tenant["id"], "--json").json["is_active"] is True
+    assert httpx.get(f"{gateway.origin}/api/v1/me", headers=theirs).status_code == 200
