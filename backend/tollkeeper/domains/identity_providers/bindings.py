@@ -18,7 +18,7 @@ from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.identity_providers import repository
 from tollkeeper.domains.identity_providers.schemas import BindingCreate, BindingUpdate, BindingView
 from tollkeeper.domains.identity_providers.service import get_for_change, record
-from tollkeeper.domains.keys.service import KeyNotFound, Keys
+from tollkeeper.domains.keys.service import Keys
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 from tollkeeper.web.integrity import refuse_on
@@ -120,10 +120,10 @@ class Bindings:
         return provider, row
 
     async def _check_key(self, session: AsyncSession, caller: Caller, provider: IdentityProvider, key_id: UUID) -> None:
-        """Raises `KeyNotFound`, `BeyondAuthority`."""
+        """Raises NotFound, `BeyondAuthority`."""
         key = await self._keys.get_to_hand_on(session, caller, key_id)
         if key.tenant_id != provider.tenant_id:
-            raise KeyNotFound("There is no such key.")
+            raise NotFound("There is no such key.")
 
 
 async def _record(

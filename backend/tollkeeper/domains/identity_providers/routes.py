@@ -6,13 +6,10 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.ids import IdentityProviderId, WorkloadBindingId, format_id
 from tollkeeper.core.permissions import Permission
-from tollkeeper.domains.identity.cookie import write_cookie
-from tollkeeper.domains.identity.routes import IdentityServices
-from tollkeeper.domains.identity.service import Client, SignIn
+from tollkeeper.domains.identity.service import Client, SignIn, SignInServices
 from tollkeeper.domains.identity_providers.bindings import Bindings
 from tollkeeper.domains.identity_providers.issuers import Issuers
 from tollkeeper.domains.identity_providers.schemas import (
@@ -31,7 +28,8 @@ from tollkeeper.domains.identity_providers.service import IdentityProviders
 from tollkeeper.domains.identity_providers.sign_in import Answered, OidcSignIn
 from tollkeeper.domains.identity_providers.state import PATH_AFTER, clear_journey, read_journey, write_journey
 from tollkeeper.domains.keys.service import Keys
-from tollkeeper.web.caller import Caller, address_of, prove_caller, request_uuid_of
+from tollkeeper.web.caller import Caller, ControlServices, address_of, prove_caller, request_uuid_of
+from tollkeeper.web.cookies import write_session_cookie
 from tollkeeper.web.deps import (
     CurrentCaller,
     ObjectSession,
@@ -62,9 +60,7 @@ _OF_A_SESSION: Final = Declaration(Permission.ME_UPDATE, fresh=True)
 _OF_A_STALE_SESSION: Final = Declaration(Permission.ME_UPDATE)
 
 
-class ProviderServices(IdentityServices, Protocol):
-    @property
-    def secret_box(self) -> SecretBox: ...
+class ProviderServices(SignInServices, ControlServices, Protocol):
     @property
     def issuers(self) -> Issuers: ...
 
@@ -90,7 +86,7 @@ def _oidc(services: Own) -> OidcSignIn:
         services.database,
         services.issuers,
         services.secret_box,
-        SignIn.of(services),
+        SignIn(services),
         services.identities,
         services.clock,
         services.settings.origin + CALLBACK,
@@ -302,7 +298,7 @@ async def finish_sign_in(
     clear_journey(response, services.settings)
     if arrival.grant is not None:
         seconds = int((arrival.grant.expires_at - services.clock.now()).total_seconds())
-        write_cookie(response, services.settings, arrival.grant.refresh_token, seconds)
+        write_session_cookie(response, services.settings, arrival.grant.refresh_token, seconds)
     return response
 
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import EnvelopeError, SecretBox
 from tollkeeper.domains.identity_providers.schemas import Purpose
-from tollkeeper.web.caller import is_https
+from tollkeeper.web.cookies import host_cookie_name, write_host_cookie
 
 LIFETIME_SECONDS: Final = 600
 PATH_AFTER: Final = "/console"
@@ -102,20 +102,12 @@ def read_journey(request: Request, settings: Settings, box: SecretBox, now: floa
 
 
 def _name(settings: Settings) -> str:
-    return "__Host-tollkeeper_oidc" if is_https(settings) else "tollkeeper_oidc"
+    return host_cookie_name(settings, "tollkeeper_oidc")
 
 
 def _write(response: Response, settings: Settings, value: str, seconds: int) -> None:
     # Lax, not Strict: the browser comes back from the provider's site.
-    response.set_cookie(
-        _name(settings),
-        value,
-        max_age=seconds,
-        path="/",
-        secure=is_https(settings),
-        httponly=True,
-        samesite="lax",
-    )
+    write_host_cookie(response, settings, _name(settings), value, seconds, same_site="lax")
 
 
 def _text(data: bytes) -> str:
