@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +49,7 @@ from tollkeeper.domains.fleet.service import Fleet
 from tollkeeper.domains.identity.first_run import FirstRun, ensure_first_run
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.sessions import Sessions
+from tollkeeper.domains.identity.tasks import AccountTasks
 from tollkeeper.domains.identity.throttle import LoginThrottle
 from tollkeeper.domains.identity_providers.issuers import Issuers
 from tollkeeper.domains.identity_providers.lookup import WorkloadTokens
@@ -178,7 +180,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
 
         known = await KnownKeys.open(settings, database, box, hasher, clock, stack)
         tokens = AccessTokens(master, clock, minutes=settings.session_minutes, older=keys.previous)
-        identities = SqlIdentities(database, clock)
+        identities = SqlIdentities(database, clock, idle=timedelta(minutes=settings.session_idle_minutes))
         session_lookup = Sessions(known.lookup, identities, tokens)
         listener = await _open_listener(settings, redis_url, _Hearing(known, catalog), stack)
         objects = Objects.open(settings.objects_url, settings.data_dir)
@@ -201,7 +203,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             passwords=passwords,
             identities=identities,
             csrf_key=master.derive("csrf"),
-            login_throttle=LoginThrottle(clock),
+            login_throttle=LoginThrottle(clock, link),
             mail=mail,
             audit_heads=audit_heads,
             security_events=security_events,
@@ -245,7 +247,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         if settings.jobs_in_process:
             more = [
                 JobKind("audit.heads", HeadSigning(database, audit_heads).handle, every_seconds=EVERY_SECONDS),
-                JobKind(SEND, mail.handle, timeout_seconds=_MAIL_SECONDS),
+                *_mail_jobs(settings, database, box, mail, clock),
             ]
             work["jobs"] = make_runner(settings, database, more, name=str(fleet.worker_id)).run()
         async with _running(work):
@@ -265,8 +267,8 @@ async def run_jobs(settings: Settings) -> None:
         if (keys := _find_master_keys(settings)) is not None:
             heads = Heads(Objects.open(settings.objects_url, settings.data_dir), keys, SystemClock())
             more.append(JobKind("audit.heads", HeadSigning(database, heads).handle, every_seconds=EVERY_SECONDS))
-            mail = _open_mail(settings, keys.secret_box())
-            more.append(JobKind(SEND, mail.handle, timeout_seconds=_MAIL_SECONDS))
+            box = keys.secret_box()
+            more += _mail_jobs(settings, database, box, _open_mail(settings, box), SystemClock())
         else:
             log.warning("audit_heads_unsigned", note="set TOLLKEEPER_MASTER_KEY for the worker as for the gateway")
         await make_runner(settings, database, more, name=f"{socket.gethostname()}-{os.getpid()}").run()
@@ -349,6 +351,11 @@ def _open_mail(settings: Settings, box: SecretBox) -> Mail:
         return Mail(box, Smtp(server, settings.mail_from or ""))
     except MailSettingsError as error:
         raise StartRefused(str(error)) from error
+
+
+def _mail_jobs(settings: Settings, database: Database, box: SecretBox, mail: Mail, clock: Clock) -> Sequence[JobKind]:
+    accounts = AccountTasks(database, box, mail, clock, settings.origin)
+    return [JobKind(SEND, mail.handle, timeout_seconds=_MAIL_SECONDS), *accounts.kinds()]
 
 
 def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) -> AccessLogWriter | None:

@@ -271,6 +271,7 @@ COLUMNS = (
     "ALTER TABLE users ADD COLUMN password_changed_at timestamptz",
     "ALTER TABLE sessions ADD COLUMN authenticated_at timestamptz DEFAULT now() NOT NULL",
     "ALTER TABLE sessions ADD COLUMN method text DEFAULT 'password' NOT NULL",
+    "ALTER TABLE sessions ADD COLUMN epoch integer DEFAULT 0 NOT NULL",
     "ALTER TABLE api_keys ADD CONSTRAINT uq_api_keys_tenant_id_id UNIQUE (tenant_id, id)",
     "DROP INDEX ix_api_keys_tenant_id_id",
     "ALTER TABLE api_keys ADD COLUMN team_id uuid",
@@ -349,7 +350,7 @@ def upgrade() -> None:
         op.execute(f"GRANT {privileges} ON {table} TO tk_lookup")
         op.execute(f"CREATE POLICY lookup ON {table} FOR SELECT TO tk_lookup USING (true)")
     op.execute("GRANT SELECT (kind, tenant_id) ON users TO tk_lookup")
-    op.execute("GRANT SELECT (authenticated_at, last_used_at, created_at, method) ON sessions TO tk_lookup")
+    op.execute("GRANT SELECT (authenticated_at, last_used_at, created_at, method, epoch) ON sessions TO tk_lookup")
     # A tenant sees the accounts of its guests, and changes only its own.
     op.execute(
         "CREATE POLICY guest ON users FOR SELECT TO tk_app USING (EXISTS ("

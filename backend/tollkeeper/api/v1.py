@@ -4,8 +4,9 @@ from fastapi import APIRouter
 
 from tollkeeper.domains.audit.routes import router as audit
 from tollkeeper.domains.catalog.routes import router as catalog
+from tollkeeper.domains.identity.others_routes import router as user_help
+from tollkeeper.domains.identity.own_routes import router as me
 from tollkeeper.domains.identity.routes import auth
-from tollkeeper.domains.identity.routes import router as me
 from tollkeeper.domains.identity_providers.routes import callback as oidc_callback
 from tollkeeper.domains.identity_providers.routes import router as identity_providers
 from tollkeeper.domains.identity_providers.routes import sign_in as oidc
@@ -27,6 +28,7 @@ router.include_router(oidc_callback)
 router.include_router(me)
 router.include_router(tenants)
 router.include_router(users)
+router.include_router(user_help)
 router.include_router(roles)
 router.include_router(invitations)
 router.include_router(service_accounts)

@@ -1,11 +1,13 @@
 """`/api/v1/me`, and a session that acts as one of its user's keys."""
 
+from datetime import datetime
+
 from sqlalchemy import update
 
 from tests.domains.control_plane import ControlPlane
 from tollkeeper.core.ids import format_id, parse_id, uuid7
 from tollkeeper.core.permissions import Permission, Role
-from tollkeeper.db.models import Tenant, UsageRollup, User
+from tollkeeper.db.models import Member, Tenant, UsageRollup, User
 from tollkeeper.domains.identity.sessions import Sessions
 
 
@@ -51,6 +53,52 @@ async def test_an_inference_key_sees_itself_and_no_sibling(plane: ControlPlane) 
     assert shown["limits"]["key_requests_per_minute"] == 7
     assert set(shown["permissions"]) == {"gateway:use", "me:view"}
     assert secret not in str(shown)
+
+
+async def test_me_tells_where_a_session_may_work_and_how_fresh_it_is(plane: ControlPlane) -> None:
+    user_id = await plane.new_user(Role.VIEWER)
+    async with plane.database.platform() as session:
+        session.add(Member(tenant_id=plane.other_tenant_id, user_id=user_id, role="finance"))
+    async with plane.as_user(user_id) as client:
+        shown = (await client.get("/api/v1/me")).json()
+    home, other = (format_id("ten", tenant_id) for tenant_id in (plane.tenant_id, plane.other_tenant_id))
+    assert shown["home_tenant_id"] == home
+    assert [(item["id"], item["role"], item["is_home"], item["is_current"]) for item in shown["tenants"]] == [
+        (home, "viewer", True, True),
+        (other, "finance", False, False),
+    ]
+    assert shown["second_factor"] == {"is_set_up": False, "is_required": False, "must_set_up": False}
+    proven, until = (datetime.fromisoformat(shown["session"][name]) for name in ("authenticated_at", "fresh_until"))
+    assert (until - proven).total_seconds() == plane.services.settings.step_up_seconds
+    assert [level["kind"] for level in shown["effective"]["levels"]] == ["tenant", "user"]
+    assert shown["effective"]["permissions"]["source"] == {"kind": "role", "id": None, "name": "viewer"}
+    assert shown["effective"]["permissions"]["value"] == shown["permissions"]
+
+
+async def test_a_key_knows_of_its_own_tenant_and_of_what_holds_for_it(plane: ControlPlane) -> None:
+    user_id = await plane.new_user(Role.DEVELOPER)
+    async with plane.database.platform() as session:
+        session.add(Member(tenant_id=plane.other_tenant_id, user_id=user_id, role="finance"))
+    key_id, secret = await plane.new_key(user_id, "inference", allowed_models_override=["a"])
+    async with plane.client(authorization=f"Bearer {secret}") as client:
+        shown = (await client.get("/api/v1/me")).json()
+    assert [item["id"] for item in shown["tenants"]] == [format_id("ten", plane.tenant_id)]
+    assert shown["session"] is None
+    assert shown["effective"]["levels"][-1]["id"] == key_id
+    assert shown["effective"]["scopes"]["value"] == ["inference"]
+
+
+async def test_a_missing_second_factor_is_named_as_the_source_of_what_is_left(plane: ControlPlane) -> None:
+    user_id = await plane.new_user(Role.DEVELOPER, plane.other_tenant_id)
+    async with plane.database.platform() as session:
+        tenant = await session.get(Tenant, plane.other_tenant_id)
+        assert tenant is not None
+        tenant.require_second_factor = True
+    async with plane.as_user(user_id) as client:
+        shown = (await client.get("/api/v1/me")).json()
+    assert shown["second_factor"] == {"is_set_up": False, "is_required": True, "must_set_up": True}
+    assert shown["effective"]["permissions"]["source"]["kind"] == "tenant"
+    assert shown["effective"]["permissions"]["value"] == shown["permissions"] == ["me:update", "me:view"]
 
 
 async def test_every_role_may_ask_who_it_is(plane: ControlPlane) -> None:

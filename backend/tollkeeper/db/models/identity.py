@@ -13,7 +13,8 @@ class RefreshSession(Identified, Created, Base):
     """One row for each token ever handed out, in families that die together. Only the token's digest is kept.
 
     `replaced_by` is set when it was rotated; a second use is theft. `tenant_id` is the tenant the session works in,
-    `authenticated_at` the last time its user proved who they are.
+    `authenticated_at` the last time its user proved who they are. `epoch` is the user's at the time: raising that one
+    ends the session, in whichever tenant it works.
     """
 
     __tablename__ = "sessions"
@@ -30,6 +31,7 @@ class RefreshSession(Identified, Created, Base):
     address: Mapped[str | None]
     authenticated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     method: Mapped[str] = mapped_column(default="password", server_default="password")
+    epoch: Mapped[int] = mapped_column(default=0, server_default="0")
 
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id", "user_id"], ["members.tenant_id", "members.user_id"], ondelete="CASCADE"),

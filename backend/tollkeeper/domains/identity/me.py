@@ -1,15 +1,29 @@
-"""What `/me` tells a caller about themselves: identity, keys, usage of the month, limits."""
+"""What `/me` tells a caller about themselves: identity, tenants, keys, usage of the month, limits and their sources."""
 
-from datetime import datetime
-from typing import Final
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.core.errors import NotFound
 from tollkeeper.core.money import format_usd, usd_from_nano
 from tollkeeper.core.permissions import Permission
+from tollkeeper.db.models import Tenant
 from tollkeeper.domains.identity import repository
-from tollkeeper.domains.identity.schemas import Me, MeLimits, MeTenant, MeUsage
+from tollkeeper.domains.identity.lookup import Membership
+from tollkeeper.domains.identity.me_schemas import (
+    Me,
+    MeLimits,
+    MeMembership,
+    MeSecondFactor,
+    MeSession,
+    MeTenant,
+    MeUsage,
+)
+from tollkeeper.domains.keys.effective import Explanations, of_member
+from tollkeeper.domains.keys.effective_schemas import Effective
 from tollkeeper.domains.keys.schemas import KeyView
 from tollkeeper.domains.keys.service import Keys
 from tollkeeper.web.caller import Caller
@@ -17,47 +31,105 @@ from tollkeeper.web.caller import Caller
 _MOST_KEYS: Final = 100
 
 
-async def show(session: AsyncSession, caller: Caller, keys: Keys, now: datetime, csrf_token: str | None) -> Me:
-    tenant = await repository.find_tenant(session, caller.tenant_id)
-    if tenant is None:
-        raise NotFound("There is no such tenant.")
-    since = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    own = await repository.usage_since(session, caller.tenant_id, caller.user_id, since)
-    whole = await repository.usage_since(session, caller.tenant_id, None, since)
+class Memberships(Protocol):
+    """Of `SqlIdentities`."""
+
+    async def list_memberships(self, user_id: UUID) -> Sequence[Membership]: ...
+    async def has_second_factor(self, user_id: UUID) -> bool: ...
+
+
+class Mirror:
+    """Shows callers themselves. `fresh_for` is how long a proof of who they are serves credentials and roles."""
+
+    def __init__(
+        self, keys: Keys, explanations: Explanations, memberships: Memberships, *, fresh_for: timedelta
+    ) -> None:
+        self._keys = keys
+        self._explanations = explanations
+        self._memberships = memberships
+        self._fresh_for = fresh_for
+
+    async def show(self, session: AsyncSession, caller: Caller, now: datetime, csrf_token: str | None) -> Me:
+        tenant = await repository.find_tenant(session, caller.tenant_id)
+        if tenant is None:
+            raise NotFound("There is no such tenant.")
+        since = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        own = await repository.usage_since(session, caller.tenant_id, caller.user_id, since)
+        whole = await repository.usage_since(session, caller.tenant_id, None, since)
+        return Me(
+            id=caller.user_id,
+            email=caller.email,
+            name=caller.name,
+            role=caller.role,
+            tenant=MeTenant(id=tenant.id, name=tenant.name),
+            home_tenant_id=caller.home_tenant_id,
+            tenants=await self._tenants(caller, tenant),
+            permissions=sorted(caller.permissions),
+            credential="session" if caller.key is None else "key",
+            key_id=caller.key_id,
+            csrf_token=csrf_token,
+            session=self._session(caller),
+            second_factor=MeSecondFactor(
+                is_set_up=await self._memberships.has_second_factor(caller.user_id),
+                is_required=tenant.require_second_factor,
+                must_set_up=caller.must_enrol,
+            ),
+            keys=await self._own_keys(session, caller),
+            usage=MeUsage(
+                since=since,
+                requests=own.requests,
+                prompt_tokens=own.prompt_tokens,
+                completion_tokens=own.completion_tokens,
+                cost_usd=format_usd(own.charge_nano),
+            ),
+            limits=_limits(caller, tenant, whole.charge_nano),
+            effective=await self._effective(caller, tenant),
+        )
+
+    async def _tenants(self, caller: Caller, tenant: Tenant) -> list[MeMembership]:
+        """A key knows of its own tenant alone."""
+        if caller.key is not None:
+            is_home = tenant.id == caller.home_tenant_id
+            return [MeMembership(id=tenant.id, name=tenant.name, role=caller.role, is_home=is_home, is_current=True)]
+        return [
+            MeMembership(
+                id=found.tenant_id,
+                name=found.tenant_name,
+                role=found.role,
+                is_home=found.is_home,
+                is_current=found.tenant_id == tenant.id,
+            )
+            for found in await self._memberships.list_memberships(caller.user_id)
+        ]
+
+    def _session(self, caller: Caller) -> MeSession | None:
+        proven_at = caller.authenticated_at
+        if proven_at is None:
+            return None
+        return MeSession(
+            method=caller.method or "unknown", authenticated_at=proven_at, fresh_until=proven_at + self._fresh_for
+        )
+
+    async def _own_keys(self, session: AsyncSession, caller: Caller) -> list[KeyView]:
+        """A key without scope `admin` knows of itself alone, not of its siblings."""
+        rows = await self._keys.list_own(session, caller, _MOST_KEYS)
+        knows_all = caller.key is None or caller.may(Permission.API_KEYS_VIEW)
+        return [self._keys.view(row) for row in rows if knows_all or row.id == caller.key_id]
+
+    async def _effective(self, caller: Caller, tenant: Tenant) -> Effective:
+        if caller.key is None:
+            return of_member(caller, tenant)
+        return await self._explanations.of_key(caller.tenant_id, caller.key.key_id)
+
+
+def _limits(caller: Caller, tenant: Tenant, spent_nano: int) -> MeLimits:
     budget = tenant.monthly_budget_nano
-    remaining = None if budget is None else max(0, budget - whole.charge_nano)
-    return Me(
-        id=caller.user_id,
-        email=caller.email,
-        name=caller.name,
-        role=caller.role,
-        tenant=MeTenant(id=tenant.id, name=tenant.name),
-        permissions=sorted(caller.permissions),
-        credential="session" if caller.key is None else "key",
-        key_id=caller.key_id,
-        csrf_token=csrf_token,
-        keys=await _own_keys(session, caller, keys),
-        usage=MeUsage(
-            since=since,
-            requests=own.requests,
-            prompt_tokens=own.prompt_tokens,
-            completion_tokens=own.completion_tokens,
-            cost_usd=format_usd(own.charge_nano),
-        ),
-        limits=MeLimits(
-            tenant_requests_per_minute=tenant.rate_limit,
-            key_requests_per_minute=None if caller.key is None else caller.key.key_requests_per_minute,
-            monthly_budget_usd=None if budget is None else usd_from_nano(budget),
-            current_spend_usd=format_usd(whole.charge_nano),
-            remaining_usd=None if remaining is None else format_usd(remaining),
-            allowed_models=tenant.allowed_models,
-            allowed_providers=tenant.allowed_providers,
-        ),
+    return MeLimits(
+        tenant_requests_per_minute=tenant.rate_limit,
+        key_requests_per_minute=None if caller.key is None else caller.key.key_requests_per_minute,
+        monthly_budget_usd=None if budget is None else usd_from_nano(budget),
+        current_spend_usd=format_usd(spent_nano),
+        remaining_usd=None if budget is None else format_usd(max(0, budget - spent_nano)),
+        allowed_models=tenant.allowed_models,
+        allowed_providers=tenant.allowed_providers,
     )
-
-
-async def _own_keys(session: AsyncSession, caller: Caller, keys: Keys) -> list[KeyView]:
-    """A key without scope `admin` knows of itself alone, not of its siblings."""
-    rows = await keys.list_own(session, caller, _MOST_KEYS)
-    knows_all = caller.key is None or caller.may(Permission.API_KEYS_VIEW)
-    return [keys.view(row) for row in rows if knows_all or row.id == caller.key_id]

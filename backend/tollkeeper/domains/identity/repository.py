@@ -3,21 +3,21 @@
 A family is one sign-in: each refresh adds a row and marks the one before as replaced. Ending it marks all of its rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, Select, and_, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select, true, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.core.permissions import Role as BuiltInRole
 from tollkeeper.core.permissions import permissions_of
 from tollkeeper.db.models import Member, RefreshSession, Role, SecondFactor, SystemState, Tenant, UsageRollup, User
+from tollkeeper.domains.identity.lifetime import TOUCH_EVERY
 from tollkeeper.web.caller import Identity, SessionIdentity
-
-# A cookie is not written to the database each time it is used; this is how exact its last use is.
-_TOUCH_EVERY: Final = timedelta(minutes=1)
 
 _IDENTITY: Final[Select[*tuple[Any, ...]]] = (
     select(
@@ -73,33 +73,71 @@ async def find_identity(session: AsyncSession, user_id: UUID, tenant_id: UUID) -
 
 
 async def find_identity_of_session(
-    session: AsyncSession, user_id: UUID, family_id: UUID, tenant_id: UUID, now: datetime
-) -> SessionIdentity | None:
-    """None when no row of the family is in force."""
+    session: AsyncSession, user_id: UUID, family_id: UUID, tenant_id: UUID, now: datetime, idle: timedelta
+) -> tuple[SessionIdentity, datetime] | None:
+    """With the session's last use. None when no row of the family is in force in that tenant."""
+    in_force = and_(
+        RefreshSession.family_id == family_id,
+        RefreshSession.user_id == user_id,
+        RefreshSession.tenant_id == tenant_id,
+        RefreshSession.revoked_at.is_(None),
+        RefreshSession.expires_at > now,
+    )
     alive = (
-        select(RefreshSession.authenticated_at, RefreshSession.method)
-        .where(
-            RefreshSession.family_id == family_id,
-            RefreshSession.user_id == user_id,
-            RefreshSession.revoked_at.is_(None),
-            RefreshSession.expires_at > now,
+        select(
+            func.max(RefreshSession.authenticated_at).label("authenticated_at"),
+            func.max(RefreshSession.method).label("method"),
+            func.max(func.coalesce(RefreshSession.last_used_at, RefreshSession.created_at)).label("used_at"),
+            func.max(RefreshSession.epoch).label("epoch"),
         )
-        .order_by(RefreshSession.authenticated_at.desc())
-        .limit(1)
+        .where(in_force)
+        .having(func.count() > 0)
         .subquery()
     )
-    query = _IDENTITY.add_columns(alive.c.authenticated_at, alive.c.method).join(alive, true())
-    row = (await session.execute(query.where(Member.user_id == user_id, Member.tenant_id == tenant_id))).first()
-    return None if row is None else SessionIdentity(_identity(row), family_id, row.authenticated_at, row.method)
+    query = _IDENTITY.add_columns(alive.c.authenticated_at, alive.c.method, alive.c.used_at).join(alive, true())
+    query = query.where(
+        Member.user_id == user_id,
+        Member.tenant_id == tenant_id,
+        alive.c.used_at >= now - idle,
+        alive.c.epoch == User.session_epoch,
+    )
+    row = (await session.execute(query)).first()
+    if row is None:
+        return None
+    return SessionIdentity(_identity(row), family_id, row.authenticated_at, row.method), row.used_at
+
+
+async def list_identities(session: AsyncSession, user_id: UUID) -> Sequence[Identity]:
+    """The user as a member of each of their tenants, the one that manages the account first."""
+    query = _IDENTITY.where(Member.user_id == user_id)
+    rows = await session.execute(query.order_by((Member.tenant_id == User.tenant_id).desc(), Tenant.name, Tenant.id))
+    return [_identity(row) for row in rows]
 
 
 async def find_account(session: AsyncSession, email: str) -> Account | None:
-    """As a member of the tenant that manages the account."""
+    """A person, as a member of the tenant that manages the account."""
+    return await _find_account(session, func.lower(User.email) == email.lower())
+
+
+async def find_account_of(session: AsyncSession, user_id: UUID) -> Account | None:
+    return await _find_account(session, User.id == user_id)
+
+
+async def _find_account(session: AsyncSession, condition: ColumnElement[bool]) -> Account | None:
     query = _IDENTITY.add_columns(User.password_hash).where(
-        func.lower(User.email) == email.lower(), Member.tenant_id == User.tenant_id
+        condition, Member.tenant_id == User.tenant_id, User.kind == "person"
     )
     row = (await session.execute(query)).first()
     return None if row is None else Account(_identity(row), row.password_hash)
+
+
+async def find_user(session: AsyncSession, user_id: UUID) -> User | None:
+    return await session.get(User, user_id)
+
+
+async def lock_user(session: AsyncSession, user_id: UUID) -> User | None:
+    query = select(User).where(User.id == user_id).with_for_update().execution_options(populate_existing=True)
+    return (await session.scalars(query)).one_or_none()
 
 
 async def find_token(session: AsyncSession, digest: bytes) -> RefreshSession | None:
@@ -116,20 +154,103 @@ async def created_at_of(session: AsyncSession, session_id: UUID) -> datetime | N
     return await session.scalar(select(RefreshSession.created_at).where(RefreshSession.id == session_id))
 
 
+async def expiry_of(session: AsyncSession, family_id: UUID) -> datetime | None:
+    """When the family ends at the latest; every row of it says the same."""
+    query = select(RefreshSession.expires_at).where(RefreshSession.family_id == family_id).limit(1)
+    return await session.scalar(query)
+
+
 def add(session: AsyncSession, row: RefreshSession) -> None:
     session.add(row)
 
 
-async def touch(session: AsyncSession, row: RefreshSession, now: datetime) -> None:
+async def touch(session: AsyncSession, family_id: UUID, now: datetime) -> None:
+    """Of the family's newest rows, whose cookies are in use."""
     await session.execute(
         update(RefreshSession)
         .where(
-            RefreshSession.id == row.id,
-            or_(RefreshSession.last_used_at.is_(None), RefreshSession.last_used_at < now - _TOUCH_EVERY),
+            RefreshSession.family_id == family_id,
+            RefreshSession.replaced_by.is_(None),
+            RefreshSession.revoked_at.is_(None),
+            or_(RefreshSession.last_used_at.is_(None), RefreshSession.last_used_at < now - TOUCH_EVERY),
         )
         .values(last_used_at=now)
         .execution_options(synchronize_session=False)
     )
+
+
+async def renew_proof(session: AsyncSession, family_id: UUID, user_id: UUID, now: datetime, method: str) -> bool:
+    """False when the session has ended."""
+    result = await session.execute(
+        update(RefreshSession)
+        .where(
+            RefreshSession.family_id == family_id,
+            RefreshSession.user_id == user_id,
+            RefreshSession.revoked_at.is_(None),
+        )
+        .values(authenticated_at=now, method=method)
+        .returning(RefreshSession.id)
+        .execution_options(synchronize_session=False)
+    )
+    return result.first() is not None
+
+
+async def list_in_force(
+    session: AsyncSession, user_id: UUID, epoch: int, now: datetime, idle: timedelta
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """One row for each of the user's sign-ins, last used first."""
+    used_at = func.max(func.coalesce(RefreshSession.last_used_at, RefreshSession.created_at))
+    newest = aggregate_order_by(RefreshSession.user_agent, RefreshSession.created_at.desc())
+    newest_address = aggregate_order_by(RefreshSession.address, RefreshSession.created_at.desc())
+    query = (
+        select(
+            RefreshSession.family_id,
+            RefreshSession.tenant_id,
+            Tenant.name.label("tenant_name"),
+            func.min(RefreshSession.created_at).label("created_at"),
+            func.max(RefreshSession.expires_at).label("expires_at"),
+            func.max(RefreshSession.authenticated_at).label("authenticated_at"),
+            func.max(RefreshSession.method).label("method"),
+            used_at.label("used_at"),
+            func.array_agg(newest).label("agents"),
+            func.array_agg(newest_address).label("addresses"),
+        )
+        .join(Tenant, Tenant.id == RefreshSession.tenant_id)
+        .where(
+            RefreshSession.user_id == user_id,
+            RefreshSession.epoch == epoch,
+            RefreshSession.revoked_at.is_(None),
+            RefreshSession.expires_at > now,
+        )
+        .group_by(RefreshSession.family_id, RefreshSession.tenant_id, Tenant.name)
+        .having(used_at >= now - idle)
+        .order_by(used_at.desc(), RefreshSession.family_id)
+    )
+    return (await session.execute(query)).all()
+
+
+async def end_all_of(session: AsyncSession, user_id: UUID, now: datetime, *, tenant_id: UUID | None = None) -> None:
+    """Every session of the user, or those that work in one tenant."""
+    query = update(RefreshSession).where(RefreshSession.user_id == user_id, RefreshSession.revoked_at.is_(None))
+    if tenant_id is not None:
+        query = query.where(RefreshSession.tenant_id == tenant_id)
+    await session.execute(query.values(revoked_at=now).execution_options(synchronize_session=False))
+
+
+async def end_own(session: AsyncSession, family_id: UUID, user_id: UUID, now: datetime) -> bool:
+    """False when the user has no such session."""
+    result = await session.execute(
+        update(RefreshSession)
+        .where(
+            RefreshSession.family_id == family_id,
+            RefreshSession.user_id == user_id,
+            RefreshSession.revoked_at.is_(None),
+        )
+        .values(revoked_at=now)
+        .returning(RefreshSession.id)
+        .execution_options(synchronize_session=False)
+    )
+    return result.first() is not None
 
 
 async def end_family(session: AsyncSession, family_id: UUID, now: datetime) -> None:

@@ -1,20 +1,26 @@
-"""Payloads of signing in and of `/me`."""
+"""Payloads of signing in, of accounts and of sessions. What is secret goes in as `SecretStr`, and comes out once."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from tollkeeper.core.ids import KeyId, TenantId, UserId
-from tollkeeper.core.money import Usd
-from tollkeeper.core.permissions import Permission
-from tollkeeper.domains.keys.schemas import KeyView
-from tollkeeper.web.schemas import Email, Schema
+from tollkeeper.core.ids import SessionId, TenantId
+from tollkeeper.domains.users.schemas import Password
+from tollkeeper.web.schemas import Email, Name, Schema
+
+# Whatever length an old one may have.
+KnownPassword = Annotated[SecretStr, Field(min_length=1, max_length=1024)]
+Code = Annotated[
+    SecretStr, Field(min_length=1, max_length=64, description="Of the authenticator app, or a recovery code.")
+]
+LinkToken = Annotated[SecretStr, Field(min_length=1, max_length=200, description="What stands behind `#token=`.")]
 
 
 class Login(Schema):
     email: Email
-    password: Annotated[SecretStr, Field(min_length=1, max_length=1024)]
+    password: KnownPassword
+    code: Code | None = None
 
 
 class SignedIn(Schema):
@@ -26,43 +32,102 @@ class SignedIn(Schema):
     csrf_token: str = Field(description="For `x-tollkeeper-csrf` on changes made by cookie.")
 
 
-class MeTenant(Schema):
-    id: TenantId
-    name: str
+class Switch(Schema):
+    tenant_id: TenantId
 
 
-class MeUsage(Schema):
-    """The caller's own calls of this calendar month, UTC."""
-
-    since: datetime
-    requests: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: str
+class StepUp(Schema):
+    password: KnownPassword
+    code: Code | None = None
 
 
-class MeLimits(Schema):
-    """What bounds the caller's tenant, and the key in use."""
+class SteppedUp(Schema):
+    authenticated_at: datetime
+    fresh_until: datetime = Field(description="Until then credentials, roles and exports may be changed.")
 
-    tenant_requests_per_minute: int | None
-    key_requests_per_minute: int | None
-    monthly_budget_usd: Usd | None
-    current_spend_usd: str
-    remaining_usd: str | None
-    allowed_models: list[str] | None
-    allowed_providers: list[str] | None
+    @classmethod
+    def of(cls, moment: datetime, seconds: int) -> "SteppedUp":
+        return cls(authenticated_at=moment, fresh_until=moment + timedelta(seconds=seconds))
 
 
-class Me(Schema):
-    id: UserId
-    email: str
-    name: str
-    role: str
-    tenant: MeTenant
-    permissions: list[Permission]
-    credential: Literal["session", "key"]
-    key_id: KeyId | None = Field(description="The key in use.")
-    csrf_token: str | None = Field(description="For `x-tollkeeper-csrf`; None without a session.")
-    keys: list[KeyView]
-    usage: MeUsage
-    limits: MeLimits
+class PasswordChange(Schema):
+    current_password: KnownPassword
+    new_password: Password
+
+
+class ResetRequest(Schema):
+    email: Email
+
+
+class ResetCompletion(Schema):
+    token: LinkToken
+    new_password: Password
+
+
+class Accepted(Schema):
+    """The same for every address."""
+
+    status: Literal["accepted"] = "accepted"
+
+
+class Registration(Schema):
+    email: Email
+    password: Password
+    name: Name
+    organisation: Name
+
+
+class Registered(Accepted):
+    needs_verification: bool = Field(description="Whether the link of a mail opens the account.")
+
+
+class Verification(Schema):
+    token: LinkToken
+
+
+class SecondFactorState(Schema):
+    is_set_up: bool
+    confirmed_at: datetime | None
+    recovery_codes_left: int
+
+
+class SecondFactorBegun(Schema):
+    """Shown once. It counts when `confirm` has seen a code of it."""
+
+    secret: str = Field(description="Base32, to be typed into an app.")
+    uri: str = Field(description="For a QR code.")
+
+
+class CodeSent(Schema):
+    code: Code
+
+
+class RecoveryCodes(Schema):
+    """Shown once; each replaces the second factor one time."""
+
+    recovery_codes: list[str]
+
+
+class SecondFactorEnabled(RecoveryCodes):
+    session: SignedIn = Field(description="Every other session has ended.")
+
+
+class SessionView(Schema):
+    id: SessionId
+    tenant_id: TenantId
+    tenant_name: str
+    user_agent: str | None
+    address: str | None
+    method: str
+    created_at: datetime
+    last_used_at: datetime
+    authenticated_at: datetime
+    expires_at: datetime
+    is_current: bool
+
+
+class ResetLink(Schema):
+    """Shown once; hand it to the person."""
+
+    link: str
+    expires_at: datetime

@@ -1,75 +1,100 @@
-"""How often a password may be tried: per address, per account and address, and per account.
+"""How often a password, a code, a link or a request for a mail may be tried: by address, by account and address, by account.
 
-The last one does not hold for addresses the account has signed in from before, so a stranger who keeps guessing never
-locks the owner out. Kept in memory, a worker's own: the limits count per worker. A try is charged before the password
-is looked at, so tries in parallel gain nothing; a right one is given back.
+A place the account has signed in from before (this browser, this address) is counted apart: a stranger who keeps
+guessing, from however many addresses, never locks the owner out.
 """
 
 import ipaddress
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from tollkeeper.core.clock import Clock
-from tollkeeper.core.errors import RateLimited
-
-_MOST_BUCKETS: Final = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """`burst` tries at once, then one each `seconds`."""
-
-    burst: int
-    seconds: float
-
+from tollkeeper.core.redis import RedisLink
+from tollkeeper.core.throttle import Allowance, Bucket, Throttle
 
 PER_ADDRESS: Final = Allowance(burst=30, seconds=6)
 PER_ACCOUNT_AND_ADDRESS: Final = Allowance(burst=5, seconds=30)
 PER_ACCOUNT: Final = Allowance(burst=20, seconds=15)
+PER_DEVICE: Final = Allowance(burst=10, seconds=30)
+# Three codes of a million fit at a time: at one try a minute a thousand days find one with some luck.
+PER_CODE: Final = Allowance(burst=5, seconds=60)
+PER_LINK: Final = Allowance(burst=20, seconds=6)
+MAILS_PER_ADDRESS: Final = Allowance(burst=10, seconds=60)
+MAILS_PER_RECIPIENT: Final = Allowance(burst=3, seconds=300)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a try comes from; `device` and `is_known_address` only when the account has signed in from there before."""
+
+    address: str | None
+    device: str | None = None
+    is_known_address: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        return self.device is not None or self.is_known_address
 
 
 class LoginThrottle:
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        # Name → the moment at which the bucket is empty of tries again (GCRA).
-        self._full_until: OrderedDict[str, float] = OrderedDict()
+    """Each `charge_…` raises RateLimited."""
 
-    def charge(self, email: str, address: str | None, *, is_known_address: bool) -> None:
-        """Raises RateLimited, nothing charged, when one of the allowances is used up."""
-        now = self._clock.monotonic()
-        buckets = _buckets(email, address, is_known_address=is_known_address)
-        wait = max(self._wait(name, allowance, now) for name, allowance in buckets)
-        if wait > 0:
-            raise RateLimited("Too many attempts to sign in; wait a little.", retry_after_seconds=wait)
-        for name, allowance in buckets:
-            self._full_until[name] = max(self._full_until.get(name, now), now) + allowance.seconds
-            self._full_until.move_to_end(name)
-        while len(self._full_until) > _MOST_BUCKETS:
-            self._full_until.popitem(last=False)
+    def __init__(self, clock: Clock, redis: RedisLink | None = None) -> None:
+        self.throttle = Throttle(clock, redis)
 
-    def give_back(self, email: str, address: str | None, *, is_known_address: bool) -> None:
-        """The password was right: the owner's slips of before are forgotten too."""
-        for name, allowance in _buckets(email, address, is_known_address=is_known_address):
-            if name.startswith("pair "):
-                self._full_until.pop(name, None)
-            elif name in self._full_until:
-                self._full_until[name] -= allowance.seconds
+    async def charge_login(self, email: str, place: Place) -> None:
+        await self.throttle.charge(_login(email, place), "Too many attempts to sign in; wait a little.")
 
-    def _wait(self, name: str, allowance: Allowance, now: float) -> float:
-        return self._full_until.get(name, now) + allowance.seconds - now - allowance.burst * allowance.seconds
+    async def give_back_login(self, email: str, place: Place) -> None:
+        """The person was the right one: their slips of before are forgotten too."""
+        own, *shared = _login(email, place)
+        await self.throttle.forget(own)
+        await self.throttle.give_back(shared)
 
+    async def charge_code(self, user_id: UUID, place: Place) -> None:
+        await self.throttle.charge([_code(user_id, place)], "Too many codes that were wrong; wait a little.")
 
-def _buckets(email: str, address: str | None, *, is_known_address: bool) -> Sequence[tuple[str, Allowance]]:
-    place = _network(address)
-    buckets = [(f"address {place}", PER_ADDRESS), (f"pair {email} {place}", PER_ACCOUNT_AND_ADDRESS)]
-    return buckets if is_known_address else [*buckets, (f"account {email}", PER_ACCOUNT)]
+    async def forget_code(self, user_id: UUID, place: Place) -> None:
+        await self.throttle.forget(_code(user_id, place))
+
+    async def charge_link(self, address: str | None) -> None:
+        """For the public routes that take a token out of a link."""
+        await self.throttle.charge([Bucket(f"link {network_of(address)}", PER_LINK)])
+
+    async def charge_mail(self, email: str, address: str | None) -> None:
+        """For the public routes that send a mail to whomever they are given."""
+        await self.throttle.charge(
+            [
+                Bucket(f"mail from {network_of(address)}", MAILS_PER_ADDRESS),
+                Bucket(f"mail to {email}", MAILS_PER_RECIPIENT),
+            ]
+        )
 
 
-def _network(address: str | None) -> str:
+def network_of(address: str | None) -> str:
     """One household holds a whole IPv6 /64."""
     if address is None:
         return "unknown"
     parsed = ipaddress.ip_address(address)
     return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
+
+
+def _login(email: str, place: Place) -> Sequence[Bucket]:
+    """The first is the place's own."""
+    if place.device is not None:
+        return [Bucket(f"device {place.device}", PER_DEVICE)]
+    network = network_of(place.address)
+    buckets = [
+        Bucket(f"pair {email} {network}", PER_ACCOUNT_AND_ADDRESS),
+        Bucket(f"address {network}", PER_ADDRESS),
+    ]
+    return buckets if place.is_known_address else [*buckets, Bucket(f"account {email}", PER_ACCOUNT)]
+
+
+def _code(user_id: UUID, place: Place) -> Bucket:
+    if place.device is not None:
+        return Bucket(f"code {user_id.hex} device {place.device}", PER_CODE)
+    own = f" {network_of(place.address)}" if place.is_known_address else ""
+    return Bucket(f"code {user_id.hex}{own}", PER_CODE)

@@ -25,14 +25,14 @@ from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.keys.service import revoke_all_of
 from tollkeeper.domains.roles.service import GivenRole, built_in, check_may_give, get_by_name
 from tollkeeper.domains.users import authority, departure, repository
-from tollkeeper.domains.users.authority import OwnAccount
+from tollkeeper.domains.users.authority import OwnAccount, check_may_touch
 from tollkeeper.domains.users.repository import Filter, Membership
 from tollkeeper.domains.users.schemas import UserCreate, UserTeam, UserUpdate, UserView
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 from tollkeeper.web.integrity import refuse_on
 
-__all__ = ["Filter", "Membership", "Users"]
+__all__ = ["Filter", "Membership", "OwnAccount", "Users", "check_may_touch"]
 
 # What is the membership's; all else is the account's, which its own tenant alone changes.
 _OF_MEMBERSHIP: Final = frozenset({"role", "is_active"})
@@ -121,7 +121,7 @@ class Users:
         if_match: frozenset[int] | None,
     ) -> Membership:
         known = await self.get(session, user_id, tenant_id, is_anywhere=caller.is_platform)
-        authority.check_may_touch(caller, known)
+        check_may_touch(caller, known)
         # Before any lock: it takes long.
         password = await self._hash(
             changed.password, changed.email or known.user.email, changed.name or known.user.name
@@ -250,7 +250,7 @@ class Users:
         whom = await repository.find_locked(session, known.user_id, known.tenant_id)
         if whom is None:
             raise _not_found()
-        authority.check_may_touch(caller, whom)
+        check_may_touch(caller, whom)
         return whom
 
     async def _hash(self, password: SecretStr | None, *context: str) -> str | None:
