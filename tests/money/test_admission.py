@@ -114,7 +114,7 @@ async def test_an_answer_tells_the_scope_with_the_least_room(admission: Admissio
 async def test_calls_without_a_limit_do_not_ask_redis(open_admission: Open, valkey_url: str) -> None:
     admission = await open_admission(valkey_url)
     sent: list[object] = []
-    admission._redis.call_many = sent.append  # type: ignore[assignment, method-assign]
+    admission._redis.ask = sent.append  # type: ignore[assignment, method-assign]
 
     assert await admission.admit(make_principal()) == {}
     assert sent == []
@@ -123,18 +123,31 @@ async def test_calls_without_a_limit_do_not_ask_redis(open_admission: Open, valk
 async def test_waiting_calls_travel_in_one_round_trip(open_admission: Open, valkey_url: str) -> None:
     admission = await open_admission(valkey_url)
     trips: list[int] = []
-    call_many = admission._redis.call_many
+    ask = admission._redis.ask
 
-    async def count(commands: Any) -> list[Any]:
-        trips.append(len(commands))
-        return await call_many(commands)
+    def count(packed: bytes, commands: int, tell: Any) -> Any:
+        trips.append(commands)
+        return ask(packed, commands, tell)
 
-    admission._redis.call_many = count  # type: ignore[method-assign]
+    admission._redis.ask = count  # type: ignore[method-assign]
     await admission.admit(make_principal(key_limit=60))
     trips.clear()
     await try_many(admission, make_principal(key_limit=60_000), 40)
 
     assert trips == [1]
+
+
+async def test_a_flushed_server_is_given_the_script_again(open_admission: Open, valkey_url: str) -> None:
+    admission = await open_admission(valkey_url)
+    one, other = make_principal(key_limit=600), make_principal(key_limit=600, tenant_limit=6_000)
+    await admission.admit(one)
+    await admission._redis.call("SCRIPT", "FLUSH")
+
+    answers = await asyncio.gather(*(admission.admit(principal) for principal in (one, other, one, other)))
+
+    remaining = [answer["x-ratelimit-remaining-requests"] for answer in answers]
+    assert remaining == ["98", "99", "97", "98"]
+    assert admission._redis.state().trips == 0
 
 
 async def test_callers_who_left_use_up_nothing(open_admission: Open, valkey_url: str) -> None:

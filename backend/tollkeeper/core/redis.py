@@ -6,6 +6,7 @@ opens the breaker, and from then on callers are told at once while a task in the
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from redis.backoff import NoBackoff
 
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import DependencyUnavailable
-from tollkeeper.core.resp import Command, ConnectionLost, RespConnection, open_connection, parse_url
+from tollkeeper.core.resp import Command, ConnectionLost, RespConnection, open_connection, pack, parse_url
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +49,23 @@ class RedisState:
     trips: int
 
 
+class _Question:
+    """What was asked and has a deadline. `tell` is called once: with the replies, or with None when there are none."""
+
+    __slots__ = ("asked_at", "connection", "is_over", "tell")
+
+    def __init__(self, connection: RespConnection, asked_at: float, tell: Callable[[list[Any] | None], None]) -> None:
+        self.connection = connection
+        self.asked_at = asked_at
+        self.tell = tell
+        self.is_over = False
+
+    def __call__(self, outcome: list[Any] | ConnectionLost) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self.tell(None if isinstance(outcome, ConnectionLost) else outcome)
+
+
 class RedisLink:
     """`start` and `close` frame its life; between them `call` answers, or raises `RedisUnavailable` at once."""
 
@@ -74,6 +92,9 @@ class RedisLink:
         self._since = clock.monotonic()
         self._trips = 0
         self._pause = PROBE_SECONDS
+        # In the order of their deadlines, which one timer watches over: a timer each would cost more than the asking.
+        self._questions: deque[_Question] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def is_available(self) -> bool:
@@ -100,6 +121,10 @@ class RedisLink:
         if self._connection is not None:
             self._connection.abort()
             self._connection = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._questions.clear()
 
     async def call(self, *command: bytes | str | int) -> Any:
         """One command, its reply. Raises `hiredis.ReplyError` for an error of the server."""
@@ -114,21 +139,40 @@ class RedisLink:
         Raises `RedisUnavailable`: nothing is known then about what was done. A caller that is cancelled leaves the
         connection in step.
         """
+        done: asyncio.Future[list[Any] | None] = asyncio.get_running_loop().create_future()
+
+        def tell(replies: list[Any] | None) -> None:
+            if not done.done():
+                done.set_result(replies)
+
+        question = self.ask(b"".join([pack(command) for command in commands]), len(commands), tell)
+        try:
+            replies = await done
+        finally:
+            # Of a caller that was cancelled nobody waits any more; whether Redis stalls is for the next one to find out.
+            question.is_over = True
+        if replies is None:
+            raise RedisUnavailable("Redis did not answer in time.")
+        return replies
+
+    def ask(self, packed: bytes, count: int, tell: Callable[[list[Any] | None], None]) -> _Question:
+        """The same without waiting: `count` commands in one write, and `tell` is called with the replies, or with None.
+
+        Raises `RedisUnavailable` at once while the breaker is open; `tell` is not called then.
+        """
         connection = self._connection
         if connection is None:
             raise RedisUnavailable("Redis is not available.")
         loop = asyncio.get_running_loop()
+        question = _Question(connection, loop.time(), tell)
         try:
-            done = connection.send(commands)
+            connection.write(packed, count, question)
         except ConnectionLost as error:
             raise RedisUnavailable("Redis is not available.") from error
-        timer = loop.call_later(self._operation_seconds, self._expire, connection, done)
-        try:
-            return await done
-        except ConnectionLost as error:
-            raise RedisUnavailable("Redis did not answer in time.") from error
-        finally:
-            timer.cancel()
+        self._questions.append(question)
+        if self._timer is None:
+            self._timer = loop.call_later(self._operation_seconds, self._look)
+        return question
 
     def trip(self, problem: str) -> None:
         """Open the breaker: the server answers, but not usefully (loading, read-only, out of memory)."""
@@ -137,17 +181,27 @@ class RedisLink:
             self._connection.abort()
             self._lost(self._connection)
 
-    def _expire(self, connection: RespConnection, done: "asyncio.Future[list[Any]]") -> None:
-        if not done.done():
-            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._give_up, connection, done)
-
-    def _give_up(self, connection: RespConnection, done: "asyncio.Future[list[Any]]") -> None:
-        # A caller that was cancelled leaves `done` cancelled; whether Redis stalls is for the next caller to find out.
-        if done.done() or connection is not self._connection:
+    def _look(self) -> None:
+        """The oldest question that is open decides: it is late, or the timer waits for it."""
+        questions = self._questions
+        while questions and questions[0].is_over:
+            questions.popleft()
+        self._timer = None
+        if not questions:
             return
-        self.trip("no answer in time")
-        if not done.done():
-            done.set_exception(ConnectionLost("no answer in time"))
+        loop = asyncio.get_running_loop()
+        wait_seconds = questions[0].asked_at + self._operation_seconds - loop.time()
+        if wait_seconds > 0:
+            self._timer = loop.call_later(wait_seconds, self._look)
+        else:
+            self._timer = loop.call_later(GRACE_SECONDS, self._give_up, questions[0])
+
+    def _give_up(self, question: _Question) -> None:
+        if not question.is_over:
+            if question.connection is self._connection:
+                self.trip("no answer in time")
+            question(ConnectionLost("no answer in time"))
+        self._look()
 
     async def _connect(self) -> None:
         try:

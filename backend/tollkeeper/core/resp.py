@@ -24,11 +24,15 @@ class ConnectionLost(Exception):
     """The connection ended, or its server answered something that is not the protocol."""
 
 
+# Is given one reply per command, errors of the server among them as `ReplyError` values; or why there is none.
+Receive: TypeAlias = Callable[["list[Any] | ConnectionLost"], None]
+
+
 @dataclass(slots=True)
 class _Waiting:
     count: int
     replies: list[Any]
-    done: "asyncio.Future[list[Any]]"
+    receive: Receive
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +86,26 @@ class RespConnection(asyncio.Protocol):
 
     def send(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
         """One write; the future gets one reply per command, errors of the server among them as `ReplyError` values."""
-        assert commands
+        done: asyncio.Future[list[Any]] = self._loop.create_future()
+
+        def receive(outcome: list[Any] | ConnectionLost) -> None:
+            if done.done():
+                return
+            if isinstance(outcome, ConnectionLost):
+                done.set_exception(outcome)
+            else:
+                done.set_result(outcome)
+
+        self.write(b"".join([pack(command) for command in commands]), len(commands), receive)
+        return done
+
+    def write(self, packed: bytes, count: int, receive: Receive) -> None:
+        """The same without a future: `receive` is called once, as soon as the last of `count` replies is read."""
+        assert count
         if self._transport is None:
             raise ConnectionLost("the connection to Redis has ended")
-        done: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._waiting.append(_Waiting(len(commands), [], done))
-        self._transport.write(b"".join([_pack(command) for command in commands]))
-        return done
+        self._waiting.append(_Waiting(count, [], receive))
+        self._transport.write(packed)
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -110,8 +127,7 @@ class RespConnection(asyncio.Protocol):
         self._transport = None
         waiting, self._waiting = self._waiting, deque()
         for entry in waiting:
-            if not entry.done.done():
-                entry.done.set_exception(ConnectionLost(str(exc or "the connection to Redis has ended")))
+            entry.receive(ConnectionLost(str(exc or "the connection to Redis has ended")))
         self._on_lost(self)
 
     def _take(self, reply: Any) -> None:
@@ -119,11 +135,11 @@ class RespConnection(asyncio.Protocol):
         entry.replies.append(reply)
         if len(entry.replies) == entry.count:
             self._waiting.popleft()
-            if not entry.done.done():
-                entry.done.set_result(entry.replies)
+            entry.receive(entry.replies)
 
 
-def _pack(command: Command) -> bytes:
+def pack(command: Command) -> bytes:
+    """A command as it goes over the wire."""
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub says a tuple of one
     return packed
 

@@ -1,18 +1,18 @@
 """May this call be made? Requests per minute of the key and of the tenant, all or nothing, in one batched script call.
 
-Calls that wait in one turn of the event loop, or while a round trip is on its way, travel together in the next one
+Calls that wait in one turn of the event loop, or while two round trips are on their way, travel together in the next one
 (as in group commit), so the cost per call falls as load rises. Redis gone: a local share, limit / live workers, by the
 same arithmetic (`gcra`), never unlimited and never an outage.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha1
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import hiredis
@@ -22,8 +22,9 @@ from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import RateLimited
 from tollkeeper.core.redis import RedisLink, RedisUnavailable
+from tollkeeper.core.resp import pack
 from tollkeeper.gateway.money import gcra
-from tollkeeper.gateway.money.admission_batch import Group, Limits, group, limits_of
+from tollkeeper.gateway.money.admission_batch import MAX_CALLS, Group, Limits, group, limits_of
 from tollkeeper.gateway.money.gcra import Verdict
 
 log = structlog.get_logger(__name__)
@@ -32,123 +33,193 @@ SCRIPT: Final = files(__package__).joinpath("admission.lua").read_bytes()
 SCRIPT_SHA: Final = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
 # Calls in one round trip, over all tenants; the rest waits for the next.
 MAX_BATCH: Final = 512
+# Round trips at a time. One more than one, so that a call seldom waits for the end of somebody else's.
+MAX_TRIPS: Final = 2
 MAX_REMEMBERED: Final = 20_000
 UNLIMITED: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
+class _Caller:
+    """What is known of a principal; `packed` holds the command for so many calls of it alone."""
+
+    principal: Principal
+    limits: Limits | None
+    packed: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class _Waiting:
     limits: Limits
+    caller: _Caller
     verdict: "asyncio.Future[Verdict]"
 
 
 class Admission:
-    """`start` and `close` frame the life of its pump; `admit` is what the stage calls."""
+    """`start` and `close` frame its life; `admit` is what the stage calls."""
 
     def __init__(self, redis: RedisLink, clock: Clock, live_workers: Callable[[], int]) -> None:
         self._redis = redis
         self._clock = clock
         self._live_workers = live_workers
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: list[_Waiting] = []
         self._voids: list[Limits] = []
-        self._wake = asyncio.Event()
-        self._pump_task: asyncio.Task[None] | None = None
-        self._known: dict[UUID, tuple[Principal, Limits | None]] = {}
+        self._is_leaving = False
+        self._trips: dict[int, list[_Waiting]] = {}
+        self._trip_number = 0
+        self._known: dict[UUID, _Caller] = {}
         self._local: dict[bytes, int] = {}
         # Tests give the script its time; 0 lets Redis look at its own clock.
         self.script_now_us = 0
 
     async def start(self) -> None:
-        self._pump_task = asyncio.get_running_loop().create_task(self._pump(), name="admission-pump")
+        self._loop = asyncio.get_running_loop()
 
     async def close(self) -> None:
-        if self._pump_task is not None:
-            self._pump_task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._pump_task
-            self._pump_task = None
-        self._finish_locally(self._queue)
+        self._loop = None
+        for batch in [self._queue, *self._trips.values()]:
+            self._finish_locally(batch)
         self._queue = []
 
     async def admit(self, principal: Principal) -> Mapping[str, str]:
         """The rate-limit headers for the answer. Raises `RateLimited`; a refused or cancelled call uses up nothing."""
-        limits = self._limits(principal)
+        caller = self._known.get(principal.key_id)
+        if caller is None or caller.principal is not principal:
+            caller = self._remember(principal)
+        limits = caller.limits
         if limits is None:
             return UNLIMITED
-        if not self._redis.is_available or self._pump_task is None:
+        loop = self._loop
+        if loop is None or not self._redis.is_available:
             return _answer(limits, self._decide_locally(limits))
-        waiting = _Waiting(limits, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
-        self._wake.set()
+        verdict: asyncio.Future[Verdict] = loop.create_future()
+        self._queue.append(_Waiting(limits, caller, verdict))
+        self._wake()
         try:
-            verdict = await waiting.verdict
+            return _answer(limits, await verdict)
         except asyncio.CancelledError:
-            self._withdraw(waiting)
+            self._withdraw(limits, verdict)
             raise
-        return _answer(limits, verdict)
 
-    def _limits(self, principal: Principal) -> Limits | None:
-        known = self._known.get(principal.key_id)
-        if known is not None and known[0] is principal:
-            return known[1]
+    def _remember(self, principal: Principal) -> _Caller:
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
-        limits = limits_of(principal)
-        self._known[principal.key_id] = (principal, limits)
-        return limits
+        caller = self._known[principal.key_id] = _Caller(principal, limits_of(principal))
+        return caller
 
-    def _withdraw(self, waiting: _Waiting) -> None:
+    def _withdraw(self, limits: Limits, verdict: "asyncio.Future[Verdict]") -> None:
         """The caller is gone, and with it the future. Unsent it is left out, under way `_tell` gives it back."""
-        verdict = waiting.verdict
         # Decided, but the caller did not get to see it.
         if not verdict.cancelled() and not verdict.result().refused_by:
-            self._give_back(waiting.limits)
+            self._give_back(limits)
 
     def _give_back(self, limits: Limits) -> None:
         self._voids.append(limits)
-        self._wake.set()
+        self._wake()
 
-    async def _pump(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._queue or self._voids:
-                batch = [waiting for waiting in self._queue[:MAX_BATCH] if not waiting.verdict.done()]
-                del self._queue[:MAX_BATCH]
-                voids, self._voids = self._voids[:MAX_BATCH], self._voids[MAX_BATCH:]
-                try:
-                    await self._decide(batch, voids)
-                except RedisUnavailable:
-                    pass
-                except Exception:
-                    # The pump outlives any fault: a caller must never wait for a pump that is gone.
-                    log.exception("admission_failed")
-                finally:
-                    self._finish_locally(batch)
+    def _wake(self) -> None:
+        """Leave at the end of this turn of the loop, with everyone who comes until then."""
+        if self._loop is not None and not self._is_leaving and len(self._trips) < MAX_TRIPS:
+            self._is_leaving = True
+            self._loop.call_soon(self._leave)
 
-    async def _decide(self, batch: list[_Waiting], voids: list[Limits]) -> None:
-        groups = group(voids, [waiting.limits for waiting in batch])
-        if not groups:
-            # Everyone who waited has left.
-            return
-        replies = await self._redis.call_many(
-            [entry.command(b"EVALSHA", SCRIPT_SHA, self.script_now_us) for entry in groups]
-        )
-        unknown = [index for index, reply in enumerate(replies) if isinstance(reply, hiredis.ReplyError)]
-        if unknown and all(str(replies[index]).startswith("NOSCRIPT") for index in unknown):
-            # A fresh or flushed server; nothing was done. EVAL loads the script as well.
-            again = [groups[index].command(b"EVAL", SCRIPT, self.script_now_us) for index in unknown]
-            for index, reply in zip(unknown, await self._redis.call_many(again), strict=True):
-                replies[index] = reply
+    def _leave(self) -> None:
+        self._is_leaving = False
+        batch = [waiting for waiting in self._queue[:MAX_BATCH] if not waiting.verdict.done()]
+        del self._queue[:MAX_BATCH]
+        voids, self._voids = self._voids[:MAX_BATCH], self._voids[MAX_BATCH:]
+        try:
+            self._ask(batch, voids)
+        except RedisUnavailable:
+            self._finish_locally(batch)
+        except Exception:
+            # A caller must never wait for an answer that nobody asked for.
+            log.exception("admission_failed")
+            self._finish_locally(batch)
+        if self._queue or self._voids:
+            self._wake()
+
+    def _ask(self, batch: list[_Waiting], voids: list[Limits]) -> None:
+        self._trip_number += 1
+        number = self._trip_number
+        if batch and not voids and len(batch) <= MAX_CALLS:
+            caller = batch[0].caller
+            if all(waiting.caller is caller for waiting in batch):
+                self._redis.ask(self._packed(caller, len(batch)), 1, partial(self._hear_of_one, number, caller))
+                self._trips[number] = batch
+                return
         limits = [waiting.limits for waiting in batch]
+        groups = group(voids, limits)
+        if groups:
+            packed = b"".join([pack(entry.command(b"EVALSHA", SCRIPT_SHA, self.script_now_us)) for entry in groups])
+            self._redis.ask(packed, len(groups), partial(self._hear, number, groups, limits))
+            self._trips[number] = batch
+
+    def _packed(self, caller: _Caller, count: int) -> bytes:
+        """One caller's calls look the same each time: the usual turn has no others."""
+        packed = caller.packed.get(count)
+        if packed is None or self.script_now_us:
+            packed = caller.packed[count] = pack(
+                _group_of(caller, count).command(b"EVALSHA", SCRIPT_SHA, self.script_now_us)
+            )
+        return packed
+
+    def _hear_of_one(self, number: int, caller: _Caller, replies: list[Any] | None) -> None:
+        """The answer to a batch of one caller: its scopes are numbered as in the reply."""
+        if replies is None or isinstance(replies[0], hiredis.ReplyError):
+            count = len(self._trips.get(number, ()))
+            limits = caller.limits
+            assert limits is not None
+            self._hear(number, [_group_of(caller, count)], [limits] * count, replies)
+            return
+        batch = self._trips.pop(number, ())
+        reply = replies[0]
+        for order, waiting in enumerate(batch):
+            verdict = Verdict(*reply[order * 5 : order * 5 + 5])
+            if not waiting.verdict.done():
+                waiting.verdict.set_result(verdict)
+            elif not verdict.refused_by:
+                self._give_back(waiting.limits)
+        if self._queue or self._voids:
+            self._wake()
+
+    def _hear(self, number: int, groups: Sequence[Group], limits: Sequence[Limits], replies: list[Any] | None) -> None:
+        batch = self._trips.get(number, [])
+        again: list[Group] = []
+        try:
+            if replies is not None:
+                again = self._take(groups, replies, batch, limits)
+            if again:
+                # A fresh or flushed server; nothing was done. EVAL loads the script as well.
+                packed = b"".join([pack(entry.command(b"EVAL", SCRIPT, self.script_now_us)) for entry in again])
+                self._redis.ask(packed, len(again), partial(self._hear, number, again, limits))
+                return
+        except RedisUnavailable:
+            pass
+        except Exception:
+            log.exception("admission_failed")
+        self._trips.pop(number, None)
+        self._finish_locally(batch)
+        if self._queue or self._voids:
+            self._wake()
+
+    def _take(
+        self, groups: Sequence[Group], replies: list[Any], batch: list[_Waiting], limits: Sequence[Limits]
+    ) -> list[Group]:
+        """Pass the verdicts on; the groups whose script the server did not know."""
+        again = []
         for entry, reply in zip(groups, replies, strict=True):
-            if isinstance(reply, hiredis.ReplyError):
+            if not isinstance(reply, hiredis.ReplyError):
+                self._tell(entry, reply, batch, limits)
+            elif str(reply).startswith("NOSCRIPT"):
+                again.append(entry)
+            else:
                 # It answers, but cannot decide (loading, read-only, out of memory): the local share does.
                 self._redis.trip(str(reply))
-            else:
-                self._tell(entry, reply, batch, limits)
+        return again
 
-    def _tell(self, entry: Group, reply: list[int], batch: list[_Waiting], limits: list[Limits]) -> None:
+    def _tell(self, entry: Group, reply: list[int], batch: list[_Waiting], limits: Sequence[Limits]) -> None:
         for index, verdict in entry.verdicts(reply, limits):
             waiting = batch[index]
             if not waiting.verdict.done():
@@ -156,7 +227,7 @@ class Admission:
             elif not verdict.refused_by:
                 self._give_back(waiting.limits)
 
-    def _finish_locally(self, batch: list[_Waiting]) -> None:
+    def _finish_locally(self, batch: Sequence[_Waiting]) -> None:
         for waiting in batch:
             if not waiting.verdict.done():
                 waiting.verdict.set_result(self._decide_locally(waiting.limits))
@@ -175,6 +246,12 @@ class Admission:
         for scope, tat in zip(limits.scopes, tats, strict=True):
             stored[scope.key] = tat
         return verdict
+
+
+def _group_of(caller: _Caller, count: int) -> Group:
+    assert caller.limits is not None
+    (entry,) = group((), [caller.limits] * count)
+    return entry
 
 
 def _answer(limits: Limits, verdict: Verdict) -> Mapping[str, str]:
