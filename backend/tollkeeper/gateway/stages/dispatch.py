@@ -27,6 +27,7 @@ from tollkeeper.gateway.provider import (
     UpstreamRequest,
     UpstreamResponse,
 )
+from tollkeeper.gateway.secrecy import hide_secrets, read_request_id
 from tollkeeper.gateway.stage import Attempt, Exchange, Next
 
 # What another target may do better.
@@ -56,6 +57,7 @@ class Dispatch:
                 tried = await self._try(exchange, target, config, credential)
                 if isinstance(tried, Reply):
                     return tried
+                hide_secrets(tried.error, config, credential)
                 self._metrics.upstream_error(target.provider, tried.kind)
                 if tried.kind not in _MOVES_ON:
                     raise tried.error
@@ -148,7 +150,7 @@ class Dispatch:
             exchange.upstream_seconds += clock() - begun
         try:
             headers = response.headers
-            attempt.upstream_request_id = headers.get("x-request-id") or headers.get("request-id")
+            attempt.upstream_request_id = read_request_id(headers, request.credential)
             if not 200 <= response.status < 300:
                 body = await response.read()
                 await response.aclose()
@@ -157,7 +159,7 @@ class Dispatch:
                 attempt.error, attempt.ended = failure.error, clock()
                 return failure
             if request.is_stream:
-                return await self._stream(exchange, attempt, dialect, response)
+                return await self._stream(exchange, attempt, dialect, request, response)
             begun = clock()
             try:
                 body = await response.read()
@@ -173,12 +175,17 @@ class Dispatch:
         return Reply(is_stream=False, primed=(chunk,))
 
     async def _stream(
-        self, exchange: Exchange, attempt: Attempt, dialect: Dialect, response: UpstreamResponse
+        self,
+        exchange: Exchange,
+        attempt: Attempt,
+        dialect: Dialect,
+        request: UpstreamRequest,
+        response: UpstreamResponse,
     ) -> Reply:
         """Read until there is content: so far a failure can still become a status, or another target's answer."""
         exchange.on_accepted()
         batches = dialect.read_stream(response.reads(), exchange.call)
-        rest = _Rest(batches, response, exchange, attempt, self._clock, self._metrics)
+        rest = _Rest(batches, request, response, exchange, attempt, self._clock, self._metrics)
         primed: list[Chunk] = []
         try:
             async for batch in rest.raw():
@@ -209,11 +216,12 @@ def _carried(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, st
 class _Rest:
     """The part of a stream after its first content. A failure in it is its last chunk; closing it cancels the provider."""
 
-    __slots__ = ("_attempt", "_batches", "_clock", "_exchange", "_is_over", "_metrics", "_response")
+    __slots__ = ("_attempt", "_batches", "_clock", "_exchange", "_is_over", "_metrics", "_request", "_response")
 
     def __init__(
         self,
         batches: AsyncIterator[Batch],
+        request: UpstreamRequest,
         response: UpstreamResponse,
         exchange: Exchange,
         attempt: Attempt,
@@ -221,6 +229,7 @@ class _Rest:
         metrics: Metrics,
     ) -> None:
         self._batches = batches
+        self._request = request
         self._response = response
         self._exchange = exchange
         self._attempt = attempt
@@ -238,6 +247,7 @@ class _Rest:
             return await self._next()
         except UpstreamError as error:
             self._is_over = True
+            hide_secrets(error, self._request.config, self._request.credential)
             self._attempt.error, self._attempt.ended = error, self._clock()
             kind = FailureClass.TIMEOUT if isinstance(error, UpstreamTimeout) else FailureClass.SERVER
             self._metrics.upstream_error(self._attempt.intent.provider, kind)

@@ -1,0 +1,43 @@
+"""What a vendor says is kept from carrying our secrets on: debug servers and careless proxies repeat what they are sent.
+
+Not a defence against a vendor that means harm, which has the credential anyway; it keeps an accident from reaching
+callers, the ledger and the logs.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from tollkeeper.contracts.catalog import Credential, ProviderConfig
+from tollkeeper.core.errors import TollkeeperError
+
+HIDDEN: Final = "***"
+# Shorter values of headers are names of teams and the like, and would be found in any sentence.
+_SHORTEST: Final = 8
+_REQUEST_ID: Final = re.compile(r"[0-9A-Za-z._:/=+-]{1,128}")
+
+
+def hide_secrets(error: TollkeeperError, config: ProviderConfig, credential: Credential | None) -> None:
+    """Take out of an error what only the provider was to see. In place: the attempt keeps the same error."""
+    for secret in _secrets(config, credential):
+        error.message = error.message.replace(secret, HIDDEN)
+        error.code = error.code.replace(secret, HIDDEN)
+        if error.param is not None:
+            error.param = error.param.replace(secret, HIDDEN)
+    error.args = (error.message,)
+
+
+def read_request_id(headers: Mapping[str, str], credential: Credential | None) -> str | None:
+    """The vendor's own id of a request; None for anything that is more than an id."""
+    value = headers.get("x-request-id") or headers.get("request-id")
+    if value is None or _REQUEST_ID.fullmatch(value) is None:
+        return None
+    return None if credential is not None and credential.secret in value else value
+
+
+def _secrets(config: ProviderConfig, credential: Credential | None) -> Iterator[str]:
+    if credential is not None:
+        yield credential.secret
+    for value in (*config.headers.values(), config.proxy_url):
+        if value is not None and len(value) >= _SHORTEST:
+            yield value
