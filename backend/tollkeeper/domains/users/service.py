@@ -283,6 +283,34 @@ async def add(
     return whom
 
 
+async def give_role(
+    session: AsyncSession, actor: audit.Actor, whom: Membership, given: GivenRole, now: datetime
+) -> Membership:
+    """To an account of the tenant's own, by the word of its identity provider; what was opened before ends.
+
+    The last administrator keeps the role: a claim that is missing one morning leaves nobody without one.
+    """
+    await authority.lock(session, whom)
+    try:
+        await authority.check_somebody_remains(session, whom)
+    except authority.LastAdministrator:
+        return whom
+    changed = Membership(whom.user, whom.member, given)
+    before, former = _facts(whom), whom.role.name
+    whom.member.role, whom.member.role_id = given.role, given.role_id
+    whom.user.session_epoch += 1
+    with refuse_on(fk_members_tenant_id_role_id=NotFound("The role was removed just now.")):
+        await session.flush()
+    await repository.end_sessions(session, whom.user_id, now, tenant_id=None)
+    old, new = audit.changes(before, _facts(changed))
+    user = format_id("usr", whom.user_id)
+    await audit.record(session, actor, "users.update", "user", user, old, new, tenant_id=whom.tenant_id)
+    await events.emit(session, whom.tenant_id, events.MemberRoleChanged(whom.user_id, former, given.name))
+    await events.emit(session, whom.tenant_id, events.UserChanged(whom.user_id, ["role"]))
+    await announce(session, Topic.USER, whom.user_id)
+    return changed
+
+
 async def add_service_account(
     session: AsyncSession,
     caller: Caller | audit.Actor,
