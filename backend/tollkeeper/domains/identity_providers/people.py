@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollkeeper.core.announcements import Topic, announce
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import Conflict, Forbidden
-from tollkeeper.core.ids import format_id, uuid7
+from tollkeeper.core.ids import format_id, parse_id, uuid7
 from tollkeeper.core.permissions import Permission
 from tollkeeper.core.tenant_settings import TenantSettings
 from tollkeeper.db.models import ExternalIdentity, IdentityProvider, User
@@ -195,7 +195,7 @@ class People:
         if provider.group_claim is None:
             return
         said = set(find_values(proven.claims, provider.group_claim))
-        wanted = {UUID(str(team_id)) for value, team_id in provider.group_map.items() if value in said}
+        wanted = {parse_id("team", team_id) for value, team_id in provider.group_map.items() if value in said}
         known = await repository.list_teams(session, provider.tenant_id, wanted)
         added, removed = await repository.set_teams(session, provider.tenant_id, user_id, known)
         if not added and not removed:

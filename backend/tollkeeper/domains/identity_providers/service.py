@@ -16,7 +16,7 @@ from tollkeeper.core.addresses import find_location
 from tollkeeper.core.announcements import Topic, announce
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import Conflict, Forbidden, MalformedPayload, NotFound
-from tollkeeper.core.ids import format_id, uuid7
+from tollkeeper.core.ids import format_id, parse_id, uuid7
 from tollkeeper.core.permissions import Permission, permissions_of
 from tollkeeper.db.models import IdentityProvider
 from tollkeeper.domains.audit import service as audit
@@ -72,7 +72,7 @@ class IdentityProviders:
     async def create(
         self, session: AsyncSession, caller: Caller, tenant_id: UUID, wanted: IdentityProviderCreate
     ) -> IdentityProvider:
-        fields = _columns(wanted.model_dump(exclude={"client_secret", "tenant_id"}))
+        fields = wanted.model_dump(exclude={"client_secret", "tenant_id"})
         row = IdentityProvider(id=uuid7(), tenant_id=tenant_id, **fields)
         _check_address(caller, row)
         _check_completeness(row)
@@ -108,7 +108,7 @@ class IdentityProviders:
         row = await get_for_change(session, caller, provider_id)
         check_match(if_match, row)
         before, former_issuer, was_private = _facts(row), row.issuer, row.allow_private_address
-        fields = _columns(changed.model_dump(exclude_unset=True, exclude={"client_secret"}))
+        fields = changed.model_dump(exclude_unset=True, exclude={"client_secret"})
         for name, value in fields.items():
             if getattr(row, name) != value:
                 setattr(row, name, value)
@@ -177,7 +177,7 @@ class IdentityProviders:
             role_claim=row.role_claim,
             role_map=row.role_map,
             group_claim=row.group_claim,
-            group_map={value: UUID(team_id) for value, team_id in row.group_map.items()},
+            group_map=row.group_map,
             allow_private_address=row.allow_private_address,
             redirect_uri=self._redirect_uri,
             created_at=row.created_at,
@@ -240,12 +240,6 @@ async def record(
         await announce(session, Topic.KEY, key_id)
 
 
-def _columns(fields: dict[str, Any]) -> dict[str, Any]:
-    if "group_map" in fields:
-        fields["group_map"] = {value: str(team_id) for value, team_id in fields["group_map"].items()}
-    return fields
-
-
 def _check_address(caller: Caller, row: IdentityProvider) -> None:
     if row.allow_private_address and not caller.is_platform:
         raise BeyondAuthority(
@@ -273,7 +267,7 @@ async def _check_maps(session: AsyncSession, caller: Caller, row: IdentityProvid
         if Permission.PLATFORM in given.permissions:
             raise BeyondAuthority(f"No identity provider gives the role '{name}'.", param="role_map")
         roles.check_may_give(caller, given)
-    wanted = {UUID(team_id) for team_id in row.group_map.values()}
+    wanted = {parse_id("team", team_id) for team_id in row.group_map.values()}
     if wanted and wanted - await repository.list_teams(session, row.tenant_id, wanted):
         raise MalformedPayload("group_map names a team that the tenant does not have.", param="group_map")
 
