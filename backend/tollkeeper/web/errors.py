@@ -17,11 +17,13 @@ from starlette.exceptions import HTTPException
 
 from tollkeeper.core.errors import (
     BadRequest,
+    Conflict,
     MalformedPayload,
     MethodNotAllowed,
     NotFound,
     TollkeeperError,
 )
+from tollkeeper.web.integrity import violated_constraint
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +32,7 @@ _MOST_ERRORS: Final = 50
 _LONGEST_PART: Final = 100
 # SQLSTATE classes and codes of values that PostgreSQL cannot store: the caller's fault, never ours to explain.
 _DATA_CLASS: Final = "22"
+_FOREIGN_KEY: Final = "23503"
 
 
 class Internal(TollkeeperError):
@@ -130,11 +133,18 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def _on_database(request: Request, error: Exception) -> Response:
-    """A value that PostgreSQL refuses is the last line behind our own checks; anything else is our fault."""
+    """A value that PostgreSQL refuses is the last line behind our own checks; anything else is our fault.
+
+    A missing row behind a foreign key is none: it was there when it was looked for, and somebody removed it meanwhile.
+    """
     assert isinstance(error, DBAPIError)
     state = getattr(error.orig, "sqlstate", None)
     if isinstance(state, str) and state.startswith(_DATA_CLASS):
         log.warning("value_refused_by_database", sqlstate=state)
         return problem(MalformedPayload("The request holds a value that cannot be stored."), request_id_of(request))
+    if state == _FOREIGN_KEY:
+        log.warning("named_row_is_gone", constraint=violated_constraint(error))
+        gone = Conflict("What this change names was removed meanwhile; read it again.", code="concurrent_change")
+        return problem(gone, request_id_of(request))
     log.error("request_failed", exc_info=error)
     return problem(internal_error(), request_id_of(request))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tollkeeper.core.errors import TollkeeperError
 
@@ -20,7 +20,7 @@ def refuse_on(**errors: TollkeeperError) -> Iterator[None]:
         raise error from fault
 
 
-def violated_constraint(fault: IntegrityError) -> str | None:
+def violated_constraint(fault: DBAPIError) -> str | None:
     cause = getattr(fault.orig, "__cause__", None)
     name = getattr(cause, "constraint_name", None)
     return name if isinstance(name, str) else None

@@ -1,5 +1,6 @@
 """`/api/v1/teams` through the whole control plane."""
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -279,3 +280,15 @@ async def test_bad_bodies_are_422(plane: ControlPlane, body: dict[str, object]) 
     async with plane.as_role(Role.TENANT_ADMIN) as admin:
         answer = await admin.post("/api/v1/teams", json=body)
     assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize("noun", ["projects", "keys"])
+async def test_what_is_put_into_a_team_while_it_goes_is_refused_or_keeps_it(plane: ControlPlane, noun: str) -> None:
+    async with plane.as_role(Role.TENANT_ADMIN) as admin:
+        for _ in range(8):
+            team = await make(admin)
+            gone, made = await asyncio.gather(
+                admin.delete(f"/api/v1/teams/{team['id']}"),
+                admin.post(f"/api/v1/{noun}", json={"name": a_name(), "team_id": team["id"]}),
+            )
+            assert (gone.status_code, made.status_code) in {(204, 404), (204, 409), (409, 201)}, made.text

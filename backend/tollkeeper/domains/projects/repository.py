@@ -25,7 +25,7 @@ async def remove(session: AsyncSession, row: Project) -> None:
     """Revoked keys stay, without the project."""
     await session.execute(
         update(ApiKey)
-        .where(ApiKey.tenant_id == row.tenant_id, ApiKey.project_id == row.id)
+        .where(ApiKey.tenant_id == row.tenant_id, ApiKey.project_id == row.id, ApiKey.status != "active")
         .values(project_id=None, updated_at=ApiKey.updated_at)
         .execution_options(synchronize_session=False)
     )

@@ -45,13 +45,13 @@ def add(session: AsyncSession, row: Team) -> None:
 
 async def remove(session: AsyncSession, row: Team) -> None:
     """With its members. Revoked keys and invitations stay, without the team."""
-    for table in (ApiKey, Invitation):
-        await session.execute(
-            update(table)
-            .where(table.tenant_id == row.tenant_id, table.team_id == row.id)
-            .values(team_id=None, updated_at=table.updated_at)
-            .execution_options(synchronize_session=False)
-        )
+    inside = (ApiKey.tenant_id == row.tenant_id, ApiKey.team_id == row.id, ApiKey.status != "active")
+    invited = (Invitation.tenant_id == row.tenant_id, Invitation.team_id == row.id)
+    for statement in (
+        update(ApiKey).where(*inside).values(team_id=None, updated_at=ApiKey.updated_at),
+        update(Invitation).where(*invited).values(team_id=None, updated_at=Invitation.updated_at),
+    ):
+        await session.execute(statement.execution_options(synchronize_session=False))
     await session.delete(row)
 
 
