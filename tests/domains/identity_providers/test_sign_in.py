@@ -515,6 +515,20 @@ async def test_nothing_of_the_journey_is_kept_in_the_audit_trail(plane: ControlP
         assert secret not in kept
 
 
+async def test_refused_sign_in_is_a_security_event(plane: ControlPlane, provider: Provider) -> None:
+    provider.id_claims = {"nonce": "another"}
+    provider_id = await trust(plane, provider)
+    async with browser(plane) as window:
+        await window.sign_in(provider_id)
+    await plane.services.security_events.settled()
+
+    async with plane.database.platform() as session:
+        query = select(AuditLog).where(AuditLog.object_id == provider_id, AuditLog.action == "auth.oidc_refused")
+        row = (await session.scalars(query)).one()
+
+    assert (row.outcome, row.after) == ("refused", {"reason": "oidc_token_invalid", "purpose": "sign_in"})
+
+
 async def test_session_is_set_as_after_a_password(plane: ControlPlane, provider: Provider) -> None:
     provider_id = await trust(plane, provider)
     async with browser(plane) as window:

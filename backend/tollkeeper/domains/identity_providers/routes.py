@@ -88,6 +88,7 @@ def _oidc(services: Own) -> OidcSignIn:
         services.secret_box,
         SignIn(services),
         services.identities,
+        services.security_events,
         services.clock,
         services.settings.origin + CALLBACK,
     )

@@ -14,13 +14,13 @@ import structlog
 
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.crypto import SecretBox
-from tollkeeper.core.errors import BadRequest, NotFound, Unauthenticated
+from tollkeeper.core.errors import BadRequest, NotFound, TollkeeperError, Unauthenticated
 from tollkeeper.core.foreign_tokens import LONGEST_ID_TOKEN, ForeignTokenRefused, take_apart
 from tollkeeper.core.ids import format_id
 from tollkeeper.db.models import IdentityProvider
 from tollkeeper.db.session import Database
 from tollkeeper.domains.audit import service as audit
-from tollkeeper.domains.identity.service import Client, Grant, SignIn
+from tollkeeper.domains.identity.service import Client, Grant, SecurityNotes, SignIn
 from tollkeeper.domains.identity_providers import repository
 from tollkeeper.domains.identity_providers.exchange import ERROR_NAME, Exchange, ProviderRefused
 from tollkeeper.domains.identity_providers.id_token import authenticated_at, check_id_token
@@ -77,6 +77,7 @@ class OidcSignIn:
         box: SecretBox,
         sign_in: SignIn,
         identities: Identities,
+        notes: SecurityNotes,
         clock: Clock,
         redirect_uri: str,
     ) -> None:
@@ -85,6 +86,7 @@ class OidcSignIn:
         self._exchange = Exchange(issuers.outbound, box, redirect_uri)
         self._sign_in = sign_in
         self._identities = identities
+        self._notes = notes
         self._clock = clock
         self._redirect_uri = redirect_uri
         self._people = People(clock)
@@ -148,12 +150,21 @@ class OidcSignIn:
         if not is_first:
             raise StateInvalid("This sign-in was finished before. Begin again.")
         provider = await self._provider(journey.provider_id)
+        name = format_id("idp", provider.id)
+        actor = audit.Actor("identity_provider", name, provider.name, client.request_id, client.address)
+        try:
+            return await self._arrive(provider, journey, answered, client, actor)
+        except TollkeeperError as error:
+            details = {"reason": error.code, "purpose": journey.purpose}
+            self._notes.note(provider.tenant_id, "auth.oidc_refused", actor, "identity_provider", name, details)
+            raise
+
+    async def _arrive(
+        self, provider: IdentityProvider, journey: Journey, answered: Answered, client: Client, actor: audit.Actor
+    ) -> Arrival:
         metadata = await self._issuers.metadata(_issuer(provider))
         code = _read_answer(metadata, answered)
         proven = await self._prove(provider, metadata, journey, code)
-        actor = audit.Actor(
-            "identity_provider", format_id("idp", provider.id), provider.name, client.request_id, client.address
-        )
         if journey.purpose == "sign_in":
             return await self._open(provider, proven, journey, client, actor)
         return await self._go_on(provider, proven, journey, client, actor)
