@@ -192,3 +192,55 @@ def test_response_that_would_break_the_framing_is_never_sent(serve: Serve, heade
     client = serve(split).connect()
     client.send(request())
     assert_refused(client, 500, "internal_error")
+
+
+async def whole_in_one_step(scope: Any, receive: Any, send: Any) -> None:
+    """As the data plane answers: in one step where the request is an ordinary one, else by ASGI's messages."""
+    while (await receive())["more_body"]:
+        pass
+    connection = scope["extensions"]["tollkeeper.connection"]
+    if not connection.answer(200, 1, b"x-way: short\r\n", b"abc"):
+        await respond(send, b"abc", headers=((b"x-way", b"long"),))
+
+
+def test_whole_answer_in_one_step_is_like_any_other(serve: Serve) -> None:
+    client = serve(whole_in_one_step).connect()
+    for _ in range(2):
+        client.send(request(body=b"hello"))
+        answer = client.read_answer()
+        assert (answer.status, answer.body) == (200, b"abc")
+        assert answer.headers["x-way"] == "short"
+        assert answer.headers["content-length"] == "3"
+    client.send(request(method="HEAD"))
+    answer = client.read_answer(has_body=False)
+    assert answer.headers["x-way"] == "long"
+    client.send(b"GET / HTTP/1.0\r\n\r\n")
+    assert b"x-way: long" in client.rest()
+
+
+@pytest.mark.parametrize("head", [b"x-name: a\r\nset-cookie: b\r\n", b"x-name: a\nb\r\n", b"x-name: a\x00\r\n", b""])
+def test_head_that_is_not_its_lines_is_never_sent(serve: Serve, head: bytes) -> None:
+    async def split(scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"]["tollkeeper.connection"].answer(200, 1, head, b"abc")
+
+    client = serve(split).connect()
+    client.send(request(method="GET"))
+    assert_refused(client, 500, "internal_error")
+
+
+def test_pieces_pushed_are_pieces_of_the_stream(serve: Serve) -> None:
+    pushed: list[bool] = []
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        push = scope["extensions"]["tollkeeper.connection"].push
+        pushed.append(push(b"too early"))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+        pushed.extend((push(b"two "), push(b"")))
+        await send({"type": "http.response.body", "body": b"three"})
+        pushed.append(push(b"too late"))
+
+    client = serve(stream).connect()
+    client.send(request(method="GET"))
+    assert client.read_answer().body == b"one two three"
+    assert pushed == [False, True, False, False]

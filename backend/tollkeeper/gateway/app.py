@@ -16,7 +16,7 @@ from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.errors import BadRequest, MethodNotAllowed, ModelNotFound, NotFound, TollkeeperError
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.dialect import Dialect
-from tollkeeper.gateway.edge.answer import Answer
+from tollkeeper.gateway.edge.answer import Answer, Wire
 from tollkeeper.gateway.edge.errors import forget_frames, internal_error, stopping_error
 from tollkeeper.gateway.edge.limits import Body, ClientGone, Receive, Scope, Send, single_headers
 from tollkeeper.gateway.edge.record import Record
@@ -87,10 +87,12 @@ class Gateway:
             refusal = None
         except BadRequest as error:
             headers, refusal = dict(scope["headers"]), error
-        watch = Watch(scope, receive)
+        # Our own HTTP server tells more, and takes more at once, than ASGI has words for.
+        connection = scope["extensions"].get("tollkeeper.connection") if "extensions" in scope else None
+        watch = Watch(connection, receive)
         body = Body(receive, headers, self._settings.max_body_bytes, is_timed=watch.is_told)
         exchange = self._exchange(operation, scope, headers, body)
-        answer = self._answer(send, exchange, dialect)
+        answer = self._answer(send, connection, exchange, dialect)
         exchange.on_accepted = answer.accepted
         if not watch.is_told:
             exchange.read_body = functools.partial(watch.after, body.read)
@@ -145,10 +147,11 @@ class Gateway:
             client=scope.get("client"),
         )
 
-    def _answer(self, send: Send, exchange: Exchange, dialect: Dialect) -> Answer:
+    def _answer(self, send: Send, wire: Wire | None, exchange: Exchange, dialect: Dialect) -> Answer:
         settings = self._settings
         return Answer(
             send,
+            wire,
             exchange,
             dialect,
             self._services.clock,
@@ -168,7 +171,7 @@ class Gateway:
         headers = dict(scope["headers"])
         body = Body(receive, headers, self._settings.max_body_bytes)
         exchange = self._exchange(Operation.CHAT, scope, headers, body)
-        answer = self._answer(send, exchange, self._fallback_dialect)
+        answer = self._answer(send, None, exchange, self._fallback_dialect)
         method = scope["method"]
         try:
             if method == "OPTIONS" and allow is not None:

@@ -123,6 +123,39 @@ class HttpCycle:
         """Replace the total deadline of this request's body (a route for large uploads)."""
         self.body_seconds = seconds
 
+    def answer(self, status: int, lines: int, head: bytes, body: bytes) -> bool:
+        """A whole answer in one step, for an application whose every microsecond counts; ASGI's messages say the same.
+
+        `head` is so many rendered header lines without any of framing. False, and nothing is done, where something is out
+        of the ordinary: then `send` takes care of it.
+        """
+        if not self._is_plain or self._started or self.more_body:
+            return False
+        wire = self._wire
+        if wire.draining or len(body) > _COPY_BYTES:
+            return False
+        _check_lines(head, lines)
+        self._started = self.on_wire = self.complete = True
+        self._transport.write(
+            b"%b%b%bcontent-length: %d\r\n\r\n%b"
+            % (STATUS_LINES.get(status) or _status_line(status), wire.default_head, head, len(body), body)
+        )
+        if self._event is not None:
+            self._event.set()
+        wire.response_done(self)
+        return True
+
+    def push(self, data: bytes) -> bool:
+        """One more piece of a body under way, not the last, as `answer` is to a whole one."""
+        if self._chunked and self.on_wire and data and self._is_plain and not self.complete:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            return True
+        return False
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.keep_alive and not (self._is_head or self.disconnected or self._flow.write_paused)
+
     # ── For the connection ──
 
     @property
@@ -234,7 +267,7 @@ class HttpCycle:
         # A body that is still on its way makes the connection useless for a next request.
         keep_alive = self.keep_alive and not (self.more_body or wire.draining)
         length: int | None = None
-        parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, wire.default_head]
+        parts = [STATUS_LINES.get(status) or _status_line(status), wire.default_head]
         lines = 1 + parts[1].count(b"\n")
         for name, value in headers:
             name = name.lower()  # noqa: PLW2901  # ASGI asks for lower case; not every framework obeys.
@@ -253,8 +286,7 @@ class HttpCycle:
             parts.append(b"connection: close\r\n")
             lines += 1
         head = b"".join(parts)
-        if head.count(b"\n") != lines or head.count(b"\r") != lines or head.translate(None, _FIELD_BYTES):
-            raise RuntimeError("A response header holds a control character.")
+        _check_lines(head, lines)
         self.keep_alive = keep_alive
         self._head = head + b"\r\n"
         self._started = True
@@ -306,3 +338,13 @@ class HttpCycle:
             transport.writelines([part for part in parts if part])
         elif data := b"".join(parts):
             transport.write(data)
+
+
+def _status_line(status: int) -> bytes:
+    return b"HTTP/1.1 %d \r\n" % status
+
+
+def _check_lines(head: bytes, lines: int) -> None:
+    """No value may begin a line of its own: what decides is that there are as many ends of lines as lines."""
+    if head.count(b"\n") != lines or head.count(b"\r") != lines or head.translate(None, _FIELD_BYTES):
+        raise RuntimeError("A response header holds a control character.")

@@ -5,8 +5,9 @@ from then on a comment now and then keeps the line open, and failures are error 
 """
 
 import asyncio
+import functools
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from tollkeeper.contracts.chat import Batch, Chunk, Reply
 from tollkeeper.core.clock import Clock
@@ -19,19 +20,25 @@ from tollkeeper.gateway.edge.errors import Header, error_body, error_headers
 from tollkeeper.gateway.edge.limits import Body, Send
 from tollkeeper.gateway.stage import Ending, Exchange, Outcome
 
-_JSON: Final[Header] = (b"content-type", b"application/json")
-_STREAM: Final[tuple[Header, ...]] = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
+_JSON: Final = b"content-type: application/json\r\n"
+_STREAM: Final = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 )
 _KEEP_ALIVE: Final = sse.comment("keep-alive")
+
+
+class Wire(Protocol):
+    """What our HTTP server offers beside ASGI; False where ASGI's messages have to be used after all."""
+
+    def answer(self, status: int, lines: int, head: bytes, body: bytes, /) -> bool: ...
+    def push(self, data: bytes, /) -> bool: ...
 
 
 class Answer:
     def __init__(
         self,
         send: Send,
+        wire: Wire | None,
         exchange: Exchange,
         dialect: Dialect,
         clock: Clock,
@@ -39,6 +46,7 @@ class Answer:
         comment_seconds: float,
     ) -> None:
         self._send = send
+        self._wire = wire
         self._exchange = exchange
         self._dialect = dialect
         self._clock = clock
@@ -48,6 +56,7 @@ class Answer:
         self._comment: asyncio.Task[None] | None = None
         self._is_writing = False
         self._written_at = 0.0
+        self._lines = 0
         self.is_begun = False
         self.is_over = False
 
@@ -88,7 +97,7 @@ class Answer:
     async def write_empty(self, allow: str) -> None:
         """The answer to OPTIONS. No CORS: keys do not belong in browsers."""
         self.is_begun = self.is_over = True
-        headers = [(b"allow", allow.encode("ascii")), *self._common_headers()]
+        headers = [(b"allow", allow.encode("ascii")), *_pairs(self._head(b""))]
         await self._send({"type": "http.response.start", "status": 204, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})
 
@@ -103,13 +112,20 @@ class Answer:
 
     async def _whole(self, status: int, content: bytes, headers: Sequence[Header]) -> None:
         self.is_begun = self.is_over = True
-        await self._send({"type": "http.response.start", "status": status, "headers": self._headers(content, headers)})
+        head = self._head(_JSON)
+        if not headers and self._wire is not None and self._wire.answer(status, self._lines, head, content):
+            return
+        length = (b"content-length", b"%d" % len(content))
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": [*_pairs(head), length, *headers]}
+        )
         await self._send({"type": "http.response.body", "body": content})
 
     async def _early(self, status: int, content: bytes, headers: list[Header], body: Body) -> None:
         """A refusal before the body was read: answer, throw away a bounded rest, close (RULING 17)."""
         self.is_begun = self.is_over = True
-        shown = self._headers(content, [*headers, (b"connection", b"close")])
+        length = (b"content-length", b"%d" % len(content))
+        shown = [*_pairs(self._head(_JSON)), length, *headers, (b"connection", b"close")]
         await self._send({"type": "http.response.start", "status": status, "headers": shown})
         if not body.expects_continue:
             await self._send({"type": "http.response.body", "body": content, "more_body": True})
@@ -158,14 +174,14 @@ class Answer:
             await self._begin()
         if is_last:
             self.is_over = True
-        await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
+        if is_last or self._wire is None or not self._wire.push(data):
+            await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
         self._written_at = self._clock.monotonic()
         self._is_writing = False
 
     async def _begin(self) -> None:
         self.is_begun = True
-        headers = [*_STREAM, *self._common_headers()]
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.start", "status": 200, "headers": _pairs(self._head(_STREAM))})
 
     def _tick(self) -> None:
         """The silence has lasted: begin if that is still to do, and write a comment unless something else was written."""
@@ -189,30 +205,47 @@ class Answer:
         finally:
             self._comment = None
 
-    def _headers(self, content: bytes, headers: Sequence[Header]) -> list[Header]:
-        return [_JSON, (b"content-length", b"%d" % len(content)), *self._common_headers(), *headers]
-
-    def _common_headers(self) -> list[Header]:
+    def _head(self, first: bytes) -> bytes:
+        """`first` and the headers every answer has, rendered; `_lines` is how many they are."""
         exchange = self._exchange
         seconds = self._clock.monotonic() - exchange.started
         own_ms = max(seconds - exchange.upstream_seconds, 0.0) * 1000
-        headers = [
-            (b"x-request-id", exchange.shown_id.encode("ascii")),
-            (b"openai-processing-ms", b"%d" % (seconds * 1000)),
-            (b"x-tollkeeper-overhead-ms", b"%.3f" % own_ms),
-        ]
+        lines = first.count(b"\n") + 3
+        head = b"%bx-request-id: %b\r\nopenai-processing-ms: %d\r\nx-tollkeeper-overhead-ms: %.3f\r\n" % (
+            first,
+            exchange.shown_id.encode("ascii"),
+            seconds * 1000,
+            own_ms,
+        )
         if exchange.target is not None:
             if exchange.principal.flags.get(PROVIDER_HEADERS.name, PROVIDER_HEADERS.default):
-                headers += (
-                    (b"x-tollkeeper-provider", _value(exchange.target.provider)),
-                    (b"x-tollkeeper-model", _value(exchange.tries[-1].intent.upstream_model)),
-                    (b"x-tollkeeper-attempts", b"%d" % exchange.attempts),
+                lines += 3
+                head += b"x-tollkeeper-provider: %b\r\nx-tollkeeper-model: %b\r\nx-tollkeeper-attempts: %d\r\n" % (
+                    _known_value(exchange.target.provider),
+                    _known_value(exchange.tries[-1].intent.upstream_model),
+                    exchange.attempts,
                 )
             if exchange.cost_nano is not None:
-                headers.append((b"x-tollkeeper-cost-usd", format_usd(exchange.cost_nano).encode()))
-        for name, value in exchange.response_headers.items():
-            headers.append((name.encode("ascii"), _value(value)))
-        return headers
+                lines += 1
+                head += b"x-tollkeeper-cost-usd: %b\r\n" % format_usd(exchange.cost_nano).encode()
+        response_headers = exchange.response_headers
+        if response_headers:
+            lines += len(response_headers)
+            # A list, because join makes one of anything else.
+            head += b"".join(
+                [b"%b: %b\r\n" % (_known_value(name), _value(value)) for name, value in response_headers.items()]
+            )
+        self._lines = lines
+        return head
+
+
+def _pairs(head: bytes) -> list[Header]:
+    """Rendered header lines as ASGI has them."""
+    found = []
+    for line in head.splitlines():
+        name, _, value = line.partition(b": ")
+        found.append((name, value))
+    return found
 
 
 def _value(text: str) -> bytes:
@@ -222,4 +255,6 @@ def _value(text: str) -> bytes:
     return text.encode("ascii", "backslashreplace").translate(_PRINTABLE)
 
 
+# Of names that come again and again: providers, models, headers.
+_known_value: Final = functools.lru_cache(maxsize=4096)(_value)
 _PRINTABLE: Final = bytes(code if 0x20 <= code < 0x7F else 0x3F for code in range(256))

@@ -6,14 +6,16 @@ beside the work.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-from tollkeeper.gateway.edge.limits import Receive, Scope
+from tollkeeper.gateway.edge.limits import Receive
 
 
 class Watch:
     __slots__ = ("_is_closed", "_is_gone", "_listener", "_receive", "_serving", "is_late", "is_told")
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, connection: Any, receive: Receive) -> None:
+        """`connection`: the extension of our HTTP protocol, None under another server."""
         self._receive = receive
         self._serving = asyncio.current_task()
         self._listener: asyncio.Task[None] | None = None
@@ -21,7 +23,6 @@ class Watch:
         self._is_closed = False
         # The drain is over and the call is not: its caller is still there to be told.
         self.is_late = False
-        connection = scope.get("extensions", {}).get("tollkeeper.connection")
         # Whether the server tells by itself; else `after` has to be asked.
         self.is_told = connection is not None
         if connection is not None:
