@@ -11,7 +11,7 @@ from xdist.scheduler import LoadGroupScheduling
 # One product for the whole folder.
 _FOLDERS: Final = ("tests/e2e/", "tests/isolation/")
 # One for each file.
-_FOLDERS_OF_FILES: Final = ("tests/faults/", "tests/matrix/")
+_FOLDERS_OF_FILES: Final = ("tests/faults/", "tests/matrix/", "tests/sweep/")
 
 
 class GroupScheduling(LoadGroupScheduling):

@@ -16,7 +16,7 @@ class Answer:
 
     what: str
     data: bytes
-    tells: frozenset[str]
+    tells: set[str]
 
 
 @dataclass
@@ -60,9 +60,7 @@ class Flock:
         if cookie is not None:
             told.add(self.adopt("session_cookie", cookie))
         data = answer.content + b"\n" + repr(answer.headers.multi_items()).encode()
-        self.answers.append(
-            Answer(f"answer {answer.status_code} of {method} {path}", data, frozenset(told | {*echoes}))
-        )
+        self.answers.append(Answer(f"answer {answer.status_code} of {method} {path}", data, told | {*echoes}))
         return answer
 
     def sweep(self, *kinds_left_out: str) -> Sweep:

@@ -5,11 +5,15 @@ left behind is searched. At the end a plant in each sink proves that the search 
 """
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,7 @@ from tests.faults.gateway import Gateway, UpstreamProcess, clean_environment, ev
 from tests.sweep import sinks
 from tests.sweep.echo import running_echo
 from tests.sweep.flock import Flock
+from tollkeeper.core.totp import code_at
 
 pytestmark = pytest.mark.e2e
 JSON = {"content-type": "application/json"}
@@ -59,6 +64,7 @@ def flock(upstream: UpstreamProcess, new_gateway: Any) -> Iterator[Flock]:
         sign_in(flock)
         manage_keys(flock)
         manage_people(flock)
+        manage_accounts(flock)
         manage_providers(flock, port)
         infer(flock)
         break_things(flock)
@@ -97,6 +103,63 @@ def manage_people(flock: Flock) -> None:
     login = {"email": person["email"], "password": person["password"]}
     session = flock.ask("POST", "/api/v1/auth/login", login, tells={"access_token": "session_token"}, expect=[200])
     flock.ask("GET", "/api/v1/me", token=session.json()["access_token"], expect=[200])
+
+
+def manage_accounts(flock: Flock) -> None:
+    """What a person does with their own account, and an administrator for them."""
+    invited = {"email": "carl@example.com", "role": "developer"}
+    sent = flock.ask("POST", "/api/v1/invitations", invited, tells={"link": "invitation_link"}, expect=[201]).json()
+    token = flock.adopt("link_token", sent["link"].partition("#token=")[2])
+    flock.answers[-1].tells |= {token}
+    accept = {"token": token, "password": flock.plant("password"), "name": "Carl"}
+    flock.ask("POST", "/api/v1/invitations/accept", {**accept, "token": flock.plant("link_token")})
+    joined = flock.ask("POST", "/api/v1/invitations/accept", accept, expect=[200, 201]).json()
+    flock.ask("POST", "/api/v1/invitations/accept", accept)
+    login = {"email": invited["email"], "password": accept["password"]}
+    session = sign_in_as(flock, login)
+    change = {"current_password": flock.plant("wrong_password"), "new_password": flock.plant("password")}
+    flock.ask("POST", "/api/v1/auth/password", change, token=session)
+    change["current_password"] = accept["password"]
+    flock.ask("POST", "/api/v1/auth/password", {**change, "new_password": "short"}, token=session, expect=[400, 422])
+    flock.ask("POST", "/api/v1/auth/password", change, token=session, expect=range(200, 300))
+    session = sign_in_as(flock, {**login, "password": change["new_password"]})
+    begun = flock.ask("POST", "/api/v1/me/second-factor", token=session, tells={"secret": "totp_secret"}, expect=[201])
+    flock.answers[-1].tells |= {begun.json()["secret"]}
+    secret = base64.b32decode(begun.json()["secret"])
+    flock.adopt("totp_secret", secret.hex())
+    flock.ask("POST", "/api/v1/me/second-factor/confirm", {"code": flock.plant("code")}, token=session)
+    code = {"code": code_at(secret, int(time.time()) // 30)}
+    tells = {"recovery_codes.0": "recovery_code", "recovery_codes.9": "recovery_code"}
+    tells["session.access_token"] = "session_token"
+    confirmed = flock.ask("POST", "/api/v1/me/second-factor/confirm", code, token=session, tells=tells, expect=[200])
+    login = {**login, "password": change["new_password"]}
+    flock.ask("POST", "/api/v1/auth/login", {**login, "code": flock.plant("code")}, expect=[400, 401])
+    sign_in_as(flock, {**login, "code": confirmed.json()["recovery_codes"][0]})
+    user_id = joined.get("user_id") or joined["id"]
+    reset = flock.ask("POST", f"/api/v1/users/{user_id}/password-reset", {}, tells={"link": "reset_link"}, expect=[201])
+    token = flock.adopt("link_token", reset.json()["link"].partition("#token=")[2])
+    flock.answers[-1].tells |= {token}
+    done = {"token": token, "new_password": flock.plant("password")}
+    flock.ask("POST", "/api/v1/auth/password-reset/complete", done, expect=[204])
+    flock.ask("POST", "/api/v1/auth/password-reset/complete", done)
+    stranger = {"email": "eve@example.com", "password": flock.plant("password"), "name": "Eve", "organisation": "E"}
+    flock.ask("POST", "/api/v1/auth/register", stranger)
+    issuer = {
+        "name": "sso", "issuer": "https://sso.invalid", "client_id": "x", "client_secret": flock.plant("client_secret")
+    }  # fmt: skip
+    made = flock.ask("POST", "/api/v1/identity-providers", issuer, expect=[201]).json()
+    flock.ask("POST", f"/api/v1/identity-providers/{made['id']}/test")
+    foreign = flock.adopt("api_key", f"sk-{secrets.token_hex(24)}")
+    digest = flock.adopt("import_hash", hashlib.sha256(foreign.encode()).hexdigest())
+    row = {"name": "imported", "sha256": digest, "display_prefix": foreign[:6], "last_four": foreign[-4:]}
+    flock.ask("POST", "/api/v1/keys/import", {"keys": [row]}, expect=[201])
+    flock.ask("POST", "/api/v1/keys/import", {"keys": [row]}, expect=[409, 422])
+    flock.ask("POST", "/v1/chat/completions", {"model": "up-ok", "messages": [_message("hello")]}, token=foreign)
+
+
+def sign_in_as(flock: Flock, login: dict[str, str]) -> str:
+    answer = flock.ask("POST", "/api/v1/auth/login", login, tells={"access_token": "session_token"}, expect=[200])
+    return str(answer.json()["access_token"])
 
 
 def manage_providers(flock: Flock, port: int) -> None:
@@ -206,6 +269,7 @@ def test_every_kind_was_planted(flock: Flock) -> None:
     assert {item.kind for item in flock.canaries} >= {
         "master_key", "previous_master_key", "api_key", "password", "wrong_password", "session_token",
         "session_cookie", "credential", "header_secret", "proxy_secret", "prompt", "stray",
+        "invitation_link", "reset_link", "link_token", "totp_secret", "recovery_code", "client_secret", "import_hash",
     }  # fmt: skip
 
 
