@@ -22,10 +22,8 @@ from tollkeeper.domains.identity.me_schemas import (
     MeTenant,
     MeUsage,
 )
-from tollkeeper.domains.keys.effective import Explanations, of_member
-from tollkeeper.domains.keys.effective_schemas import Effective
-from tollkeeper.domains.keys.schemas import KeyView
-from tollkeeper.domains.keys.service import Keys
+from tollkeeper.domains.keys.schemas import Effective, KeyView
+from tollkeeper.domains.keys.service import Explanations, Keys, of_member
 from tollkeeper.web.caller import Caller
 
 _MOST_KEYS: Final = 100

@@ -8,8 +8,7 @@ from pydantic import Field
 from tollkeeper.core.ids import KeyId, TenantId, UserId
 from tollkeeper.core.money import Usd
 from tollkeeper.core.permissions import Permission
-from tollkeeper.domains.keys.effective_schemas import Effective
-from tollkeeper.domains.keys.schemas import KeyView
+from tollkeeper.domains.keys.schemas import Effective, KeyView
 from tollkeeper.web.schemas import Schema
 
 

@@ -21,8 +21,7 @@ from tollkeeper.domains.identity.schemas import (
     SessionView,
     SignedIn,
 )
-from tollkeeper.domains.keys.effective import Explanations
-from tollkeeper.domains.keys.service import Keys
+from tollkeeper.domains.keys.service import Explanations, Keys
 from tollkeeper.web.caller import csrf_token
 from tollkeeper.web.deps import CurrentCaller, TenantSession, control_router, requires
 from tollkeeper.web.pagination import Page

@@ -20,7 +20,7 @@ from tollkeeper.db.models import ApiKey, Role, Tenant
 from tollkeeper.db.session import Database
 from tollkeeper.domains.keys.effective_schemas import Attribute, Effective, Named, Source, Step
 from tollkeeper.domains.keys.inheritance import Inherited, Level, inherit, narrow, strictest
-from tollkeeper.domains.keys.lookup import KEY_QUERY, levels_of, record_from_row
+from tollkeeper.domains.keys.record import KEY_QUERY, levels_of, record_from_row
 from tollkeeper.web.caller import Caller
 
 T = TypeVar("T")

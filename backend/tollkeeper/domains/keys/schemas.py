@@ -10,7 +10,11 @@ from tollkeeper.contracts.key_bounds import endpoint_of, read_network, read_orig
 from tollkeeper.contracts.principal import Environment
 from tollkeeper.core.ids import KeyId, ProjectId, TeamId, TenantId, UserId
 from tollkeeper.core.permissions import Scope
+from tollkeeper.domains.keys.effective_schemas import Effective
 from tollkeeper.web.schemas import Email, Name, Patterns, Rate, Schema, Tags
+
+# Handed on: other domains know a domain's payloads by this module.
+__all__ = ["Effective"]
 
 KeyStatus = Literal["active", "revoked", "expired"]
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=8)]

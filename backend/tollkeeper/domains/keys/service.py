@@ -23,6 +23,7 @@ from tollkeeper.core.tenant_settings import TenantSettings
 from tollkeeper.db.models import ApiKey
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.keys import bounds, repository
+from tollkeeper.domains.keys.effective import Explanations, of_member
 from tollkeeper.domains.keys.errors import (
     BeyondAuthority,
     KeyIsRevoked,
@@ -38,7 +39,7 @@ from tollkeeper.domains.teams import service as teams
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 
-__all__ = ["Filter", "Owner"]
+__all__ = ["Explanations", "Filter", "Owner", "of_member"]
 
 
 class Keys:
