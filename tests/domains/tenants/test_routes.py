@@ -117,7 +117,10 @@ async def test_a_suspended_tenant_is_told_why_until_it_is_resumed(plane: Control
             resumed = await admin.post(f"{path}/resume")
             assert (await client.get("/api/v1/me")).status_code == 200
     assert (suspended.json()["is_active"], suspended.json()["suspension_reason"]) == (False, "Invoice 7 is open.")
-    assert refused.status_code == 401
+    assert (refused.status_code, refused.json()["detail"]) == (
+        401,
+        "Your organisation is suspended: Invoice 7 is open. Ask an administrator.",
+    )
     assert again.json()["version"] == suspended.json()["version"]
     assert (resumed.json()["is_active"], resumed.json()["suspension_reason"]) == (True, None)
     assert await plane.audited(str(tenant["id"])) == ["tenants.create", "tenants.suspend", "tenants.resume"]

@@ -34,6 +34,7 @@ _IDENTITY: Final[Select[*tuple[Any, ...]]] = (
         and_(Tenant.require_second_factor, User.kind == "person", SecondFactor.id.is_(None)).label("must_enrol"),
         Tenant.name.label("tenant_name"),
         Tenant.is_active.label("is_tenant_active"),
+        Tenant.suspension_reason,
     )
     .join_from(Member, User, User.id == Member.user_id)
     .join(Tenant, Tenant.id == Member.tenant_id)
@@ -330,7 +331,8 @@ def set_state(session: AsyncSession, key: str, value: Any) -> None:
 def _identity(row: Row[*tuple[Any, ...]]) -> Identity:
     refusal = None
     if not row.is_tenant_active:
-        refusal = "Your organisation is suspended. Ask an administrator."
+        why = f": {row.suspension_reason.rstrip('.')}" if row.suspension_reason else ""
+        refusal = f"Your organisation is suspended{why}. Ask an administrator."
     elif not row.is_user_active:
         refusal = "Your account is disabled. Ask an administrator."
     return Identity(
