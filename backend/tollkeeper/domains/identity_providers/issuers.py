@@ -117,13 +117,12 @@ class Issuers:
             return verify(unproven, known.keys, now)
 
     async def examine(self, issuer: Issuer) -> tuple[Metadata, tuple[PublicKey, ...]]:
-        """Ask anew, remembering what comes: for an administrator who wants to know whether it works."""
-        known = self._entry(issuer)
-        async with known.lock:
-            known.metadata_until = known.failed_at = float("-inf")
-            metadata = await self._metadata(issuer, known)
-            await self._read_keys(issuer, known, metadata)
-            return metadata, known.keys
+        """Ask anew, for an administrator who wants to know whether it works; what comes is kept, what fails is not."""
+        fresh = _Known()
+        metadata = await self._metadata(issuer, fresh)
+        await self._read_keys(issuer, fresh, metadata)
+        self._known[issuer] = fresh
+        return metadata, fresh.keys
 
     def _entry(self, issuer: Issuer) -> _Known:
         known = self._known.get(issuer)

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_
 
 from tollkeeper.core.addresses import find_location
 from tollkeeper.core.ids import IdentityProviderId, KeyId, TeamId, TenantId, WorkloadBindingId
+from tollkeeper.core.tenant_settings import Domain
 from tollkeeper.web.schemas import Name, Schema
 
 # Every token has these, or we judge them ourselves: a binding on them alone would take anybody's token.
@@ -58,8 +59,6 @@ ClientSecret = Annotated[SecretStr, Field(min_length=1, max_length=1024), AfterV
 ScopeName = Annotated[str, StringConstraints(pattern=r"^[!#-\[\]-~]{1,100}$")]
 Scopes = Annotated[list[ScopeName], Field(min_length=1, max_length=20), AfterValidator(_scopes)]
 Audience = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_printable)]
-_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-Domain = Annotated[str, StringConstraints(to_lower=True, max_length=253, pattern=rf"^{_LABEL}(?:\.{_LABEL})+$")]
 Domains = Annotated[list[Domain], Field(min_length=1, max_length=50)]
 RoleName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 ClaimName = Annotated[
