@@ -1,5 +1,10 @@
 """`tollkeeper keys`: from making one to revoking it, and what is never shown twice."""
 
+import hashlib
+import json
+from pathlib import Path
+from uuid import uuid4
+
 import httpx
 import pytest
 
@@ -86,3 +91,56 @@ def test_what_the_gateway_refuses_is_told_with_its_request_id(
 def test_names_of_other_people_cannot_write_on_the_terminal(tollkeeper: Tollkeeper) -> None:
     tollkeeper("keys", "create", "--name", "[red]loud[/red]")
     assert "[red]loud[/red]" in tollkeeper("keys", "list").out
+
+
+# ── Keys of another gateway ──
+
+
+def test_keys_of_another_gateway_are_taken_over(tollkeeper: Tollkeeper, gateway: Gateway, tmp_path: Path) -> None:
+    tokens = [f"sk-{uuid4().hex}" for _ in range(3)]
+    hashes = [hashlib.sha256(token.encode()).hexdigest() for token in tokens]
+    lines = tmp_path / "keys.jsonl"
+    lines.write_text(
+        f"{json.dumps({'sha256': hashes[0], 'name': 'first'})}\n\n{json.dumps({'key': tokens[1], 'name': '2'})}\n"
+    )
+    made = tollkeeper("keys", "import", str(lines), "--json")
+    assert [(row["place"], row["name"]) for row in made.json] == [("line 1", "first"), ("line 3", "2")]
+    table = tmp_path / "keys.csv"
+    table.write_text(
+        "sha256,name,scopes,rate_limit_override,tags,allowed_models_override\n"
+        f"{hashes[2]},third,inference admin,7,from=old;team=a b,simulated;gpt-4o\n"
+    )
+    third = tollkeeper("keys", "show", tollkeeper("keys", "import", str(table), "--json").json[0]["id"], "--json").json
+    assert (third["scopes"], third["rate_limit_override"]) == (["inference", "admin"], 7)
+    assert third["tags"] == {"from": "old", "team": "a b"}
+    assert third["allowed_models_override"] == ["simulated", "gpt-4o"]
+    assert [answer_of(gateway, token).status_code for token in tokens] == [200, 200, 200]
+    again = tollkeeper("keys", "import", str(lines))
+    assert again.code != 0
+    assert "line 1: This key is known already" in again.error
+    assert "line 3: This key is known already" in again.error
+    for said in (made, again):
+        assert tokens[1] not in said.out + said.error
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", "{", "line 1 is not JSON"),
+        ("a.jsonl", "\n[1]", "line 2 is not a JSON object"),
+        ("a.jsonl", "", "holds no keys"),
+        ("a.jsonl", '{"key": "sk-1", "sha256": "0"}', "line 1: give either"),
+        ("a.csv", "sha256,name\n0", "line 2 has not as many cells"),
+        ("a.csv", "name,rate_limit_override\nx,ten", "line 2: rate_limit_override is not a number"),
+        ("missing.jsonl", None, "cannot read"),
+    ],
+)
+def test_file_that_cannot_be_read_is_said_by_line(
+    tollkeeper: Tollkeeper, tmp_path: Path, name: str, content: str | None, said: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    answer = tollkeeper("keys", "import", str(path))
+    assert answer.code == 2
+    assert said in answer.error

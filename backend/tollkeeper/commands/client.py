@@ -3,7 +3,7 @@
 import json
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -46,8 +46,20 @@ class Client:
         kept = str(first_run.get("base_url") or "").rstrip("/").removesuffix("/v1")
         return self.origin in {kept, running_origin(data_dir)}
 
-    def request(self, method: str, path: str, body: Any = None, *, etag: str | None = None, **query: Any) -> Any:
-        """The JSON answer of a control-plane call; None for an empty one."""
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        etag: str | None = None,
+        row_names: Sequence[str] = (),
+        **query: Any,
+    ) -> Any:
+        """The JSON answer of a control-plane call; None for an empty one.
+
+        `row_names`: what the rows of the body are called where they came from, for a refusal that names some of them.
+        """
         import httpx
 
         headers = {**self._headers, **({"if-match": etag} if etag else {})}
@@ -58,7 +70,7 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             self._unreachable(error)
         if answer.is_error:
-            fail(_refusal(answer.status_code, answer.content, answer.headers), code=REFUSED)
+            fail(_refusal(answer.status_code, answer.content, answer.headers, row_names), code=REFUSED)
         try:
             return answer.json() if answer.content else None
         except ValueError:
@@ -156,7 +168,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> str:
+def _refusal(status: int, content: bytes, headers: Mapping[str, str], row_names: Sequence[str] = ()) -> str:
     """The sentence of a problem document or of an OpenAI-shaped error, with what support needs to find it."""
     try:
         document = json.loads(content)
@@ -178,5 +190,9 @@ def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> str:
     )
     # A rejected configuration lists its mistakes as finished sentences, each with file and line.
     listed += "".join(f"\n  {item}" for item in document.get("problems") or [] if isinstance(item, str))
+    for item in document.get("rows") or []:
+        number = item.get("row") if isinstance(item, dict) else None
+        if isinstance(number, int) and number < len(row_names):
+            listed += f"\n  {row_names[number]}: {item.get('message', '')}"
     request_id = headers.get("x-request-id", "none")
     return f"{sentence} (status {status}, {code or 'no code'}, request {request_id}){listed}"

@@ -1,13 +1,15 @@
-"""`tollkeeper keys`: make, list, rotate and revoke keys of a running gateway."""
+"""`tollkeeper keys`: make, import, list, rotate and revoke keys of a running gateway."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
+from tollkeeper.commands.key_import import LARGEST_PART, read_rows
 from tollkeeper.commands.output import Json, note, print_json, print_line, print_object, print_rows
 
-app = typer.Typer(help="Make, list, rotate and revoke keys.", no_args_is_help=True)
+app = typer.Typer(help="Make, import, list, rotate and revoke keys.", no_args_is_help=True)
 
 KeyId = Annotated[str, typer.Argument(help="The key's id: key_…")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the secret alone.")]
@@ -29,6 +31,18 @@ def create(
     model: Annotated[list[str] | None, typer.Option("--model", help="Allowed model; may repeat.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option("--rpm", min=1, help="Requests per minute.")] = None,
     expires_at: Annotated[str | None, typer.Option("--expires-at", help="RFC 3339 time.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Whose key it is: usr_…")] = None,
+    team: Annotated[str | None, typer.Option("--team", help="The team it is in: team_…")] = None,
+    project: Annotated[str | None, typer.Option("--project", help="The project it is in: prj_…")] = None,
+    endpoint: Annotated[
+        list[str] | None, typer.Option("--endpoint", help="Allowed endpoint, as chat/completions; may repeat.")
+    ] = None,
+    address: Annotated[
+        list[str] | None, typer.Option("--address", help="Allowed network, as 10.0.0.0/8; may repeat.")
+    ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option("--origin", help="Origin of pages that may use it; may repeat.")
+    ] = None,
     url: Url = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -41,9 +55,42 @@ def create(
         "allowed_models_override": model,
         "rate_limit_override": requests_per_minute,
         "expires_at": expires_at,
+        "user_id": user,
+        "team_id": team,
+        "project_id": project,
+        "allowed_endpoints": endpoint,
+        "allowed_addresses": address,
+        "allowed_origins": origin,
     }
     body |= {field: value for field, value in optional.items() if value is not None}
     _show_secret(Client(url, key, data_dir).request("POST", "/api/v1/keys", body), quiet=quiet, as_json=as_json)
+
+
+@app.command("import")
+def import_keys(
+    file: Annotated[Path, typer.Argument(help="JSON Lines, or CSV with a header line: sha256 or key, name, email, …")],
+    *,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Another tenant: ten_…")] = None,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Json = False,
+) -> None:
+    """Take over keys of another gateway: whoever holds one goes on using it. Tokens are hashed here, never sent."""
+    rows = read_rows(file)
+    client = Client(url, key, data_dir)
+    made: list[dict[str, object]] = []
+    for start in range(0, len(rows), LARGEST_PART):
+        part = rows[start : start + LARGEST_PART]
+        body: dict[str, object] = {"keys": [row for _, row in part]}
+        if tenant is not None:
+            body["tenant_id"] = tenant
+        if start:
+            note(f"{start} keys are imported; going on with {part[0][0]} ...")
+        names = [place for place, _ in part]
+        answer = client.request("POST", "/api/v1/keys/import", body, row_names=names)
+        made += [{"place": names[entry["row"]], "id": entry["id"], "name": entry["name"]} for entry in answer["data"]]
+    print_rows(made, ("place", "id", "name"), as_json=as_json)
 
 
 @app.command("show")
