@@ -3,13 +3,16 @@
 Objects (providers, models, prices) are not settings: they live in `tollkeeper.yaml` or in the database.
 """
 
+import re
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB: Final = 1024 * 1024
+# As a browser sends it: lower case, without a path. `*` and `null` are none.
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
 
 class Settings(BaseSettings):
@@ -126,6 +129,19 @@ class Settings(BaseSettings):
     )
     mail_from: str | None = Field(None, description="Sender of mails, as in Tollkeeper <no-reply@example.com>.")
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, text: str) -> str:
+        for origin in _listed(text):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin; write it as in https://console.example.com, without a path")
+        return text
+
+    @property
+    def listed_origins(self) -> frozenset[str]:
+        """`cors_origins`, as browsers write them."""
+        return frozenset(_listed(self.cors_origins))
+
     @property
     def is_database_embedded(self) -> bool:
         return self.database_url is None
@@ -146,3 +162,7 @@ class Settings(BaseSettings):
         scheme = "https" if self.tls_certificate else "http"
         host = "localhost" if self.host in {"0.0.0.0", "::", "127.0.0.1"} else self.host  # noqa: S104 - compared, not bound
         return f"{scheme}://{host}:{port}"
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

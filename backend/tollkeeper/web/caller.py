@@ -242,12 +242,16 @@ def csrf_token(services: ControlServices, session_id: UUID) -> str:
 
 def check_same_origin(request: Request) -> None:
     """A browser says where a write comes from; programs say nothing and carry no ambient cookie."""
+    settings = services_of(request).settings
+    origin = request.headers.get("origin")
+    if origin is not None and origin in settings.listed_origins:
+        # The operator's own console, hosted elsewhere; a write by cookie still needs the token.
+        return
     site = request.headers.get("sec-fetch-site")
     if site is not None and site not in {"same-origin", "none"}:
         raise _cross_site()
-    origin = request.headers.get("origin")
     # A proxy in front may have put another Host; then `public_url` says what browsers call us.
-    ours = {request.headers.get("host", "").lower(), _place(services_of(request).settings.origin)}
+    ours = {request.headers.get("host", "").lower(), _place(settings.origin)}
     if origin is not None and _place(origin) not in ours - {""}:
         raise _cross_site()
 
@@ -307,12 +311,14 @@ async def _by_cookie(request: Request, services: ControlServices, cookie: str) -
 def _of_session(request: Request, found: SessionIdentity) -> Caller:
     identity = found.identity
     _check_refusal(identity.refusal)
+    # Whoever came through their organisation's provider has proven there what that organisation asks for.
+    must_enrol = identity.must_enrol and found.method != "oidc"
     return Caller(
         tenant_id=identity.tenant_id,
         user_id=identity.user_id,
         role=identity.role,
         role_permissions=identity.permissions,
-        permissions=identity.permissions & _BEFORE_ENROLMENT if identity.must_enrol else identity.permissions,
+        permissions=identity.permissions & _BEFORE_ENROLMENT if must_enrol else identity.permissions,
         name=identity.name,
         email=identity.email,
         request_id=request_uuid_of(request),
@@ -321,7 +327,7 @@ def _of_session(request: Request, found: SessionIdentity) -> Caller:
         session_id=found.session_id,
         authenticated_at=found.authenticated_at,
         method=found.method,
-        must_enrol=identity.must_enrol,
+        must_enrol=must_enrol,
     )
 
 

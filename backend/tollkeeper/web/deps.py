@@ -17,6 +17,7 @@ from tollkeeper.core.permissions import Permission
 from tollkeeper.web import errors
 from tollkeeper.web.boundary import ControlBoundary
 from tollkeeper.web.caller import Caller, ControlServices, allow, prove_caller, services_of
+from tollkeeper.web.cors import Cors
 from tollkeeper.web.idempotency import claim, withhold_answer
 from tollkeeper.web.routing import control_router, public, requires
 
@@ -44,6 +45,7 @@ def install_kernel(app: FastAPI) -> None:
     """Errors, request ids and headers of the control plane. `app.state.services` must be set before the first request."""
     errors.install(app)
     app.add_middleware(ControlBoundary)
+    app.add_middleware(Cors)
 
 
 Services = Annotated[ControlServices, Depends(services_of)]
