@@ -208,10 +208,9 @@ class SignIn:
     async def step_up(self, caller: Caller, password: str, code: str | None, client: Client) -> datetime:
         """The person proves themselves once more. Raises NotProven, NoPassword, RateLimited."""
         session_id = session_of(caller)
+        account = await self.prove_password(caller, password, client)
+        place = await self.place_of(caller, client)
         try:
-            account = await self.prove_password(caller, password, client)
-            async with self._database.platform() as session:
-                place = await self._place(session, account, client)
             await self._prove_code(account.identity, code, client, place)
         except Unauthenticated as refused:
             # Not 401: the session itself stands.
@@ -234,7 +233,7 @@ class SignIn:
         return now
 
     async def prove_password(self, caller: Caller, password: str, client: Client) -> Account:
-        """The caller's own, as throttled as a sign-in. Raises WrongCredentials, NoPassword, RateLimited."""
+        """The caller's own, as throttled as a sign-in. Raises NotProven, NoPassword, RateLimited."""
         async with self._database.platform() as session:
             account = await repository.find_account_of(session, caller.user_id)
             place = await self._place(session, account, client)
@@ -245,7 +244,7 @@ class SignIn:
         await self._charge(account.identity.email, account, place, client)
         if not await self._passwords.verify(password, account.password_hash, is_known=True):
             self._note(account.identity, "auth.login_refused", client, "password")
-            raise WrongCredentials("The password is wrong.")
+            raise NotProven("The password is wrong.")
         await self._throttle.give_back_login(account.identity.email, place)
         return account
 
