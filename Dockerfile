@@ -23,7 +23,7 @@ bootstrap = importlib.util.module_from_spec(spec); loader.exec_module(bootstrap)
 FROM python:3.11-slim-bookworm AS runtime
 RUN groupadd --system --gid 10001 tollkeeper \
  && useradd --system --uid 10001 --gid 10001 --home-dir /app --shell /usr/sbin/nologin tollkeeper \
- && install -d -o 10001 -g 10001 -m 0700 /data
+ && install -d -o 10001 -g 10001 -m 0700 /data /data/objects
 WORKDIR /app
 COPY --from=install /app/.venv ./.venv
 COPY alembic.ini ./
