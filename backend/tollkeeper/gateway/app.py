@@ -90,7 +90,8 @@ class Gateway:
         # Our own HTTP server tells more, and takes more at once, than ASGI has words for.
         connection = scope["extensions"].get("tollkeeper.connection") if "extensions" in scope else None
         watch = Watch(connection, receive)
-        body = Body(receive, headers, self._settings.max_body_bytes, is_timed=watch.is_told)
+        take = None if connection is None else connection.take_body
+        body = Body(receive, headers, self._settings.max_body_bytes, take)
         exchange = self._exchange(operation, scope, headers, body)
         answer = self._answer(send, connection, exchange, dialect)
         exchange.on_accepted = answer.accepted

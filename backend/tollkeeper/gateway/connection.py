@@ -123,11 +123,14 @@ class Connection(asyncio.Protocol):
             return
         self.status = status
         self._keeps_alive = self._parser.should_keep_alive()
-        if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+        # What has arrived bounds the headers from above; they are counted one by one where that is not enough.
+        if self._framing_bytes > MAX_HEAD_BYTES and (
+            sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
+        ):
             self.status = 0
             self._fail(UpstreamError("The provider's answer has too many headers.", code="upstream_garbage"))
             return
-        names = {name for name, _ in self.headers}
+        names = dict(self.headers)
         self._ends_at_close = (
             b"content-length" not in names and b"transfer-encoding" not in names and status not in _NO_BODY_STATUS
         )

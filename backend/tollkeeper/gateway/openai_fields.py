@@ -15,8 +15,8 @@ _LONGEST_MODEL: Final = 256
 # A tuple: a union written with | would be built anew at every check.
 _NUMBER: Final = (int, float)
 # Fields that are numbers at every vendor; a boolean or a string there would reach estimates and prices.
-_NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
-_COUNTS: Final = ("max_tokens", "max_completion_tokens", "top_logprobs", "best_of", "dimensions")
+_NUMBERS: Final = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"})
+_COUNTS: Final = frozenset({"max_tokens", "max_completion_tokens", "top_logprobs", "best_of", "dimensions"})
 _CHECKED: Final = frozenset({*_NUMBERS, *_COUNTS, "n"})
 
 
@@ -44,14 +44,13 @@ def read_common(body: dict[str, Any], operation: Operation) -> Call:
 
 
 def _check_numbers(body: dict[str, Any]) -> None:
-    for name in _NUMBERS:
-        if name in body:
-            _check_number(name, body[name], least=-2 if name.endswith("penalty") else 0)
-    for name in _COUNTS:
-        if name in body:
-            check_count(name, body[name], least=0 if name == "top_logprobs" else 1)
-    if "n" in body:
-        check_count("n", body["n"], least=1, most=128)
+    for name, value in body.items():
+        if name in _NUMBERS:
+            _check_number(name, value, least=-2 if name.endswith("penalty") else 0)
+        elif name in _COUNTS:
+            check_count(name, value, least=0 if name == "top_logprobs" else 1)
+        elif name == "n":
+            check_count("n", value, least=1, most=128)
 
 
 def _read_model(body: dict[str, Any]) -> str:

@@ -76,6 +76,8 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 
 
 def _count(value: object) -> int | None:
+    if type(value) is int and 0 <= value <= _MOST:
+        return value
     if isinstance(value, bool) or not isinstance(value, _NUMBER):
         return None
     # Some vendors write 12.0; NaN and fractions are refused by the comparison.

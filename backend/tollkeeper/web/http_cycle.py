@@ -54,6 +54,7 @@ class HttpCycle:
         "_is_head",
         "_remaining",
         "_started",
+        "_task",
         "_transport",
         "_wire",
         "body_seconds",
@@ -77,6 +78,7 @@ class HttpCycle:
         self._callbacks: tuple[Callable[[], object], ...] = ()
         self._drain_callbacks: tuple[Callable[[], object], ...] = ()
         self._event: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
         self.body_seconds: float | None = None
         self.disconnected = False
         # The request's body.
@@ -94,6 +96,11 @@ class HttpCycle:
         self.complete = False
 
     # ── For the application, as scope["extensions"]["tollkeeper.connection"] ──
+
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """What runs the application."""
+        return self._task
 
     def on_disconnect(self, callback: Callable[[], object]) -> None:
         """Call `callback` once, at once, when the client goes away before its answer is complete.
@@ -122,6 +129,17 @@ class HttpCycle:
     def allow_body_seconds(self, seconds: float) -> None:
         """Replace the total deadline of this request's body (a route for large uploads)."""
         self.body_seconds = seconds
+
+    def take_body(self) -> bytes | None:
+        """The request's body where it is whole already, in place of `receive`; None where that has to be awaited."""
+        if self.more_body or self._delivered or self.disconnected or self.complete:
+            return None
+        self.wanted = self._delivered = True
+        self._expects_continue = False  # Nothing is left to be waited for.
+        self._wire.body_wanted()
+        parts, self._body = self._body, []
+        self.buffered = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def answer(self, status: int, lines: int, head: bytes, body: bytes) -> bool:
         """A whole answer in one step, for an application whose every microsecond counts; ASGI's messages say the same.
@@ -199,7 +217,13 @@ class HttpCycle:
             for callback in callbacks:
                 callback()
 
-    async def run(self, app: ASGI3Application, scope: HTTPScope, tasks: set["asyncio.Task[None]"]) -> None:
+    def start(
+        self, loop: asyncio.AbstractEventLoop, app: ASGI3Application, scope: HTTPScope, tasks: set["asyncio.Task[None]"]
+    ) -> None:
+        self._task = task = loop.create_task(self._run(app, scope, tasks))
+        tasks.add(task)
+
+    async def _run(self, app: ASGI3Application, scope: HTTPScope, tasks: set["asyncio.Task[None]"]) -> None:
         """Boundary: whatever the application raises ends here, as a 500 or a cut connection."""
         try:
             await app(scope, self.receive, self.send)
@@ -215,7 +239,7 @@ class HttpCycle:
         finally:
             # They lead back to this cycle and to what the request held.
             self._callbacks = self._drain_callbacks = ()
-            task = asyncio.current_task()
+            task, self._task = self._task, None
             if task is not None:
                 tasks.discard(task)
 

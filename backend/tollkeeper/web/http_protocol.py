@@ -292,7 +292,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _run(self, cycle: HttpCycle, scope: HTTPScope) -> None:
         self._running = cycle
-        self.tasks.add(self.loop.create_task(cycle.run(self.app, scope, self.tasks)))
+        cycle.start(self.loop, self.app, scope, self.tasks)
 
     def response_done(self, cycle: HttpCycle) -> None:
         self.server_state.total_requests += 1

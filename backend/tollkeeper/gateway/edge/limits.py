@@ -53,13 +53,18 @@ def single_headers(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 class Body:
     """The request's body, read at most once."""
 
-    __slots__ = ("_headers", "_is_timed", "_max_bytes", "_receive", "is_complete")
+    __slots__ = ("_headers", "_max_bytes", "_receive", "_take", "is_complete")
 
     def __init__(
-        self, receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int, *, is_timed: bool = False
+        self,
+        receive: Receive,
+        headers: Mapping[bytes, bytes],
+        max_bytes: int,
+        take: Callable[[], bytes | None] | None = None,
     ) -> None:
-        # Our own HTTP protocol holds bodies to their deadlines itself; a timer beside it would only cost.
-        self._is_timed = is_timed
+        # Our own HTTP protocol hands over a body that is whole already, and holds bodies to their deadlines itself: a timer
+        # beside it would only cost.
+        self._take = take
         self._receive = receive
         self._headers = headers
         self._max_bytes = max_bytes
@@ -70,8 +75,14 @@ class Body:
     async def read(self) -> bytes:
         """The whole body. Raises for another type than JSON, an encoding, too many bytes, too much time."""
         self._check_headers()
-        if self._is_timed:
-            return await self._read()
+        if self._take is not None:
+            body = self._take()
+            if body is None:
+                return await self._read()
+            self.is_complete = True
+            if len(body) > self._max_bytes:
+                raise self._too_large()
+            return body
         async with asyncio.timeout(READ_SECONDS) as limit:
             try:
                 return await self._read()
@@ -104,7 +115,7 @@ class Body:
                     "Send JSON in UTF-8 with the header 'content-type: application/json'.",
                     param="content-type",
                 )
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             raise UnsupportedMediaType("Compressed request bodies are not accepted.", param="content-encoding")
         declared = headers.get(b"content-length")
         if declared is not None and (len(declared) > 12 or not declared.isdigit() or int(declared) > self._max_bytes):

@@ -1,9 +1,9 @@
 """What a finished call leaves for operators: one observation for the metrics, one line for the access log."""
 
-import functools
 from collections.abc import Callable, Mapping
-from uuid import UUID
+from typing import Final
 
+from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.ids import format_id
 from tollkeeper.core.money import format_usd
 from tollkeeper.gateway.metrics import Metrics
@@ -11,16 +11,15 @@ from tollkeeper.gateway.stage import Exchange, Outcome
 
 AccessLog = Callable[[Mapping[str, object]], None]
 
-
-@functools.lru_cache(maxsize=4096)
-def _shown(prefix: str, value: UUID) -> str:
-    return format_id(prefix, value)
+_MOST_SHOWN: Final = 4096
 
 
 class Record:
     def __init__(self, metrics: Metrics, access_log: AccessLog | None) -> None:
         self._metrics = metrics
         self._access_log = access_log
+        # A principal and its tenant's and key's ids as they are shown, by its identity.
+        self._shown: dict[int, tuple[Principal, str, str]] = {}
 
     def begin(self) -> None:
         self._metrics.begin()
@@ -51,14 +50,15 @@ class Record:
         if self._access_log is None:
             return
         principal = getattr(exchange, "principal", None)
+        tenant_id, key_id = (None, None) if principal is None else self._ids(principal)
         call = getattr(exchange, "call", None)
         self._access_log(
             {
                 "event": "call",
                 "request_id": exchange.shown_id,
                 "client_request_id": exchange.client_request_id,
-                "tenant_id": None if principal is None else _shown("ten", principal.tenant_id),
-                "key_id": None if principal is None else _shown("key", principal.key_id),
+                "tenant_id": tenant_id,
+                "key_id": key_id,
                 "operation": exchange.operation,
                 "model": model or None,
                 "provider": provider or None,
@@ -76,3 +76,12 @@ class Record:
                 "first_token_ms": None if first is None else int(first * 1_000_000) / 1000,
             }
         )
+
+    def _ids(self, principal: Principal) -> tuple[str, str]:
+        known = self._shown.get(id(principal))
+        if known is None:
+            if len(self._shown) >= _MOST_SHOWN:
+                self._shown.clear()
+            tenant_id, key_id = format_id("ten", principal.tenant_id), format_id("key", principal.key_id)
+            known = self._shown[id(principal)] = (principal, tenant_id, key_id)
+        return known[1], known[2]

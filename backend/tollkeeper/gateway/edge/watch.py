@@ -17,7 +17,7 @@ class Watch:
     def __init__(self, connection: Any, receive: Receive) -> None:
         """`connection`: the extension of our HTTP protocol, None under another server."""
         self._receive = receive
-        self._serving = asyncio.current_task()
+        self._serving = asyncio.current_task() if connection is None else connection.task
         self._listener: asyncio.Task[None] | None = None
         self._is_gone = False
         self._is_closed = False

@@ -13,7 +13,6 @@ from hashlib import sha1
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Final
-from uuid import UUID
 
 import hiredis
 import structlog
@@ -68,7 +67,8 @@ class Admission:
         self._is_leaving = False
         self._trips: dict[int, list[_Waiting]] = {}
         self._trip_number = 0
-        self._known: dict[UUID, _Caller] = {}
+        # By the identity of the principal, which its entry holds: an id of ours takes ten times as long to hash.
+        self._known: dict[int, _Caller] = {}
         self._local: dict[bytes, int] = {}
         # Tests give the script its time; 0 lets Redis look at its own clock.
         self.script_now_us = 0
@@ -84,7 +84,7 @@ class Admission:
 
     async def admit(self, principal: Principal) -> Mapping[str, str]:
         """The rate-limit headers for the answer. Raises `RateLimited`; a refused or cancelled call uses up nothing."""
-        caller = self._known.get(principal.key_id)
+        caller = self._known.get(id(principal))
         if caller is None or caller.principal is not principal:
             caller = self._remember(principal)
         limits = caller.limits
@@ -105,7 +105,7 @@ class Admission:
     def _remember(self, principal: Principal) -> _Caller:
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
-        caller = self._known[principal.key_id] = _Caller(principal, limits_of(principal))
+        caller = self._known[id(principal)] = _Caller(principal, limits_of(principal))
         return caller
 
     def _withdraw(self, limits: Limits, verdict: "asyncio.Future[Verdict]") -> None:
