@@ -39,3 +39,12 @@ def test_a_tenant_is_suspended_with_a_reason_and_resumed(tollkeeper: Tollkeeper,
     assert "Invoice 7 is open" in refused.json()["detail"]
     assert tollkeeper("tenants", "resume", tenant["id"], "--json").json["is_active"] is True
     assert httpx.get(f"{gateway.origin}/api/v1/me", headers=theirs).status_code == 200
+
+
+def test_a_key_is_explained_with_the_level_of_each_value(tollkeeper: Tollkeeper) -> None:
+    project = tollkeeper("projects", "create", "Explained", "--model", "gpt-*", "--json").json
+    made = tollkeeper("keys", "create", "--name", "shop", "--project", project["id"], "--json").json
+    explained = tollkeeper("keys", "explain", made["id"])
+    row = next(line.split() for line in explained.out.splitlines() if line.startswith("allowed_models"))
+    assert row == ["allowed_models", "gpt-*", "project", "Explained"]
+    assert tollkeeper("keys", "explain", made["id"], "--json").json["allowed_models"]["value"] == ["gpt-*"]

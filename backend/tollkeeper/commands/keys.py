@@ -101,6 +101,27 @@ def show(
     print_object(Client(url, key, data_dir).request("GET", f"/api/v1/keys/{key_id}"), as_json=as_json)
 
 
+@app.command("explain")
+def explain(
+    key_id: KeyId, *, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False
+) -> None:
+    """Show what holds for a key, and which level decided it."""
+    answer = Client(url, key, data_dir).request("GET", f"/api/v1/keys/{key_id}/effective")
+    if as_json:
+        print_json(answer)
+        return
+    rows = [
+        {
+            "what": name,
+            "value": each["value"],
+            "from": " ".join(filter(None, (each["source"]["kind"], each["source"]["name"]))),
+        }
+        for name, each in answer.items()
+        if isinstance(each, dict)
+    ]
+    print_rows(rows, ("what", "value", "from"), as_json=False)
+
+
 @app.command("rotate")
 def rotate(
     key_id: KeyId,
