@@ -1,5 +1,7 @@
 """Tenants that are suspended, teams and projects."""
 
+import time
+
 import httpx
 
 from tests.commands.conftest import Gateway, Tollkeeper
@@ -48,3 +50,35 @@ def test_a_key_is_explained_with_the_level_of_each_value(tollkeeper: Tollkeeper)
     row = next(line.split() for line in explained.out.splitlines() if line.startswith("allowed_models"))
     assert row == ["allowed_models", "gpt-*", "project", "Explained"]
     assert tollkeeper("keys", "explain", made["id"], "--json").json["allowed_models"]["value"] == ["gpt-*"]
+
+
+def test_what_lies_below_an_archived_level_is_refused_within_a_second(tollkeeper: Tollkeeper, gateway: Gateway) -> None:
+    admin = {"authorization": f"Bearer {gateway.first_run['api_key']}"}
+    team = tollkeeper("teams", "create", "Archived", "--json").json
+    project = tollkeeper("projects", "create", "Archived", "--team", team["id"], "--json").json
+    made = tollkeeper("keys", "create", "--name", "shop", "--project", project["id"], "--json").json
+    for path, told in (
+        (f"/api/v1/projects/{project['id']}", "The project of this API key is archived."),
+        (f"/api/v1/teams/{team['id']}", "The team of this API key is archived."),
+    ):
+        assert call(gateway, made["key"]).status_code == 200
+        httpx.patch(f"{gateway.origin}{path}", json={"is_active": False}, headers=admin).raise_for_status()
+        refused = until(gateway, made["key"], 401)
+        assert told in refused.json()["error"]["message"]
+        httpx.patch(f"{gateway.origin}{path}", json={"is_active": True}, headers=admin).raise_for_status()
+        until(gateway, made["key"], 200)
+
+
+def call(gateway: Gateway, key: str) -> httpx.Response:
+    body = {"model": "simulated", "messages": [{"role": "user", "content": "Hello"}]}
+    return httpx.post(
+        f"{gateway.origin}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}, timeout=10
+    )
+
+
+def until(gateway: Gateway, key: str, status: int) -> httpx.Response:
+    """The first answer of that status, which has to come within a second."""
+    deadline = time.monotonic() + 1.0
+    while (answer := call(gateway, key)).status_code != status:
+        assert time.monotonic() < deadline, answer.text
+    return answer
