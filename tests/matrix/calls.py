@@ -27,6 +27,8 @@ class Verdict:
         return f"{self.status} {self.code or ''}".strip()
 
 
+# The body is made by the recipe.
+MADE: Final = object()
 FORBIDDEN: Final = Verdict(403, "permission_denied")
 STRANGER: Final = Verdict(401)
 NOT_FOUND: Final = Verdict(404)
@@ -76,6 +78,11 @@ def unknown_ids(operation: Operation) -> dict[str, UUID]:
     return {name: uuid7() for name in operation.path_ids}
 
 
+async def body_for(world: World, operation: Operation, person: Person, ids: Mapping[str, UUID], side: Side) -> Any:
+    """A fitting body; what the call needs to be there is there now."""
+    return await body_of(RECIPES[operation.name], Scene(world, person, side, ids))
+
+
 async def call(
     world: World,
     operation: Operation,
@@ -84,13 +91,13 @@ async def call(
     *,
     scope: Scope | None = None,
     credential: str | None = None,
-    body: Any = None,
+    body: Any = MADE,
     side: Side | None = None,
     query: Mapping[str, Any] | None = None,
 ) -> httpx.Response:
     """A call that is right in all but who makes it and what it names."""
     recipe = RECIPES[operation.name]
-    sent = body if body is not None else await body_of(recipe, Scene(world, person, side or person.side, ids))
+    sent = await body_for(world, operation, person, ids, side or person.side) if body is MADE else body
     return await send(world, operation, recipe, ids, credential or await world.credential(person, scope), sent, query)
 
 

@@ -4,14 +4,19 @@ Path ids are made by the world, one fresh object for each call. Who may do it, a
 follows from the permission which the route declares.
 """
 
+import base64
 import inspect
 import itertools
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from tests.matrix.world import Person, Side, World, shown
+import orjson
+
+from tests.matrix.world import PASSWORD, Person, Side, World, shown
+from tollkeeper.core import totp
 from tollkeeper.core.permissions import GRANTABLE, Permission
 
 _count = itertools.count()
@@ -38,14 +43,22 @@ class Recipe:
     # Objects of a colleague are only for who holds this as well; what everybody else gets.
     colleagues: Permission | None = None
     colleagues_refusal: tuple[int, str] = (404, "not_found")
+    # What is to be there before the call.
+    before: Callable[[Scene], Awaitable[Any]] | None = None
+    # Nobody reaches another person's, whatever they may.
+    is_personal: bool = False
     # Acts on the caller's own session or account, so each call takes a new caller.
     is_own: bool = False
+    # Members that a reference in the body needs beside it, by its first name.
+    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     # What a key gets, where only a session makes sense.
     by_key: tuple[int, str] | None = None
     # For routes without a permission: why they have none.
     public: str | None = None
     # The tenant in the path is used up by the call.
     is_tenant_spent: bool = False
+    # What a reference to an unknown object gets where many are taken at once, and the answer tells each one's fault.
+    unknown_reference: int = 404
     # Columns of the objects in the path, by prefix, where a fresh one will not do.
     columns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -66,6 +79,61 @@ async def _project(scene: Scene) -> Any:
     return {"name": scene.word(), "team_id": shown("team", team_id)}
 
 
+async def _binding(scene: Scene) -> Any:
+    key_id = await scene.world.make("key", scene.side, scene.caller if scene.caller.side == scene.side else None, {})
+    return {"name": scene.word(), "key_id": shown("key", key_id), "claims": {"sub": "x"}}
+
+
+def _import(scene: Scene) -> Any:
+    return {"keys": [{"name": scene.word(), "sha256": secrets.token_hex(32), "scopes": ["admin"]}]}
+
+
+# ── Oneself: the same calls as a person makes them; who may not make them gets nothing to work with. ──
+
+
+async def _password(scene: Scene) -> Any:
+    return {"password": await scene.world.set_password(scene.caller.user_id)}
+
+
+async def _new_password(scene: Scene) -> Any:
+    current = await scene.world.set_password(scene.caller.user_id)
+    return {"current_password": current, "new_password": f"{scene.word()} and more"}
+
+
+async def _other_tenant(scene: Scene) -> Any:
+    side = await scene.world.new_side()
+    await scene.world.join(scene.caller.user_id, side)
+    return {"tenant_id": shown("ten", side.tenant_id)}
+
+
+async def _first_code(scene: Scene) -> Any:
+    begun = await scene.world.ask("POST", "/api/v1/me/second-factor", scene.caller.token)
+    if begun.status_code != 201:
+        return {"code": "000000"}
+    secret = begun.json()["secret"]
+    raw = base64.b32decode(secret + "=" * (-len(secret) % 8))
+    return {"code": totp.code_at(raw, int(scene.world.services.clock.unix()) // totp.STEP_SECONDS)}
+
+
+async def _set_up_factor(scene: Scene) -> list[str]:
+    """The recovery codes; the session goes on under another token."""
+    sent = orjson.dumps(await _first_code(scene))
+    headers = {"content-type": "application/json"}
+    path = "/api/v1/me/second-factor/confirm"
+    done = await scene.world.ask("POST", path, scene.caller.token, content=sent, headers=headers)
+    if done.status_code != 200:
+        return ["0000-0000-0000-0000"]
+    scene.caller.token = done.json()["session"]["access_token"]
+    codes: list[str] = done.json()["recovery_codes"]
+    return codes
+
+
+async def _recovery_code(scene: Scene) -> Any:
+    return {"code": (await _set_up_factor(scene))[0]}
+
+
+_GROUPS: Final = {"group_map": {"group_claim": "groups"}}
+_SERVICE: Final = {"usr": {"kind": "service"}}
 _PRICE = {"input_per_million": "1", "output_per_million": "2"}
 _TARGETS = [{"provider": "simulated", "model": "simulated"}]
 
@@ -84,9 +152,31 @@ RECIPES: Final[dict[str, Recipe]] = {
         public="the password is the credential", body=lambda scene: {"email": "a@b.c", "password": "x"}
     ),
     "POST /api/v1/auth/refresh": Recipe(public="the cookie is the credential"),
+    "POST /api/v1/auth/password-reset": Recipe(public="who forgot it", body=lambda scene: {"email": "a@b.c"}),
+    "POST /api/v1/auth/password-reset/complete": Recipe(
+        public="the link's token is the credential", body=lambda scene: {"token": "x", "new_password": PASSWORD}
+    ),
+    "POST /api/v1/auth/register": Recipe(
+        public="newcomers, where the operator lets them",
+        body=lambda scene: {"email": "a@b.c", "password": PASSWORD, "name": "A", "organisation": "B"},
+    ),
+    "POST /api/v1/auth/verify-email": Recipe(
+        public="the link's token is the credential", body=lambda scene: {"token": "x"}
+    ),
     # Oneself
     "POST /api/v1/auth/logout": Recipe(is_own=True, by_key=(400, "no_session")),
+    "POST /api/v1/auth/logout-everywhere": Recipe(is_own=True),
+    "POST /api/v1/auth/password": Recipe(is_own=True, body=_new_password),
+    "POST /api/v1/auth/step-up": Recipe(is_own=True, body=_password),
+    "POST /api/v1/auth/switch": Recipe(is_own=True, body=_other_tenant, by_key=(400, "no_session")),
     "GET /api/v1/me": Recipe(),
+    "GET /api/v1/me/sessions": Recipe(),
+    "DELETE /api/v1/me/sessions/{session_id}": Recipe(is_personal=True),
+    "GET /api/v1/me/second-factor": Recipe(),
+    "POST /api/v1/me/second-factor": Recipe(is_own=True),
+    "POST /api/v1/me/second-factor/confirm": Recipe(is_own=True, body=_first_code),
+    "POST /api/v1/me/second-factor/recovery-codes": Recipe(is_own=True, before=_set_up_factor),
+    "DELETE /api/v1/me/second-factor": Recipe(is_own=True, body=_recovery_code),
     # Tenants
     "GET /api/v1/tenants": Recipe(),
     "POST /api/v1/tenants": Recipe(body=lambda scene: {"name": scene.word()}),
@@ -104,6 +194,46 @@ RECIPES: Final[dict[str, Recipe]] = {
     "GET /api/v1/users/{user_id}": Recipe(),
     "PATCH /api/v1/users/{user_id}": Recipe(body=lambda scene: {"name": scene.word()}),
     "DELETE /api/v1/users/{user_id}": Recipe(),
+    "POST /api/v1/users/{user_id}/password-reset": Recipe(),
+    "DELETE /api/v1/users/{user_id}/second-factor": Recipe(columns={"usr": {"has_factor": True}}),
+    "DELETE /api/v1/users/{user_id}/sessions": Recipe(),
+    # Invitations and service accounts
+    "GET /api/v1/invitations": Recipe(),
+    "POST /api/v1/invitations": Recipe(body=_user),
+    "POST /api/v1/invitations/accept": Recipe(
+        public="the link's token is the credential", body=lambda scene: {"token": "x"}
+    ),
+    "GET /api/v1/invitations/{invitation_id}": Recipe(),
+    "DELETE /api/v1/invitations/{invitation_id}": Recipe(),
+    "POST /api/v1/invitations/{invitation_id}/resend": Recipe(),
+    "GET /api/v1/service-accounts": Recipe(),
+    "POST /api/v1/service-accounts": Recipe(body=lambda scene: {"name": scene.word(), "role": scene.side.nobody}),
+    "GET /api/v1/service-accounts/{user_id}": Recipe(columns=_SERVICE),
+    "PATCH /api/v1/service-accounts/{user_id}": Recipe(body=lambda scene: {"name": scene.word()}, columns=_SERVICE),
+    "DELETE /api/v1/service-accounts/{user_id}": Recipe(columns=_SERVICE),
+    # Identity providers
+    "GET /api/v1/auth/oidc": Recipe(public="the sign-in page"),
+    "GET /api/v1/auth/oidc/callback": Recipe(public="the issuer's code is the credential"),
+    "GET /api/v1/auth/oidc/{provider_id}/start": Recipe(public="the way to the issuer"),
+    "GET /api/v1/identity-providers": Recipe(),
+    "POST /api/v1/identity-providers": Recipe(
+        body=lambda scene: {"name": scene.word(), "issuer": "https://127.0.0.1:9", "client_id": "x"},
+        beside=_GROUPS,
+        unknown_reference=422,
+    ),
+    "GET /api/v1/identity-providers/{provider_id}": Recipe(),
+    "PATCH /api/v1/identity-providers/{provider_id}": Recipe(
+        body=lambda scene: {"name": scene.word()}, beside=_GROUPS, unknown_reference=422
+    ),
+    "DELETE /api/v1/identity-providers/{provider_id}": Recipe(),
+    "POST /api/v1/identity-providers/{provider_id}/test": Recipe(),
+    "GET /api/v1/identity-providers/{provider_id}/bindings": Recipe(),
+    "POST /api/v1/identity-providers/{provider_id}/bindings": Recipe(body=_binding),
+    "GET /api/v1/identity-providers/{provider_id}/bindings/{binding_id}": Recipe(),
+    "PATCH /api/v1/identity-providers/{provider_id}/bindings/{binding_id}": Recipe(
+        body=lambda scene: {"name": scene.word()}
+    ),
+    "DELETE /api/v1/identity-providers/{provider_id}/bindings/{binding_id}": Recipe(),
     # Roles
     "GET /api/v1/roles": Recipe(),
     "POST /api/v1/roles": Recipe(body=lambda scene: {"name": scene.word(), "permissions": [_held(scene)]}),
@@ -128,6 +258,8 @@ RECIPES: Final[dict[str, Recipe]] = {
     # Keys
     "GET /api/v1/keys": Recipe(),
     "POST /api/v1/keys": Recipe(body=lambda scene: {"name": scene.word(), "scopes": ["admin"]}),
+    "POST /api/v1/keys/import": Recipe(body=_import, unknown_reference=409),
+    "GET /api/v1/keys/{key_id}/effective": Recipe(colleagues=Permission.USERS_VIEW),
     "GET /api/v1/keys/{key_id}": Recipe(colleagues=Permission.USERS_VIEW),
     "PATCH /api/v1/keys/{key_id}": Recipe(
         body=lambda scene: {"name": scene.word()}, colleagues=Permission.USERS_UPDATE
@@ -172,6 +304,8 @@ RECIPES: Final[dict[str, Recipe]] = {
 
 
 async def body_of(recipe: Recipe, scene: Scene) -> Any:
+    if recipe.before is not None:
+        await recipe.before(scene)
     body = None if recipe.body is None else recipe.body(scene)
     return await body if inspect.isawaitable(body) else body
 

@@ -14,6 +14,7 @@ from tests.matrix.calls import (
     FORBIDDEN,
     Verdict,
     allowed,
+    body_for,
     call,
     comparable,
     expected,
@@ -26,6 +27,7 @@ from tests.matrix.calls import (
 from tests.matrix.operations import Operation, operations
 from tests.matrix.recipes import RECIPES
 from tests.matrix.world import NOBODY, Person, World
+from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import GRANTABLE, Permission, Role, Scope
 
 # A route without a recipe fails in the first test alone.
@@ -203,12 +205,12 @@ async def test_the_permission_decides_and_the_role_only_through_it(
 @guarded
 async def test_a_session_that_is_not_fresh_does_what_needs_no_fresh_proof(world: World, operation: Operation) -> None:
     admin = await world.new_person(Role.PLATFORM_ADMIN)
-    stale = await world.new_session(
-        admin.user_id, world.ours, proven=timedelta(seconds=world.services.settings.step_up_seconds + 5)
-    )
-    wanted = Verdict(403, "step_up_required") if operation.is_fresh else allowed(operation)
     ids = await own_ids(world, operation, admin)
-    answer = await call(world, operation, admin, ids, credential=stale)
+    body = await body_for(world, operation, admin, ids, admin.side)
+    long_ago = timedelta(seconds=world.services.settings.step_up_seconds + 5)
+    stale = await world.new_session(admin.user_id, world.ours, proven=long_ago)
+    wanted = Verdict(403, "step_up_required") if operation.is_fresh else allowed(operation)
+    answer = await call(world, operation, admin, ids, credential=stale, body=body)
     assert verdict_of(answer, wanted) == wanted, f"{operation}: {answer.text}"
 
 
@@ -220,22 +222,24 @@ async def test_foreign_objects_are_as_unknown_as_those_that_never_were(world: Wo
     assert operation.permission is not None
     for role in (Role.TENANT_ADMIN, frozenset({operation.permission.value})):
         person = await world.person(role)
-        scopes = [scope for scope in (None, Scope.ADMIN) if operation.permission in person.permissions_by(scope)]
-        for scope in scopes:
-            unknown = await call(world, operation, person, unknown_ids(operation), scope=scope)
-            assert unknown.status_code == 404, f"{operation} with an unknown id: {unknown.text}"
+        body = await body_for(world, operation, person, await own_ids(world, operation, person), person.side)
+        for scope in (None, Scope.ADMIN):
+            if operation.permission not in person.permissions_by(scope):
+                continue
+            credential = await world.credential(person, scope)
             foreign_ids = await make_ids(world, operation, world.theirs, None)
-            before = await world.fingerprint()
-            foreign = await call(world, operation, person, foreign_ids, scope=scope, side=world.theirs)
-            assert comparable(foreign) == comparable(unknown), f"{operation} with a foreign id: {foreign.text}"
+            named = {f"a foreign {operation.path_ids}": (foreign_ids, unknown_ids(operation))}
             for name in operation.path_ids if len(operation.path_ids) > 1 else ():
-                mixed = {**await own_ids(world, operation, person), name: foreign_ids[name]}
-                never = {**mixed, name: unknown_ids(operation)[name]}
-                one, other = [await call(world, operation, person, ids, scope=scope) for ids in (mixed, never)]
-                assert one.status_code == 404, f"{operation} with a foreign {name}: {one.text}"
-                assert comparable(one) == comparable(other)
-            if len(operation.path_ids) == 1:
-                assert await world.fingerprint() == before, operation
+                own = await own_ids(world, operation, person)
+                named[f"a foreign {name}"] = {**own, name: foreign_ids[name]}, {**own, name: uuid7()}
+            before = await world.fingerprint()
+            for what, pair in named.items():
+                foreign, unknown = [
+                    await call(world, operation, person, ids, credential=credential, body=body) for ids in pair
+                ]
+                assert unknown.status_code == 404, f"{operation} with an unknown id: {unknown.text}"
+                assert comparable(foreign) == comparable(unknown), f"{operation} with {what}: {foreign.text}"
+            assert await world.fingerprint() == before, f"{operation} wrote something"
 
 
 @with_ids
@@ -256,11 +260,21 @@ async def test_without_the_permission_nobody_learns_which_objects_there_are(worl
 @with_ids
 async def test_platform_administrators_reach_every_tenants_objects(world: World, operation: Operation) -> None:
     admin = await world.person(Role.PLATFORM_ADMIN)
-    if RECIPES[operation.name].is_own:
-        return
+    wanted = Verdict(404) if RECIPES[operation.name].is_personal else allowed(operation)
     ids = await own_ids(world, operation, admin, world.theirs)
     answer = await call(world, operation, admin, ids, side=world.theirs)
-    assert verdict_of(answer, allowed(operation)) == allowed(operation), f"{operation}: {answer.text}"
+    assert verdict_of(answer, wanted) == wanted, f"{operation}: {answer.text}"
+
+
+@pytest.mark.parametrize("operation", [op for op in _WITH_IDS if RECIPES[op.name].is_personal], ids=str)
+async def test_what_is_personal_is_nobody_elses(world: World, operation: Operation) -> None:
+    colleague = await world.person(NOBODY)
+    for role in Role:
+        person = await world.person(role)
+        answer = await call(world, operation, person, await make_ids(world, operation, world.ours, colleague))
+        unknown = await call(world, operation, person, unknown_ids(operation))
+        assert answer.status_code == 404, f"{operation} by {role}: {answer.text}"
+        assert comparable(answer) == comparable(unknown)
 
 
 @pytest.mark.parametrize(

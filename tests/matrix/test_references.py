@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import pytest
 
-from tests.matrix.calls import call, comparable, own_ids
+from tests.matrix.calls import body_for, call, comparable, own_ids
 from tests.matrix.operations import Operation, Place, operations
-from tests.matrix.recipes import RECIPES, Scene, body_of
-from tests.matrix.world import Person, Side, World, shown
+from tests.matrix.recipes import RECIPES
+from tests.matrix.world import NOBODY, Person, Side, World, shown
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import GRANTABLE, Role, Scope
 
@@ -30,7 +30,7 @@ _LISTS: Final = [op for op in _KNOWN if op.method == "GET"]
 
 
 # One of each in the other tenant before a list is read.
-_KINDS: Final = ("usr", "key", "mdl", "prv", "prc", "job", "rol", "team", "prj")
+_KINDS: Final = ("usr", "key", "mdl", "prv", "prc", "job", "rol", "team", "prj", "inv", "idp", "wlb")
 
 
 async def caller_of(world: World, operation: Operation) -> Person:
@@ -59,19 +59,25 @@ async def test_a_foreign_id_in_a_body_is_as_unknown_as_one_that_never_was(
     person = await caller_of(world, operation)
     if person.is_platform:
         return
+    if RECIPES[operation.name].is_own:
+        person = await world.new_person(Role.TENANT_ADMIN)
     ids = await own_ids(world, operation, person)
-    body = await body_of(RECIPES[operation.name], Scene(world, person, person.side, ids))
+    body = await body_for(world, operation, person, ids, person.side)
+    body = {**body, **RECIPES[operation.name].beside.get(place[0], {})}
     foreign = await world.make(prefix, world.theirs, None, {})
     await world.credential(person, Scope.ADMIN)
     before = await world.fingerprint()
     answers = [
         await call(world, operation, person, ids, scope=scope, body=with_value(body, place, shown(prefix, value)))
         for scope in (None, Scope.ADMIN)
+        if operation.permission in person.permissions_by(scope) and not (scope and RECIPES[operation.name].by_key)
         for value in (foreign, uuid7())
     ]
     assert await world.fingerprint() == before, f"{operation} wrote something"
     for answer in answers:
-        assert answer.status_code == 404, f"{operation} with a foreign {'.'.join(place)}: {answer.text}"
+        # Another tenant is never one of many.
+        wanted = 404 if prefix == "ten" else RECIPES[operation.name].unknown_reference
+        assert answer.status_code == wanted, f"{operation} with a foreign {'.'.join(place)}: {answer.text}"
     assert len({comparable(answer) for answer in answers}) == 1
 
 
@@ -119,6 +125,7 @@ async def test_lists_hold_ones_own(world: World, operation: Operation) -> None:
     query = {"tenant_id": shown("ten", world.theirs.tenant_id)} if "tenant_id" in operation.query else {}
     for prefix in _KINDS:
         await world.make(prefix, world.theirs, None, {})
+    await world.new_user(NOBODY, world.theirs, kind="service")
     pages_seen = [page async for page in pages(world, operation, admin, query, world.theirs)]
     assert pages_seen
     if operation.path in _EMPTY:

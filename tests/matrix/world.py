@@ -7,7 +7,7 @@ Every text that can hold one carries its tenant's canary.
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
@@ -24,6 +24,7 @@ from tollkeeper.core.permissions import CUSTOM, GRANTABLE, ROLE_PERMISSIONS, SCO
 from tollkeeper.core.secrets import digest_opaque, new_key
 from tollkeeper.db import models as tables
 
+PASSWORD: Final = "four words nobody says"
 ORIGIN: Final = "http://localhost"
 _count = itertools.count()
 
@@ -41,9 +42,9 @@ class Side:
         return f"{word} {next(_count)} {self.canary}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Person:
-    """A member, and what they may do according to the tables of roles alone."""
+    """A member, and what they may do according to the tables of roles alone. `token` is the session in use."""
 
     side: Side
     user_id: UUID
@@ -69,6 +70,7 @@ class World:
     people: dict[tuple[Side, str], Person] = field(default_factory=dict)
     roles: dict[tuple[Side, frozenset[str]], UUID] = field(default_factory=dict)
     keys: dict[tuple[UUID, Scope], str] = field(default_factory=dict)
+    password_hash: str | None = None
 
     @property
     def services(self) -> Any:
@@ -167,6 +169,7 @@ class World:
         user_id = uuid7()
         role_id = None if isinstance(role, str) else await self.role_id(role, side)
         member = {name: columns.pop(name) for name in ("removed_at",) if name in columns}
+        has_factor = columns.pop("has_factor", False)
         async with self.rows() as session:
             session.add(
                 tables.User(
@@ -190,7 +193,29 @@ class World:
                     **member,
                 )
             )
+            if has_factor:
+                session.add(
+                    tables.SecondFactor(
+                        tenant_id=side.tenant_id, user_id=user_id, secret=b"x", confirmed_at=datetime.now(UTC)
+                    )
+                )
         return user_id
+
+    async def join(self, user_id: UUID, side: Side) -> None:
+        """As a guest that may do nothing."""
+        role_id = await self.role_id(NOBODY, side)
+        await self.add(
+            tables.Member(id=uuid7(), tenant_id=side.tenant_id, user_id=user_id, role=CUSTOM, role_id=role_id)
+        )
+
+    async def set_password(self, user_id: UUID) -> str:
+        if self.password_hash is None:
+            self.password_hash = await self.services.passwords.hash(PASSWORD)
+        async with self.rows() as session:
+            user = await session.get(tables.User, user_id)
+            assert user is not None
+            user.password_hash = self.password_hash
+        return PASSWORD
 
     async def new_session(self, user_id: UUID, side: Side, *, proven: timedelta = timedelta(0), **columns: Any) -> str:
         """An access token as a sign-in gives it; `proven` ago its user showed who they are."""
@@ -215,6 +240,7 @@ class World:
                         "created_at": now,
                         "expires_at": now + timedelta(days=7),
                         "authenticated_at": now - proven,
+                        "epoch": user.session_epoch,
                         **columns,
                     }
                 )
@@ -407,6 +433,57 @@ async def _job(world: World, wanted: Wanted) -> UUID:
     return await world.add(tables.Job(id=uuid7(), kind="matrix.nothing", run_at=tomorrow, **wanted.columns))
 
 
+async def _invitation(world: World, wanted: Wanted) -> UUID:
+    side = wanted.side
+    invited_by = (wanted.owner or await world.person(NOBODY, side)).user_id
+    return await world.add(
+        tables.Invitation(
+            id=uuid7(),
+            tenant_id=side.tenant_id,
+            email=f"{uuid7().hex}@{side.canary}.example.com",
+            role=CUSTOM,
+            role_id=await world.role_id(NOBODY, side),
+            digest=uuid7().bytes,
+            invited_by=invited_by,
+            expires_at=datetime.now(UTC) + timedelta(days=1),
+        )
+    )
+
+
+async def _identity_provider(world: World, wanted: Wanted) -> UUID:
+    """With a binding."""
+    provider_id = await world.add(
+        tables.IdentityProvider(
+            id=uuid7(),
+            tenant_id=wanted.side.tenant_id,
+            name=wanted.side.name("issuer"),
+            issuer="https://127.0.0.1:9",
+            client_id="client",
+        )
+    )
+    await _binding(world, replace(wanted, parents={"idp": provider_id}))
+    return provider_id
+
+
+async def _binding(world: World, wanted: Wanted) -> UUID:
+    provider_id = wanted.parents.get("idp") or await _identity_provider(world, wanted)
+    return await world.add(
+        tables.WorkloadBinding(
+            id=uuid7(),
+            tenant_id=wanted.side.tenant_id,
+            provider_id=provider_id,
+            key_id=await _key(world, wanted),
+            name=wanted.side.name("binding"),
+            claims={"sub": "x"},
+        )
+    )
+
+
+async def _session(world: World, wanted: Wanted) -> UUID:
+    person = wanted.owner or await world.person(NOBODY, wanted.side)
+    return (await world.new_session_family(person.user_id, wanted.side))[1]
+
+
 async def _request(world: World, wanted: Wanted) -> UUID:
     """Calls leave no object: an id in the form of one."""
     return uuid7()
@@ -424,6 +501,10 @@ MAKERS: Final[dict[str, Maker]] = {
     "mdl": _model,
     "prc": _price,
     "job": _job,
+    "inv": _invitation,
+    "idp": _identity_provider,
+    "wlb": _binding,
+    "ses": _session,
     "req": _request,
 }
 
