@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.ids import IdentityProviderId, WorkloadBindingId, format_id
 from tollkeeper.core.permissions import Permission
-from tollkeeper.domains.identity.service import Client, SignIn, SignInServices
+from tollkeeper.domains.identity.service import Client, SignIn, SignInServices, hand_over
 from tollkeeper.domains.identity_providers.bindings import Bindings
 from tollkeeper.domains.identity_providers.issuers import Issuers
 from tollkeeper.domains.identity_providers.schemas import (
@@ -29,7 +29,6 @@ from tollkeeper.domains.identity_providers.sign_in import Answered, OidcSignIn
 from tollkeeper.domains.identity_providers.state import PATH_AFTER, clear_journey, read_journey, write_journey
 from tollkeeper.domains.keys.service import Keys
 from tollkeeper.web.caller import Caller, ControlServices, address_of, prove_caller, request_uuid_of
-from tollkeeper.web.cookies import write_session_cookie
 from tollkeeper.web.deps import (
     CurrentCaller,
     ObjectSession,
@@ -298,8 +297,7 @@ async def finish_sign_in(
     response = RedirectResponse(arrival.redirect_to, 302)
     clear_journey(response, services.settings)
     if arrival.grant is not None:
-        seconds = int((arrival.grant.expires_at - services.clock.now()).total_seconds())
-        write_session_cookie(response, services.settings, arrival.grant.refresh_token, seconds)
+        hand_over(response, services.settings, arrival.grant, services.clock.now())
     return response
 
 
