@@ -94,3 +94,47 @@ def test_garbage_after_a_good_event_is_still_refused() -> None:
 def test_only_an_event_of_plain_text_alone_is_a_pattern(event: dict[str, object]) -> None:
     raw = orjson.dumps(event)
     assert learn_pattern(orjson.loads(raw), raw) is None
+
+
+def whole(text: str) -> bytes:
+    return orjson.dumps(chunk({"content": text}))
+
+
+@given(st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=6))
+def test_a_run_says_what_its_events_say_one_by_one(texts: list[str]) -> None:
+    try:
+        events = [whole(text) for text in texts]
+    except orjson.JSONEncodeError:  # a lone surrogate
+        return
+    known = pattern()
+    run = known.read_run(events)
+    if run is None:
+        assert known.read(events[0]) is None
+        return
+    together, count = run
+    singles = [known.read(event) for event in events[:count]]
+    assert all(single is not None for single in singles)
+    assert together.raw == b"\n\ndata: ".join(events[:count])
+    assert together.data["choices"][0]["delta"]["content"] == "".join(texts[:count])
+    assert together.text_length == sum(map(len, texts[:count]))
+
+
+def test_a_run_ends_before_what_is_of_another_kind() -> None:
+    events = [whole("one"), whole(" two"), orjson.dumps(chunk({"content": "x"}, finish_reason="stop")), whole("three")]
+    run = pattern().read_run(events)
+    assert run is not None
+    assert run[1] == 2
+    assert pattern().read_run(events[2:]) is None
+
+
+def test_an_event_that_is_not_plain_does_not_spoil_the_first_of_a_run() -> None:
+    run = pattern().read_run([whole("one"), whole('"quoted"')])
+    assert run is not None
+    assert run[1] == 1
+
+
+def test_no_character_reaches_from_one_event_into_the_next() -> None:
+    whole_bytes = whole("ä")
+    first = whole_bytes.replace("ä".encode(), "ä".encode()[:1])
+    second = whole_bytes.replace("ä".encode(), "ä".encode()[1:])
+    assert pattern().read_run([first, second]) is None

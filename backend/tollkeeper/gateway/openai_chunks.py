@@ -5,6 +5,7 @@ usage kept apart for one closing chunk. A chunk that is right already keeps its 
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -64,6 +65,9 @@ class ChatChunks:
         if pattern is None and chunk is not None and chunk.raw is raw:
             self._pattern = learn_pattern(chunk.data, raw)
         return chunk
+
+    def read_run(self, events: Sequence[bytes]) -> tuple[Chunk, int] | None:
+        return None if self._pattern is None else self._pattern.read_run(events)
 
     def _read(self, raw: bytes) -> Chunk | None:
         try:

@@ -2,12 +2,16 @@
 chunks only.
 """
 
-from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, Protocol
 
 from tollkeeper.contracts.chat import Batch, Chunk
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway import sse
+
+
+# Bounds what is looked at again when a run turns out to be none.
+_MOST_TOGETHER: Final = 64
 
 
 class Chunks(Protocol):
@@ -19,6 +23,10 @@ class Chunks(Protocol):
     @property
     def is_finished(self) -> bool:
         """Whether every choice that began has said why it ended."""
+        ...
+
+    def read_run(self, events: Sequence[bytes]) -> tuple[Chunk, int] | None:
+        """One chunk for as many events from the first on as can be read together, and their number; None: use `read`."""
         ...
 
     def read(self, raw: bytes) -> Chunk | None:
@@ -51,7 +59,15 @@ async def read_events(
 
 def _read(events: list[bytes], chunks: Chunks, batch: list[Chunk]) -> bool:
     """Append what the events say to `batch`; True at the mark of the end."""
-    for event in events:
+    at, end = 0, len(events)
+    while at < end:
+        run = chunks.read_run(events[at : at + _MOST_TOGETHER])
+        if run is not None:
+            batch.append(run[0])
+            at += run[1]
+            continue
+        event = events[at]
+        at += 1
         if event == sse.DONE:
             if not chunks.has_begun:
                 raise UpstreamError("The provider's answer is empty.", code="upstream_cut")

@@ -1,13 +1,17 @@
 """Reads the events of a stream that differ from one before them in their text alone, without parsing their JSON again.
 
 Nearly every event of an answer is `head + text + tail` with the same head and tail. When the bytes between the two are
-plain characters of a JSON string, the event is the known one with another text, whatever else its JSON says.
+plain characters of a JSON string, the event is the known one with another text, whatever else its JSON says. Events that
+arrive together and follow one another become one chunk: its `data` has all of their text, its `raw` each of them as it
+came.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from tollkeeper.contracts.chat import Chunk
 
+_BETWEEN: Final = b"\n\ndata: "
 _KEY: Final = b'"content":'
 
 
@@ -27,12 +31,37 @@ class TextPattern:
     def read(self, raw: bytes) -> Chunk | None:
         if len(raw) <= self._least or not raw.startswith(self._head) or not raw.endswith(self._tail):
             return None
-        content = raw[len(self._head) : -self._tail_length]
+        return self._chunk((raw[len(self._head) : -self._tail_length],), raw)
+
+    def read_run(self, events: Sequence[bytes]) -> tuple[Chunk, int] | None:
+        """The chunk of as many events from the first on as are of this pattern, and their number."""
+        head, tail, least = self._head, self._tail, self._least
+        begin, end = len(head), -self._tail_length
+        contents = []
+        for event in events:
+            if len(event) <= least or not event.startswith(head) or not event.endswith(tail):
+                break
+            content = event[begin:end]
+            if contents and (b'"' in content or b"\\" in content):
+                break
+            contents.append(content)
+        count = len(contents)
+        if count > 1:
+            chunk = self._chunk(contents, _BETWEEN.join(events[:count]))
+            if chunk is not None:
+                return chunk, count
+        # The first is not plain, or one has a character that needs a closer look: the first alone, if it is.
+        chunk = self.read(events[0]) if count else None
+        return None if chunk is None else (chunk, 1)
+
+    def _chunk(self, contents: Sequence[bytes], raw: bytes) -> Chunk | None:
+        joined = b"".join(contents)
         # A quote would end the string, an escape stands for something else: both are the parser's to read.
-        if b'"' in content or b"\\" in content:
+        if b'"' in joined or b"\\" in joined:
             return None
         try:
-            text = content.decode()
+            # One by one: no character reaches from one event into the next.
+            text = "".join([content.decode() for content in contents])
         except UnicodeDecodeError:
             return None
         # JSON allows no control character in a string.

@@ -35,6 +35,11 @@ class EventReader:
         complete = self._complete(data)
         if complete is None:
             return []
+        if complete.startswith(b"data: "):
+            # Usually all events are one line `data: {…}`: then no line end is left but those between them.
+            events = complete[6:].split(b"\n\ndata: ")
+            if complete.count(b"\n") == 2 * len(events) - 2:
+                return events
         events = []
         for block in complete.split(b"\n\n"):
             # The usual event is one line `data: {…}`.

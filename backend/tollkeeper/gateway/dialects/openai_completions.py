@@ -1,7 +1,7 @@
 """OpenAI's legacy `completions`: a prompt in, text out, streamed as `text_completion` objects again."""
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import orjson
@@ -106,6 +106,9 @@ class _Stream:
     @property
     def is_finished(self) -> bool:
         return self.has_begun and all(self._finished.values())
+
+    def read_run(self, events: Sequence[bytes]) -> tuple[Chunk, int] | None:  # noqa: ARG002 - one by one here
+        return None
 
     def read(self, raw: bytes) -> Chunk | None:
         try:
