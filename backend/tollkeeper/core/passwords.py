@@ -15,7 +15,8 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import Any, Final, TypeVar
 
-from tollkeeper.core.errors import BadRequest, RateLimited
+from tollkeeper.core.errors import BadRequest
+from tollkeeper.core.lane import Lane
 
 with warnings.catch_warnings():
     # passlib 1.7.4 is the last one: it still looks for `crypt` and asks argon2-cffi for its version the old way.
@@ -60,49 +61,36 @@ class Passwords:
     """
 
     def __init__(self, *, concurrency: int = 2) -> None:
-        self._strangers = _Lane(concurrency)
-        self._known = _Lane(1)
+        self._strangers = Lane(concurrency, most_waiting=MOST_WAITING)
+        self._known = Lane(1, most_waiting=MOST_WAITING)
 
     async def hash(self, password: str) -> str:
         """What to store. Raises ValueError for a password that is too long or no text."""
         encoded = _encode(password)
         if encoded is None:
             raise ValueError(f"a password has at most {LONGEST_PASSWORD} characters of valid text")
-        return await self._strangers.run(lambda: str(_HASHER.hash(encoded)))
+        return await _compute(self._strangers, lambda: str(_HASHER.hash(encoded)))
 
     async def verify(self, password: str, password_hash: str | None, *, is_known: bool = False) -> bool:
         """Whether the password is right. For None (no such user, or one without a password): as slow, and False."""
         encoded = _encode(password)
         lane = self._known if is_known else self._strangers
         if encoded is None or password_hash is None or not _ARGON2.identify(password_hash):
-            await lane.run(lambda: _ARGON2.verify(b"", _NOBODYS))
+            await _compute(lane, lambda: _ARGON2.verify(b"", _NOBODYS))
             return False
-        return await lane.run(lambda: _verify(encoded, password_hash))
+        return await _compute(lane, lambda: _verify(encoded, password_hash))
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether a stored hash is weaker than what `hash` makes today; replace it at the next right sign-in."""
         return bool(_HASHER.needs_update(password_hash))
 
 
-class _Lane:
-    """A few at a time, a few dozen waiting, the others told to come again: memory and the wait stay bounded."""
-
-    def __init__(self, concurrency: int) -> None:
-        self._free = asyncio.Semaphore(concurrency)
-        self._waiting = 0
-
-    async def run(self, work: Callable[[], Result]) -> Result:
-        if self._waiting >= MOST_WAITING:
-            raise RateLimited("Too many people are signing in at this moment; try again.", retry_after_seconds=2.0)
-        self._waiting += 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._waiting -= 1
-        computing = asyncio.get_running_loop().run_in_executor(None, work)
-        # The place is free when the thread ends, not when a caller goes away: a thread cannot be cancelled.
-        computing.add_done_callback(lambda _: self._free.release())
-        return await asyncio.shield(computing)
+async def _compute(lane: Lane, work: Callable[[], Result]) -> Result:
+    await lane.acquire()
+    computing = asyncio.get_running_loop().run_in_executor(None, work)
+    # The place is free when the thread ends, not when a caller goes away: a thread cannot be cancelled.
+    computing.add_done_callback(lambda _: lane.release())
+    return await asyncio.shield(computing)
 
 
 def refuse_weak(password: str, *context: str) -> None:

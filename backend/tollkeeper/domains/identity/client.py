@@ -41,19 +41,19 @@ def actor_of(identity: Identity, client: Client) -> audit.Actor:
     return audit.Actor("user", user, identity.email, client.request_id, client.address)
 
 
-def new_device(key: bytes, user_id: UUID) -> str:
-    """The cookie of a browser in which this user has signed in."""
+def new_device(key: bytes, email: str) -> str:
+    """The cookie of a browser in which this account has signed in."""
     name = secrets.token_hex(16)
-    return f"{name}.{_mac(key, user_id, name)}"
+    return f"{name}.{_mac(key, email, name)}"
 
 
-def known_device(key: bytes, user_id: UUID, cookie: str | None) -> str | None:
-    """The device's name; None for a cookie of another account, or one that we did not make."""
+def known_device(key: bytes, email: str, cookie: str | None) -> str | None:
+    """The device's name, found without asking anybody; None for a cookie of another account, or one that we did not make."""
     match = None if cookie is None else _DEVICE.fullmatch(cookie)
-    if match is None or not hmac.compare_digest(match[2], _mac(key, user_id, match[1])):
+    if match is None or not hmac.compare_digest(match[2], _mac(key, email, match[1])):
         return None
     return match[1]
 
 
-def _mac(key: bytes, user_id: UUID, name: str) -> str:
-    return hmac.new(key, f"device|{user_id.hex}|{name}".encode(), hashlib.sha256).hexdigest()
+def _mac(key: bytes, email: str, name: str) -> str:
+    return hmac.new(key, f"device|{name}|{email.lower()}".encode(), hashlib.sha256).hexdigest()

@@ -1,4 +1,4 @@
-"""The cookies of the console: the refresh token and the device's name, out of reach of scripts and of other sites."""
+"""The cookies of the console: the refresh token, and the name of the device."""
 
 from datetime import datetime
 
@@ -7,39 +7,21 @@ from fastapi import Response
 from tollkeeper.core.config import Settings
 from tollkeeper.domains.identity.client import DEVICE_SECONDS
 from tollkeeper.domains.identity.grants import Grant
-from tollkeeper.web.caller import cookie_name, is_https
+from tollkeeper.web.caller import cookie_name
+from tollkeeper.web.cookies import host_cookie_name, write_host_cookie
 
 
 def device_cookie_name(settings: Settings) -> str:
-    return "__Host-tollkeeper_device" if is_https(settings) else "tollkeeper_device"
-
-
-def write_cookie(response: Response, settings: Settings, token: str, seconds: int) -> None:
-    _write(response, settings, cookie_name(settings), token, seconds)
+    return host_cookie_name(settings, "tollkeeper_device")
 
 
 def hand_over(response: Response, settings: Settings, grant: Grant, now: datetime) -> None:
     """The cookies of a sign-in or a refresh."""
-    write_cookie(response, settings, grant.refresh_token, int((grant.expires_at - now).total_seconds()))
+    seconds = int((grant.expires_at - now).total_seconds())
+    write_host_cookie(response, settings, cookie_name(settings), grant.refresh_token, seconds)
     if grant.device is not None:
-        write_device(response, settings, grant.device)
+        write_host_cookie(response, settings, device_cookie_name(settings), grant.device, DEVICE_SECONDS)
 
 
 def clear_cookie(response: Response, settings: Settings) -> None:
-    write_cookie(response, settings, "", 0)
-
-
-def write_device(response: Response, settings: Settings, device: str) -> None:
-    _write(response, settings, device_cookie_name(settings), device, DEVICE_SECONDS)
-
-
-def _write(response: Response, settings: Settings, name: str, value: str, seconds: int) -> None:
-    response.set_cookie(
-        name,
-        value,
-        max_age=max(0, seconds),
-        path="/",
-        secure=is_https(settings),
-        httponly=True,
-        samesite="strict",
-    )
+    write_host_cookie(response, settings, cookie_name(settings), "", 0)

@@ -6,6 +6,7 @@ every access token of it.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -118,7 +119,9 @@ class SignIn:
 
     async def login(self, email: str, password: str, code: str | None, client: Client) -> Grant:
         """Into the tenant that manages the account. Raises WrongCredentials, CodeRequired, WrongCode, RateLimited."""
-        async with self._database.platform() as session:
+        device = known_device(self._device_key, email, client.device)
+        gate = nullcontext() if device else self._throttle.strangers.place()
+        async with gate, self._database.platform() as session:
             account = await repository.find_account(session, email)
             place = await self._place(session, account, client)
         await self._charge(email, account, place, client)
@@ -263,7 +266,7 @@ class SignIn:
 
     async def place_of(self, caller: Caller, client: Client) -> Place:
         async with self._database.platform() as session:
-            return await self._place_of(session, caller.user_id, client)
+            return await self._place_of(session, caller.user_id, caller.email, client)
 
     async def _open(
         self,
@@ -281,7 +284,7 @@ class SignIn:
                 client,
                 method=method,
                 authenticated_at=authenticated_at,
-                device=new_device(self._device_key, identity.user_id),
+                device=new_device(self._device_key, identity.email),
             )
             await repository.note_login(session, identity.user_id, self._clock.now(), rehashed)
             user = format_id("usr", identity.user_id)
@@ -311,10 +314,10 @@ class SignIn:
     async def _place(self, session: AsyncSession, account: Account | None, client: Client) -> Place:
         if account is None:
             return Place(client.address)
-        return await self._place_of(session, account.identity.user_id, client)
+        return await self._place_of(session, account.identity.user_id, account.identity.email, client)
 
-    async def _place_of(self, session: AsyncSession, user_id: UUID, client: Client) -> Place:
-        place = Place(client.address, device=known_device(self._device_key, user_id, client.device))
+    async def _place_of(self, session: AsyncSession, user_id: UUID, email: str, client: Client) -> Place:
+        place = Place(client.address, device=known_device(self._device_key, email, client.device))
         if place.is_known or client.address is None:
             return place
         is_known = await repository.has_signed_in_from(session, user_id, client.address)

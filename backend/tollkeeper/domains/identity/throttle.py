@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from tollkeeper.core.clock import Clock
+from tollkeeper.core.lane import Lane
 from tollkeeper.core.redis import RedisLink
 from tollkeeper.core.throttle import Allowance, Bucket, Throttle
 
@@ -23,6 +24,9 @@ PER_CODE: Final = Allowance(burst=5, seconds=60)
 PER_LINK: Final = Allowance(burst=20, seconds=6)
 MAILS_PER_ADDRESS: Final = Allowance(burst=10, seconds=60)
 MAILS_PER_RECIPIENT: Final = Allowance(burst=3, seconds=300)
+
+_STRANGERS: Final = 4
+_STRANGERS_WAITING: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class LoginThrottle:
 
     def __init__(self, clock: Clock, redis: RedisLink | None = None) -> None:
         self.throttle = Throttle(clock, redis)
+        # A flood from ever new addresses meets no bucket: it must not take every connection to the database either.
+        self.strangers = Lane(_STRANGERS, most_waiting=_STRANGERS_WAITING)
 
     async def charge_login(self, email: str, place: Place) -> None:
         await self.throttle.charge(_login(email, place), "Too many attempts to sign in; wait a little.")
