@@ -133,6 +133,28 @@ async def test_rows_that_have_served_go_and_the_others_stay(
                 """),
                 {"id": uuid7()},
             )
+            await session.execute(
+                text(f"""
+                    INSERT INTO consumed_tokens (digest, purpose, expires_at)
+                    VALUES ('{minutes}', 'state', now() - interval '{minutes} minutes')
+                """)
+            )
+        for number, days in enumerate((0.9, 1.1, 89, 91)):
+            values = {"id": uuid7(), "tenant": tenant, "user": user, "digest": bytes([number])}
+            await session.execute(
+                text(f"""
+                    INSERT INTO one_time_links (id, tenant_id, user_id, purpose, digest, expires_at, used_at)
+                    VALUES (:id, :tenant, :user, 'password_reset', :digest, 'infinity', now() - interval '{days} days')
+                """),
+                values,
+            )
+            await session.execute(
+                text(f"""
+                    INSERT INTO invitations (id, tenant_id, email, role, digest, invited_by, expires_at)
+                    VALUES (:id, :tenant, 'a@b.c', 'viewer', :digest, :user, now() - interval '{days} days')
+                """),
+                values,
+            )
     result = await run(kinds["retention"])
     assert result["deleted"] == {
         "jobs": 5,
@@ -140,6 +162,9 @@ async def test_rows_that_have_served_go_and_the_others_stay(
         "idempotency_keys": 1,
         "sessions": 1,
         "announcements": 1,
+        "consumed_tokens": 1,
+        "one_time_links": 3,
+        "invitations": 1,
     }
     assert len(await table.all()) == 3
 

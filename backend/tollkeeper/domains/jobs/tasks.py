@@ -26,6 +26,10 @@ LEFTOVERS: Final = (
     # A refresh token that comes back after its session was replaced is a theft, so rows stay as long as a token could.
     Leftover("sessions", "expires_at < now() - interval '1 day'"),
     Leftover("announcements", "created_at < now() - interval '1 hour'"),
+    Leftover("consumed_tokens", "expires_at < now() - interval '1 hour'"),
+    Leftover("one_time_links", "coalesce(used_at, expires_at) < now() - interval '1 day'"),
+    # The trail keeps who was invited by whom; the row is for a look at what became of it.
+    Leftover("invitations", "coalesce(accepted_at, revoked_at, expires_at) < now() - interval '90 days'"),
 )
 
 
