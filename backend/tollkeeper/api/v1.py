@@ -8,6 +8,7 @@ from tollkeeper.domains.identity.others_routes import router as user_help
 from tollkeeper.domains.identity.own_routes import router as me
 from tollkeeper.domains.identity.routes import auth
 from tollkeeper.domains.identity_providers.routes import callback as oidc_callback
+from tollkeeper.domains.identity_providers.routes import linked_accounts
 from tollkeeper.domains.identity_providers.routes import router as identity_providers
 from tollkeeper.domains.identity_providers.routes import sign_in as oidc
 from tollkeeper.domains.invitations.routes import router as invitations
@@ -25,6 +26,7 @@ router = APIRouter(prefix="/api/v1")
 router.include_router(auth)
 router.include_router(oidc)
 router.include_router(oidc_callback)
+router.include_router(linked_accounts)
 router.include_router(me)
 router.include_router(tenants)
 router.include_router(users)

@@ -22,6 +22,8 @@ from tollkeeper.core.permissions import Permission
 from tollkeeper.core.permissions import Role as BuiltIn
 from tollkeeper.db.models import Member, Role, Team, TeamMember
 
+LINKED = "/api/v1/me/identities"
+
 
 async def new_role(plane: ControlPlane, *permissions: Permission) -> str:
     name = f"role-{uuid4().hex}"
@@ -298,6 +300,34 @@ async def test_provider_of_another_tenant_links_nobody(plane: ControlPlane, prov
         answer = await window.jar.get(f"{OIDC}/{provider_id}/start", params={"purpose": "link"})
 
     refused(answer, 404, "not_found")
+
+
+async def test_linked_account_is_shown_and_taken_away_by_its_holder(plane: ControlPlane, provider: Provider) -> None:
+    provider_id = await trust(plane, provider, creates_users=False)
+    user_id = await plane.new_user(BuiltIn.VIEWER, password="a long enough password")
+    async with browser_of(plane, user_id) as window, browser_of(plane, await plane.new_user(BuiltIn.VIEWER)) as other:
+        await link(window, provider_id)
+        (shown,) = (await window.jar.get(LINKED)).json()["data"]
+        assert (shown["provider_id"], shown["email"]) == (provider_id, provider.people["ann"]["email"])
+        assert (await other.jar.get(LINKED)).json()["data"] == []
+        assert (await other.jar.delete(f"{LINKED}/{provider_id}")).status_code == 404
+
+        assert (await window.jar.delete(f"{LINKED}/{provider_id}")).status_code == 204
+
+        assert (await window.jar.get(LINKED)).json()["data"] == []
+    async with browser(plane) as window:
+        refused(await window.sign_in(provider_id), 403, "oidc_not_admitted")
+
+
+async def test_last_way_into_an_account_stays(plane: ControlPlane, provider: Provider) -> None:
+    provider_id = await trust(plane, provider)
+    async with browser(plane) as window:
+        await window.sign_in(provider_id)
+        csrf = {"x-tollkeeper-csrf": (await window.me())["csrf_token"]}
+
+        answer = await window.jar.delete(f"{LINKED}/{provider_id}", headers=csrf)
+
+    refused(answer, 409, "last_way_in")
 
 
 async def test_claims_do_not_touch_who_rules_the_platform(plane: ControlPlane, provider: Provider) -> None:

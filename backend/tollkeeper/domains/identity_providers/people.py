@@ -13,6 +13,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tollkeeper.core import events
 from tollkeeper.core.announcements import Topic, announce
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import Conflict, Forbidden
@@ -114,6 +115,7 @@ class People:
             raise AlreadyLinked("This account at the provider signs in to another account here.")
         if known is None:
             await _add_external(session, provider, proven, user_id, actor)
+            await events.emit(session, provider.tenant_id, events.UserChanged(user_id, ["identities"]))
 
     async def find_user(self, session: AsyncSession, provider: IdentityProvider, proven: Proven) -> UUID | None:
         external = await repository.find_external(session, provider.id, proven.subject)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, select, update
+from sqlalchemy import Row, and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +20,7 @@ from tollkeeper.db.models import (
     Team,
     TeamMember,
     Tenant,
+    User,
     WorkloadBinding,
 )
 
@@ -208,9 +209,39 @@ async def find_external(session: AsyncSession, provider_id: UUID, subject: str) 
     return (await session.scalars(query.with_for_update())).one_or_none()
 
 
-async def list_external_of(session: AsyncSession, tenant_id: UUID, user_id: UUID) -> Sequence[ExternalIdentity]:
-    query = select(ExternalIdentity).where(ExternalIdentity.tenant_id == tenant_id, ExternalIdentity.user_id == user_id)
-    return (await session.scalars(query.order_by(ExternalIdentity.id))).all()
+async def list_linked(session: AsyncSession, tenant_id: UUID, user_id: UUID) -> Sequence[Row[*tuple[Any, ...]]]:
+    """With the names of their providers."""
+    query = (
+        select(
+            ExternalIdentity.provider_id,
+            IdentityProvider.name.label("provider_name"),
+            ExternalIdentity.email,
+            ExternalIdentity.last_login_at,
+            ExternalIdentity.created_at,
+        )
+        .join(
+            IdentityProvider,
+            and_(
+                IdentityProvider.tenant_id == ExternalIdentity.tenant_id,
+                IdentityProvider.id == ExternalIdentity.provider_id,
+            ),
+        )
+        .where(ExternalIdentity.tenant_id == tenant_id, ExternalIdentity.user_id == user_id)
+        .order_by(ExternalIdentity.id)
+    )
+    return (await session.execute(query)).all()
+
+
+async def lock_account(session: AsyncSession, user_id: UUID) -> bool:
+    """Whether it has a password. Two changes of its ways in come one after the other."""
+    query = select(User.password_hash.is_not(None)).where(User.id == user_id).with_for_update()
+    return bool(await session.scalar(query))
+
+
+async def remove_linked(session: AsyncSession, provider_id: UUID, user_id: UUID) -> None:
+    await session.execute(
+        delete(ExternalIdentity).where(ExternalIdentity.provider_id == provider_id, ExternalIdentity.user_id == user_id)
+    )
 
 
 async def note_sign_in(session: AsyncSession, external_id: UUID, email: str | None, now: datetime) -> None:

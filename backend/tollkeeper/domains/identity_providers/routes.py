@@ -12,6 +12,7 @@ from tollkeeper.core.permissions import Permission
 from tollkeeper.domains.identity.service import Client, SignIn, SignInServices, hand_over
 from tollkeeper.domains.identity_providers.bindings import Bindings
 from tollkeeper.domains.identity_providers.issuers import Issuers
+from tollkeeper.domains.identity_providers.linked import list_linked, unlink
 from tollkeeper.domains.identity_providers.schemas import (
     BindingCreate,
     BindingUpdate,
@@ -19,6 +20,7 @@ from tollkeeper.domains.identity_providers.schemas import (
     IdentityProviderCreate,
     IdentityProviderUpdate,
     IdentityProviderView,
+    LinkedAccounts,
     ProviderTest,
     Purpose,
     SignInOption,
@@ -48,6 +50,8 @@ router = control_router("identity-providers")
 sign_in = control_router("auth/oidc")
 # A provider may add what it likes to its answer, so this one route takes parameters that it does not know.
 callback = APIRouter(prefix="/auth/oidc", tags=["auth/oidc"])
+
+linked_accounts = control_router("me/identities")
 
 CALLBACK: Final = "/api/v1/auth/oidc/callback"
 _SIGN_IN_PAGE: Final = "/console/sign-in"
@@ -299,6 +303,18 @@ async def finish_sign_in(
     if arrival.grant is not None:
         hand_over(response, services.settings, arrival.grant, services.clock.now())
     return response
+
+
+@linked_accounts.get("", dependencies=[requires(Permission.ME_VIEW)])
+async def list_linked_accounts(caller: CurrentCaller, session: TenantSession) -> LinkedAccounts:
+    """Your accounts at identity providers that sign in to this one."""
+    return LinkedAccounts(data=list(await list_linked(session, caller)))
+
+
+@linked_accounts.delete("/{provider_id}", status_code=204, dependencies=[requires(Permission.ME_UPDATE, fresh=True)])
+async def unlink_account(provider_id: IdentityProviderId, caller: CurrentCaller, work: Work) -> None:
+    """Your account there signs in here no more."""
+    await unlink(await work.tenant(caller.tenant_id), caller, provider_id)
 
 
 async def _session_for(purpose: Purpose, request: Request) -> Caller | None:

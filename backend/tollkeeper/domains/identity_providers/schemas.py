@@ -242,7 +242,7 @@ class SignInOptions(Schema):
 Purpose = Literal["sign_in", "link", "step_up"]
 
 
-class ExternalIdentityView(Schema):
+class LinkedAccount(Schema):
     """An account at a provider that signs in to this one."""
 
     provider_id: IdentityProviderId
@@ -250,3 +250,7 @@ class ExternalIdentityView(Schema):
     email: str | None
     last_login_at: datetime | None
     created_at: datetime
+
+
+class LinkedAccounts(Schema):
+    data: list[LinkedAccount]

@@ -1,0 +1,40 @@
+"""The accounts at providers that sign in to one's own account: shown to its holder, and taken away by them."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tollkeeper.core import events
+from tollkeeper.core.errors import Conflict, NotFound
+from tollkeeper.core.ids import format_id
+from tollkeeper.domains.audit import service as audit
+from tollkeeper.domains.identity_providers import repository
+from tollkeeper.domains.identity_providers.schemas import LinkedAccount
+from tollkeeper.web.caller import Caller
+
+
+class LastWayIn(Conflict):
+    """Without it nobody could sign in to the account any more."""
+
+    code = "last_way_in"
+
+
+async def list_linked(session: AsyncSession, caller: Caller) -> Sequence[LinkedAccount]:
+    rows = await repository.list_linked(session, caller.tenant_id, caller.user_id)
+    return [LinkedAccount.model_validate(row) for row in rows]
+
+
+async def unlink(session: AsyncSession, caller: Caller, provider_id: UUID) -> None:
+    """Raises NotFound, LastWayIn."""
+    rows = await repository.list_linked(session, caller.tenant_id, caller.user_id)
+    if provider_id not in {row.provider_id for row in rows}:
+        raise NotFound("There is no such linked account.")
+    has_password = await repository.lock_account(session, caller.user_id)
+    if not has_password and {row.provider_id for row in rows} == {provider_id}:
+        raise LastWayIn("This is the only way into your account. Set a password first, or link another provider.")
+    await repository.remove_linked(session, provider_id, caller.user_id)
+    before = {"provider": format_id("idp", provider_id)}
+    user = format_id("usr", caller.user_id)
+    await audit.record(session, caller, "auth.oidc_unlink", "user", user, before, None, tenant_id=caller.tenant_id)
+    await events.emit(session, caller.tenant_id, events.UserChanged(caller.user_id, ["identities"]))
