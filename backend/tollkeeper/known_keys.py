@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.core.announcements import Announcement, Topic
 from tollkeeper.core.clock import Clock
@@ -23,6 +25,8 @@ from tollkeeper.domains.keys.lookup import SqlKeyLookup
 from tollkeeper.domains.keys.uses import KeyUseWriter
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +47,21 @@ class KnownKeys:
         hasher: KeyHasher,
         clock: Clock,
         stack: AsyncExitStack,
+        *,
+        is_late: bool = False,
     ) -> "KnownKeys":
+        """`is_late`: PostgreSQL is away, so the snapshot is read before anybody is served."""
         cache = KeyCache(settings.key_cache_size)
         lookup = SqlKeyLookup(database, default_requests_per_minute=settings.default_requests_per_minute)
         foreign = ForeignDigests(database)
-        with suppress(DependencyUnavailable):
-            await foreign.refresh()
         folder = settings.data_dir / "snapshots"
         snapshot = KeySnapshot(folder, box, cache, clock, stale_seconds=settings.stale_key_seconds)
         stack.callback(snapshot.close)
+        if is_late:
+            log.warning("keys_from_snapshot", secrets=await snapshot.load())
+        else:
+            with suppress(DependencyUnavailable):
+                await foreign.refresh()
         uses = KeyUseWriter(database, cache, clock)
         return cls(cache, lookup, foreign, uses, snapshot, KeyProof(lookup, hasher, foreign))
 

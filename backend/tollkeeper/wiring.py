@@ -6,9 +6,10 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -39,11 +40,12 @@ from tollkeeper.core.redis import RedisLink, create_client
 from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.db import migrations
-from tollkeeper.db.faults import explain
+from tollkeeper.db.faults import explain, is_unreachable
 from tollkeeper.db.session import Database
 from tollkeeper.domains.audit.heads import EVERY_SECONDS, Heads, HeadSigning
 from tollkeeper.domains.audit.security import SecurityEvents
 from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
+from tollkeeper.domains.catalog.kept import CatalogFile
 from tollkeeper.domains.catalog.prices import load_price_list
 from tollkeeper.domains.fleet.service import Fleet
 from tollkeeper.domains.identity.first_run import FirstRun, ensure_first_run
@@ -77,6 +79,8 @@ from tollkeeper.readiness import Readiness
 
 log = structlog.get_logger(__name__)
 
+# How often PostgreSQL is asked after a start without it.
+_ARRIVAL_SECONDS: Final = 1.0
 # Time for the journal to be shipped once the last call has ended.
 _SHIP_SECONDS: Final = 5.0
 _MAIL_SECONDS: Final = 60.0
@@ -155,18 +159,18 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
     keys = _master_keys(settings)
     master = keys.current
     async with AsyncExitStack() as stack:
-        database = await _open_database(settings, stack)
+        box = keys.secret_box()
         hasher, passwords = KeyHasher(master, *keys.previous), Passwords()
-        first_run = await _ensure_first_run(settings, database, keys, hasher, passwords, clock)
+        opened = await _open_for_gateway(settings, keys, hasher, passwords, clock, stack)
+        database = opened.database
         redis_url = _secret(settings.redis_url, "TOLLKEEPER_REDIS_URL")
         link = RedisLink(redis_url, clock)
         await link.start()
         stack.push_async_callback(link.close)
         _open_publisher(redis_url, database, stack)
 
-        box = keys.secret_box()
         mail = _open_mail(settings, box)
-        catalog = await _open_catalog(settings, database, box, clock)
+        catalog = await _open_catalog(settings, database, box, opened.kept, clock)
         journal_folder = settings.data_dir / "journal"
         fleet = Fleet(database, expected=settings.workers, journal_path=str(journal_folder))
         journal = _open_journal(settings, journal_folder, clock, stack)
@@ -178,7 +182,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         upstream = Upstream(settings, clock)
         stack.push_async_callback(upstream.aclose)
 
-        known = await KnownKeys.open(settings, database, box, hasher, clock, stack)
+        known = await KnownKeys.open(settings, database, box, hasher, clock, stack, is_late=opened.is_late)
         tokens = AccessTokens(master, clock, minutes=settings.session_minutes, older=keys.previous)
         identities = SqlIdentities(database, clock, idle=timedelta(minutes=settings.session_idle_minutes))
         session_lookup = Sessions(known.lookup, identities, tokens)
@@ -234,7 +238,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             readiness=Readiness(
                 database, link.state, listener.state, journal.state, shipper.state, catalog.holder.current
             ),
-            first_run=first_run,
+            first_run=opened.first_run,
             is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ,
         )
         work = {
@@ -305,29 +309,109 @@ class _Hearing:
         self._catalog.loader.changed()
 
 
+def _database_url(settings: Settings) -> str:
+    return _secret(settings.database_url, "TOLLKEEPER_DATABASE_URL")
+
+
 async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
-    url = _secret(settings.database_url, "TOLLKEEPER_DATABASE_URL")
-    direct = _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL")
+    database = _connect(settings, stack)
     try:
-        pending = await migrations.pending(direct)
+        await _check_database(settings, database)
     except DependencyUnavailable as error:
-        raise StartRefused(explain(error, direct)) from error
+        raise StartRefused(explain(error, _database_url(settings))) from error
+    return database
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """`is_late`: PostgreSQL is away; what every start does with it is done when it comes."""
+
+    database: Database
+    kept: CatalogFile
+    first_run: FirstRun | None
+    is_late: bool
+
+
+async def _open_for_gateway(
+    settings: Settings,
+    keys: MasterKeys,
+    hasher: KeyHasher,
+    passwords: Passwords,
+    clock: Clock,
+    stack: AsyncExitStack,
+) -> _Opened:
+    """As `_open_database`; with what an earlier start left on disk also without PostgreSQL, to serve known keys."""
+    database = _connect(settings, stack)
+    kept = CatalogFile(settings.data_dir / "snapshots" / "catalog", keys.secret_box(), _database_url(settings))
+    complete = partial(_complete_start, settings, database, keys, hasher, passwords, clock)
+    try:
+        return _Opened(database, kept, await complete(), is_late=False)
+    except DependencyUnavailable as error:
+        reason = explain(error, _database_url(settings))
+        if not is_unreachable(error) or await asyncio.to_thread(kept.read) is None:
+            raise StartRefused(reason) from error
+        log.warning("started_without_postgresql", reason=reason)
+    await stack.enter_async_context(_running({"arrival": _arrive(complete)}))
+    return _Opened(database, kept, None, is_late=True)
+
+
+def _connect(settings: Settings, stack: AsyncExitStack) -> Database:
+    database = Database(
+        _database_url(settings),
+        pool_size=settings.database_pool_size,
+        is_behind_pooler=settings.database_direct_url is not None,
+    )
+    stack.push_async_callback(database.close)
+    return database
+
+
+async def _check_database(settings: Settings, database: Database) -> None:
+    direct = _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL")
+    pending = await migrations.pending(direct)
     if pending:
         if not settings.migrate_at_start:
             raise StartRefused(
                 f"The database lacks {len(pending)} migrations ({', '.join(pending)}). Run: tollkeeper migrate"
             )
         await migrations.upgrade(direct)
-    database = Database(
-        url, pool_size=settings.database_pool_size, is_behind_pooler=settings.database_direct_url is not None
-    )
-    stack.push_async_callback(database.close)
     await database.check()
-    return database
 
 
-async def _open_catalog(settings: Settings, database: Database, box: SecretBox, clock: Clock) -> CatalogControl:
-    await _check_envelopes(database, box)
+async def _complete_start(
+    settings: Settings,
+    database: Database,
+    keys: MasterKeys,
+    hasher: KeyHasher,
+    passwords: Passwords,
+    clock: Clock,
+) -> FirstRun | None:
+    """What every start of a gateway does with the database before it serves from it."""
+    await _check_database(settings, database)
+    first_run = await _ensure_first_run(settings, database, keys, hasher, passwords, clock)
+    await _check_envelopes(database, keys.secret_box())
+    return first_run
+
+
+async def _arrive(complete: Callable[[], Coroutine[Any, Any, FirstRun | None]]) -> None:
+    """Make up for what a start without PostgreSQL left out; a database that is not ours to use ends this worker."""
+    while True:
+        await asyncio.sleep(_ARRIVAL_SECONDS)
+        try:
+            await complete()
+        except DependencyUnavailable:
+            continue
+        except TollkeeperError as error:
+            # The next start of this worker says it again, to the operator.
+            log.critical("postgresql_refused", reason=str(error))
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            log.info("postgresql_arrived")
+        await asyncio.Event().wait()
+
+
+async def _open_catalog(
+    settings: Settings, database: Database, box: SecretBox, kept: CatalogFile, clock: Clock
+) -> CatalogControl:
     kinds, prices = provider_kinds(), load_price_list()
     read = partial(read_declared, settings.config, os.environ, kinds=kinds, price_list=prices)
     catalog = build_catalog(
@@ -338,6 +422,7 @@ async def _open_catalog(settings: Settings, database: Database, box: SecretBox, 
         declared=await asyncio.to_thread(read),
         read_declared=read,
         clock=clock,
+        kept=kept,
     )
     await catalog.loader.load()
     return catalog

@@ -4,9 +4,13 @@ Written beside its place and moved there whole. What cannot be opened (changed, 
 another name) counts as absent, with one line in the log.
 """
 
+import base64
 import os
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+import orjson
 import structlog
 
 from tollkeeper.core.crypto import EnvelopeError, SecretBox
@@ -37,6 +41,27 @@ def read_sealed(path: Path, box: SecretBox, *, kind: str) -> bytes | None:
     except (EnvelopeError, OSError) as error:
         log.warning("sealed_file_ignored", file=path.name, kind=kind, reason=str(error))
         return None
+
+
+def to_json(value: object) -> bytes:
+    """A frozen dataclass of ours with every field by its name, also one that nobody thought of here.
+
+    pydantic's `TypeAdapter` of the same class reads it back; bytes are base64.
+    """
+    return orjson.dumps(value, default=_plain)
+
+
+def _plain(value: object) -> object:
+    match value:
+        case bytes():
+            return base64.b64encode(value).decode()
+        case Mapping():
+            return dict(value)
+        case frozenset():
+            return sorted(value)
+        case IPv4Network() | IPv6Network():
+            return str(value)
+    raise TypeError(f"{type(value).__name__} has no form on disk")
 
 
 def _bond(kind: str) -> bytes:

@@ -39,6 +39,12 @@ def explain(error: DependencyUnavailable, url: str) -> str:
     )
 
 
+def is_unreachable(error: DependencyUnavailable) -> bool:
+    """Whether the server was not there, or not ready: it may come. A wrong login or name will not mend by itself."""
+    away = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError)
+    return isinstance(error.__cause__, away)
+
+
 @contextmanager
 def translate_connect_faults() -> Iterator[None]:
     """Around opening a connection, where nothing but the database can be at fault."""

@@ -7,12 +7,10 @@ Failure policy: disk full or not writable: go on without, warn once.
 """
 
 import asyncio
-import base64
 import fcntl
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -25,13 +23,15 @@ from pydantic import TypeAdapter, ValidationError
 from tollkeeper.contracts.principal import KeyRecord
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.crypto import SecretBox
-from tollkeeper.core.sealed_file import read_sealed, write_sealed
+from tollkeeper.core.sealed_file import read_sealed, to_json, write_sealed
 from tollkeeper.gateway.key_cache import KeyCache
 
 log = structlog.get_logger(__name__)
 
 KIND: Final = "key-snapshot-1"
 WRITE_SECONDS: Final = 30.0
+# A key nobody on this host knew before is on disk this soon.
+MET_SECONDS: Final = 2.0
 # The loop is not held for longer than it takes to write down so many.
 _SLICE: Final = 100
 _MOST_SLOTS: Final = 256
@@ -61,6 +61,7 @@ class KeySnapshot:
         # Lines of what is in memory, by the identity of the record: most records outlive many writes.
         self._lines: dict[int, tuple[KeyRecord, bytes]] = {}
         self._changed = asyncio.Event()
+        self._is_met = False
         self._is_failing = False
 
     async def load(self) -> int:
@@ -85,13 +86,19 @@ class KeySnapshot:
                 return found
         return None
 
+    def met(self) -> None:
+        """A key was looked up: write it down soon."""
+        if not self._is_met:
+            self._is_met = True
+            asyncio.get_running_loop().call_later(MET_SECONDS, self._changed.set)
+
     def forget(self, name: UUID) -> None:
         """A key, or the owner or tenant of keys, was changed: strike out what was known, on disk too."""
         self._forgotten[name] = self._clock.unix()
         self._changed.set()
 
     async def run(self) -> None:
-        """Write every `WRITE_SECONDS`, and at once when something was forgotten. Ends when it is cancelled."""
+        """Write every `WRITE_SECONDS`, soon after a look-up, and at once when something was forgotten. Ends when cancelled."""
         await self.load()
         while True:
             try:
@@ -100,6 +107,7 @@ class KeySnapshot:
             except TimeoutError:
                 pass
             self._changed.clear()
+            self._is_met = False
             await self.write()
 
     async def write(self) -> None:
@@ -130,7 +138,7 @@ class KeySnapshot:
                 record = entry.record
                 read_at = entry.read_at + to_unix
                 if record.digests and read_at >= oldest and not self._is_forgotten(Remembered(record, read_at)):
-                    kept[id(record)] = self._lines.get(id(record)) or (record, _write_record(record))
+                    kept[id(record)] = self._lines.get(id(record)) or (record, to_json(record))
                     lines.append(_line(kept[id(record)][1], read_at))
                     in_memory.add(record.principal.key_id)
             await asyncio.sleep(0)
@@ -143,7 +151,7 @@ class KeySnapshot:
         # Whom nobody has met since the start is still remembered, as old as it was.
         unmet = {id(found): found for found in self._remembered.values()}.values()
         lines += [
-            _line(_write_record(found.record), found.read_at)
+            _line(to_json(found.record), found.read_at)
             for found in unmet
             if found.record.principal.key_id not in in_memory
         ]
@@ -199,21 +207,3 @@ def _remembered(line: dict[str, Any]) -> Remembered:
     # Made by the principal itself.
     del record["principal"]["is_bounded"]
     return Remembered(_RECORD.validate_json(orjson.dumps(record)), float(line["read_at"]))
-
-
-def _write_record(record: KeyRecord) -> bytes:
-    """Every field by its name, so that a field nobody thought of here is kept too."""
-    return orjson.dumps(record, default=_plain)
-
-
-def _plain(value: object) -> object:
-    match value:
-        case bytes():
-            return base64.b64encode(value).decode()
-        case Mapping():
-            return dict(value)
-        case frozenset():
-            return sorted(value)
-        case IPv4Network() | IPv6Network():
-            return str(value)
-    raise TypeError(f"{type(value).__name__} has no form on disk")

@@ -7,7 +7,15 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.changes import CatalogAnnouncements, ConfigurationReload
-from tollkeeper.domains.catalog.loader import Declared, ReadDeclared, Reloader, SnapshotHolder, SnapshotLoader
+from tollkeeper.domains.catalog.kept import CatalogFile, KeptCatalog
+from tollkeeper.domains.catalog.loader import (
+    Declared,
+    ReadDeclared,
+    Reloader,
+    SnapshotHolder,
+    SnapshotLoader,
+    StoredCatalogSource,
+)
 from tollkeeper.domains.catalog.models import Models
 from tollkeeper.domains.catalog.price_history import PriceHistory
 from tollkeeper.domains.catalog.prices import PriceList
@@ -41,11 +49,17 @@ def build_catalog(
     declared: Declared,
     read_declared: ReadDeclared,
     clock: Clock,
+    kept: CatalogFile | None = None,
 ) -> CatalogControl:
-    """`declared` is what was read at the start; `read_declared` reads it again at each reload."""
+    """`declared` is what was read at the start; `read_declared` reads it again at each reload.
+
+    `kept` is where the stored catalog is kept for a start without PostgreSQL.
+    """
     secrets = ProviderSecrets(box)
     holder = SnapshotHolder()
-    stored = StoredCatalogReader(database, secrets, {kind.kind: kind.base_url for kind in kinds})
+    stored: StoredCatalogSource = StoredCatalogReader(database, secrets, {kind.kind: kind.base_url for kind in kinds})
+    if kept is not None:
+        stored = KeptCatalog(stored, kept)
     sources = Sources(file=declared.file, environment=declared.environment, price_list=price_list)
     loader = SnapshotLoader(holder, stored, sources, clock)
     reloader = Reloader(loader, read_declared)

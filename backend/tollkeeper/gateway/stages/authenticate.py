@@ -156,6 +156,8 @@ class Authenticate:
                 return self._stale(fingerprint, now)
             entry.used_at = now
             if self._cache.store(fingerprint, entry, begun):
+                if self._snapshot is not None:
+                    self._snapshot.met()
                 self._check_expiry(entry)
                 return entry
         raise DependencyUnavailable("The key is being changed; try again.", retry_after_seconds=1.0)
