@@ -232,15 +232,28 @@ def test_pieces_pushed_are_pieces_of_the_stream(serve: Serve) -> None:
     pushed: list[bool] = []
 
     async def stream(scope: Any, receive: Any, send: Any) -> None:
-        push = scope["extensions"]["tollkeeper.connection"].push
-        pushed.append(push(b"too early"))
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        connection = scope["extensions"]["tollkeeper.connection"]
+        push = connection.push
+        pushed.append(push(b"too early", is_last=False))
+        if scope["path"] == "/short":
+            assert connection.begin(200, 1, b"x-way: short\r\n")
+            pushed.append(push(b"zero ", is_last=False))
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"one ", "more_body": True})
-        pushed.extend((push(b"two "), push(b"")))
-        await send({"type": "http.response.body", "body": b"three"})
-        pushed.append(push(b"too late"))
+        pushed.extend((push(b"two ", is_last=False), push(b"", is_last=False)))
+        if scope["path"] == "/short":
+            pushed.append(push(b"three", is_last=True))
+        else:
+            await send({"type": "http.response.body", "body": b"three"})
+        pushed.append(push(b"too late", is_last=False))
 
     client = serve(stream).connect()
     client.send(request(method="GET"))
     assert client.read_answer().body == b"one two three"
     assert pushed == [False, True, False, False]
+    pushed.clear()
+    client.send(request("/short", method="GET"))
+    answer = client.read_answer()
+    assert (answer.body, answer.headers["x-way"]) == (b"zero one two three", "short")
+    assert pushed == [False, True, True, False, True, False]

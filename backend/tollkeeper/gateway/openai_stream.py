@@ -9,7 +9,6 @@ from tollkeeper.contracts.chat import Batch, Chunk
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway import sse
 
-
 # Bounds what is looked at again when a run turns out to be none.
 _MOST_TOGETHER: Final = 64
 

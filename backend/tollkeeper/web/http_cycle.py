@@ -163,12 +163,31 @@ class HttpCycle:
         wire.response_done(self)
         return True
 
-    def push(self, data: bytes) -> bool:
-        """One more piece of a body under way, not the last, as `answer` is to a whole one."""
-        if self._chunked and self.on_wire and data and self._is_plain and not self.complete:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-            return True
-        return False
+    def begin(self, status: int, lines: int, head: bytes) -> bool:
+        """The head of a stream, to leave with its first piece; otherwise as `answer`."""
+        wire = self._wire
+        if not self._is_plain or self._started or self.more_body or wire.draining:
+            return False
+        _check_lines(head, lines)
+        status_line = STATUS_LINES.get(status) or _status_line(status)
+        self._head = b"%b%b%btransfer-encoding: chunked\r\n\r\n" % (status_line, wire.default_head, head)
+        self._started = self._chunked = True
+        return True
+
+    def push(self, data: bytes, *, is_last: bool) -> bool:
+        """One more piece of a stream, as `answer` is to a whole answer."""
+        if not (self._chunked and data and self._is_plain) or self.complete:
+            return False
+        tail = b"\r\n0\r\n\r\n" if is_last else b"\r\n"
+        self._transport.write(b"%b%x\r\n%b%b" % (self._head, len(data), data, tail))
+        self._head = b""
+        self.on_wire = True
+        if is_last:
+            self.complete = True
+            if self._event is not None:
+                self._event.set()
+            self._wire.response_done(self)
+        return True
 
     @property
     def _is_plain(self) -> bool:

@@ -31,7 +31,8 @@ class Wire(Protocol):
     """What our HTTP server offers beside ASGI; False where ASGI's messages have to be used after all."""
 
     def answer(self, status: int, lines: int, head: bytes, body: bytes, /) -> bool: ...
-    def push(self, data: bytes, /) -> bool: ...
+    def begin(self, status: int, lines: int, head: bytes, /) -> bool: ...
+    def push(self, data: bytes, /, *, is_last: bool) -> bool: ...
 
 
 class Answer:
@@ -174,14 +175,16 @@ class Answer:
             await self._begin()
         if is_last:
             self.is_over = True
-        if is_last or self._wire is None or not self._wire.push(data):
+        if self._wire is None or not self._wire.push(data, is_last=is_last):
             await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
         self._written_at = self._clock.monotonic()
         self._is_writing = False
 
     async def _begin(self) -> None:
         self.is_begun = True
-        await self._send({"type": "http.response.start", "status": 200, "headers": _pairs(self._head(_STREAM))})
+        head = self._head(_STREAM)
+        if self._wire is None or not self._wire.begin(200, self._lines, head):
+            await self._send({"type": "http.response.start", "status": 200, "headers": _pairs(head)})
 
     def _tick(self) -> None:
         """The silence has lasted: begin if that is still to do, and write a comment unless something else was written."""
