@@ -7,8 +7,10 @@ import typer
 
 from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
 from tollkeeper.commands.output import Json, note, print_json, print_line, print_object, print_rows
+from tollkeeper.commands.rescue import reset_password
 
 users = typer.Typer(help="List, make, invite, change and remove users.", no_args_is_help=True)
+users.command("reset-password")(reset_password)
 roles = typer.Typer(help="List roles and what they grant.", no_args_is_help=True)
 
 UserId = Annotated[str, typer.Argument(help="The user's id: usr_…")]
