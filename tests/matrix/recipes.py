@@ -172,6 +172,8 @@ RECIPES: Final[dict[str, Recipe]] = {
     "GET /api/v1/me": Recipe(),
     "GET /api/v1/me/sessions": Recipe(),
     "DELETE /api/v1/me/sessions/{session_id}": Recipe(is_personal=True),
+    "GET /api/v1/me/identities": Recipe(),
+    "DELETE /api/v1/me/identities/{identity_id}": Recipe(is_personal=True),
     "GET /api/v1/me/second-factor": Recipe(),
     "POST /api/v1/me/second-factor": Recipe(is_own=True),
     "POST /api/v1/me/second-factor/confirm": Recipe(is_own=True, body=_first_code),

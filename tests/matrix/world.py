@@ -479,6 +479,22 @@ async def _binding(world: World, wanted: Wanted) -> UUID:
     )
 
 
+async def _external_identity(world: World, wanted: Wanted) -> UUID:
+    """One of two, so that it is not the last way in."""
+    person = wanted.owner or await world.person(NOBODY, wanted.side)
+    for _ in range(2):
+        made = await world.add(
+            tables.ExternalIdentity(
+                id=uuid7(),
+                tenant_id=wanted.side.tenant_id,
+                provider_id=await _identity_provider(world, wanted),
+                subject=wanted.side.name("subject"),
+                user_id=person.user_id,
+            )
+        )
+    return made
+
+
 async def _session(world: World, wanted: Wanted) -> UUID:
     person = wanted.owner or await world.person(NOBODY, wanted.side)
     return (await world.new_session_family(person.user_id, wanted.side))[1]
@@ -504,6 +520,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "inv": _invitation,
     "idp": _identity_provider,
     "wlb": _binding,
+    "ext": _external_identity,
     "ses": _session,
     "req": _request,
 }

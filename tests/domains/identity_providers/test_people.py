@@ -310,9 +310,9 @@ async def test_linked_account_is_shown_and_taken_away_by_its_holder(plane: Contr
         (shown,) = (await window.jar.get(LINKED)).json()["data"]
         assert (shown["provider_id"], shown["email"]) == (provider_id, provider.people["ann"]["email"])
         assert (await other.jar.get(LINKED)).json()["data"] == []
-        assert (await other.jar.delete(f"{LINKED}/{provider_id}")).status_code == 404
+        assert (await other.jar.delete(f"{LINKED}/{shown['id']}")).status_code == 404
 
-        assert (await window.jar.delete(f"{LINKED}/{provider_id}")).status_code == 204
+        assert (await window.jar.delete(f"{LINKED}/{shown['id']}")).status_code == 204
 
         assert (await window.jar.get(LINKED)).json()["data"] == []
     async with browser(plane) as window:
@@ -324,8 +324,9 @@ async def test_last_way_into_an_account_stays(plane: ControlPlane, provider: Pro
     async with browser(plane) as window:
         await window.sign_in(provider_id)
         csrf = {"x-tollkeeper-csrf": (await window.me())["csrf_token"]}
+        (shown,) = (await window.jar.get(LINKED)).json()["data"]
 
-        answer = await window.jar.delete(f"{LINKED}/{provider_id}", headers=csrf)
+        answer = await window.jar.delete(f"{LINKED}/{shown['id']}", headers=csrf)
 
     refused(answer, 409, "last_way_in")
 

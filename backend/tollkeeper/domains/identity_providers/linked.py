@@ -25,16 +25,18 @@ async def list_linked(session: AsyncSession, caller: Caller) -> Sequence[LinkedA
     return [LinkedAccount.model_validate(row) for row in rows]
 
 
-async def unlink(session: AsyncSession, caller: Caller, provider_id: UUID) -> None:
+async def unlink(session: AsyncSession, caller: Caller, identity_id: UUID) -> None:
     """Raises NotFound, LastWayIn."""
-    rows = await repository.list_linked(session, caller.tenant_id, caller.user_id)
-    if provider_id not in {row.provider_id for row in rows}:
-        raise NotFound("There is no such linked account.")
+    # Locked before they are counted: two at once must not each leave the other as the last.
     has_password = await repository.lock_account(session, caller.user_id)
-    if not has_password and {row.provider_id for row in rows} == {provider_id}:
+    linked = {row.id: row for row in await repository.list_linked(session, caller.tenant_id, caller.user_id)}
+    row = linked.pop(identity_id, None)
+    if row is None:
+        raise NotFound("There is no such linked account.")
+    if not has_password and not linked:
         raise LastWayIn("This is the only way into your account. Set a password first, or link another provider.")
-    await repository.remove_linked(session, provider_id, caller.user_id)
-    before = {"provider": format_id("idp", provider_id)}
+    await repository.remove_linked(session, identity_id)
+    before = {"provider": format_id("idp", row.provider_id), "email": row.email}
     user = format_id("usr", caller.user_id)
     await audit.record(session, caller, "auth.oidc_unlink", "user", user, before, None, tenant_id=caller.tenant_id)
     await events.emit(session, caller.tenant_id, events.UserChanged(caller.user_id, ["identities"]))

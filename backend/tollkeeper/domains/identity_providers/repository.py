@@ -213,6 +213,7 @@ async def list_linked(session: AsyncSession, tenant_id: UUID, user_id: UUID) -> 
     """With the names of their providers."""
     query = (
         select(
+            ExternalIdentity.id,
             ExternalIdentity.provider_id,
             IdentityProvider.name.label("provider_name"),
             ExternalIdentity.email,
@@ -238,10 +239,8 @@ async def lock_account(session: AsyncSession, user_id: UUID) -> bool:
     return bool(await session.scalar(query))
 
 
-async def remove_linked(session: AsyncSession, provider_id: UUID, user_id: UUID) -> None:
-    await session.execute(
-        delete(ExternalIdentity).where(ExternalIdentity.provider_id == provider_id, ExternalIdentity.user_id == user_id)
-    )
+async def remove_linked(session: AsyncSession, identity_id: UUID) -> None:
+    await session.execute(delete(ExternalIdentity).where(ExternalIdentity.id == identity_id))
 
 
 async def note_sign_in(session: AsyncSession, external_id: UUID, email: str | None, now: datetime) -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from tollkeeper.core.errors import TollkeeperError
-from tollkeeper.core.ids import IdentityProviderId, WorkloadBindingId, format_id
+from tollkeeper.core.ids import ExternalIdentityId, IdentityProviderId, WorkloadBindingId, format_id
 from tollkeeper.core.permissions import Permission
 from tollkeeper.domains.identity.service import Client, SignIn, SignInServices, hand_over
 from tollkeeper.domains.identity_providers.bindings import Bindings
@@ -311,10 +311,10 @@ async def list_linked_accounts(caller: CurrentCaller, session: TenantSession) ->
     return LinkedAccounts(data=list(await list_linked(session, caller)))
 
 
-@linked_accounts.delete("/{provider_id}", status_code=204, dependencies=[requires(Permission.ME_UPDATE, fresh=True)])
-async def unlink_account(provider_id: IdentityProviderId, caller: CurrentCaller, work: Work) -> None:
+@linked_accounts.delete("/{identity_id}", status_code=204, dependencies=[requires(Permission.ME_UPDATE, fresh=True)])
+async def unlink_account(identity_id: ExternalIdentityId, caller: CurrentCaller, work: Work) -> None:
     """Your account there signs in here no more."""
-    await unlink(await work.tenant(caller.tenant_id), caller, provider_id)
+    await unlink(await work.tenant(caller.tenant_id), caller, identity_id)
 
 
 async def _session_for(purpose: Purpose, request: Request) -> Caller | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from tollkeeper.core.addresses import find_location
-from tollkeeper.core.ids import IdentityProviderId, KeyId, TeamId, TenantId, WorkloadBindingId
+from tollkeeper.core.ids import ExternalIdentityId, IdentityProviderId, KeyId, TeamId, TenantId, WorkloadBindingId
 from tollkeeper.core.tenant_settings import Domain
 from tollkeeper.web.schemas import Name, Schema
 
@@ -245,6 +245,7 @@ Purpose = Literal["sign_in", "link", "step_up"]
 class LinkedAccount(Schema):
     """An account at a provider that signs in to this one."""
 
+    id: ExternalIdentityId
     provider_id: IdentityProviderId
     provider_name: str
     email: str | None
