@@ -99,9 +99,11 @@ class Supervisor:
                 try:
                     # They load while the servers start; what they serve with is told to them afterwards.
                     self._clear_metrics(data_dir)
+                    # Before anything is started: what is wrong with them is said at once.
+                    keys = self._master_keys(data_dir)
                     self._early.extend(self._launch(number, listener) for number in range(self.settings.workers))
                     self._start_stores(data_dir)
-                    self._prepare_workers(data_dir, listener)
+                    self._prepare_workers(data_dir, listener, keys)
                     selector.register(wake, selectors.EVENT_READ)
                     self._slots = [Slot(number) for number in range(self.settings.workers)]
                     code = self._watch(selector, listener)
@@ -135,7 +137,7 @@ class Supervisor:
             self._stores.append(EmbeddedPostgres(data_dir, say=self.say))
         start_together(self._stores)
 
-    def _prepare_workers(self, data_dir: Path, listener: socket.socket) -> None:
+    def _prepare_workers(self, data_dir: Path, listener: socket.socket, keys: dict[str, Any]) -> None:
         """What every worker gets over its standard input: the settings with the embedded servers filled in."""
         values: dict[str, Any] = {
             name: value.get_secret_value() if hasattr(value, "get_secret_value") else value
@@ -145,7 +147,7 @@ class Supervisor:
         for store in self._stores:
             name = "redis_url" if isinstance(store, EmbeddedValkey) else "database_url"
             values[name] = store.endpoint.url
-        values.update(self._master_keys(data_dir))
+        values.update(keys)
         values["data_dir"] = str(data_dir)
         values["migrate_at_start"] = self.settings.migrate_at_start or self.settings.is_database_embedded
         values["port"] = listener.getsockname()[1]

@@ -106,10 +106,22 @@ async def _status(settings: "Settings") -> "Status":
 
 
 async def _rotate(settings: "Settings", keys: "MasterKeys", progress: "Callable[[str, int], None]") -> "Rotated":
+    from tollkeeper.core.clock import SystemClock
+    from tollkeeper.core.ids import format_id
+    from tollkeeper.core.objects import Objects
+    from tollkeeper.domains.audit import verification
+    from tollkeeper.domains.audit.heads import Heads
     from tollkeeper.domains.secrets.service import Rotation
 
+    heads = Heads(Objects.open(settings.objects_url, settings.data_dir), keys, SystemClock())
     async with open_database(settings) as database:
-        return await Rotation(database, keys, progress=progress).run()
+        done = await Rotation(database, keys, progress=progress).run()
+        done.heads_renewed, forged = await verification.renew_heads(database, heads)
+    for tenant_id in forged:
+        note(
+            f"The audit trail of {format_id('ten', tenant_id)} has a signed head that is not ours: tollkeeper audit verify"
+        )
+    return done
 
 
 def _tell(done: "Rotated") -> None:
@@ -121,6 +133,8 @@ def _tell(done: "Rotated") -> None:
         note("Not everything could be moved. Set or delete what is named above, then run this again.")
         return
     note("Every stored secret is under the current master key." if done.count else "Nothing was left to move.")
+    if done.heads_renewed:
+        note(f"{done.heads_renewed} heads of audit trails are signed again.")
     if done.keys_to_upgrade:
         note(
             f"{done.keys_to_upgrade} API keys are still digested under a former key and move when they are next used: keep "

@@ -12,6 +12,7 @@ from tollkeeper.core.ids import format_id
 from tollkeeper.core.master_keys import MasterKeys
 from tollkeeper.core.permissions import Role
 from tollkeeper.domains.audit.heads import HeadForged, Heads, HeadSigning
+from tollkeeper.domains.audit.verification import renew_heads
 
 CUT = "DELETE FROM audit_logs WHERE tenant_id = :tenant AND sequence > 2"
 ALL = "DELETE FROM audit_logs WHERE tenant_id = :tenant"
@@ -108,8 +109,18 @@ async def test_heads_of_the_former_master_key_still_count(plane: ControlPlane) -
     head = await rotated.newest(tenant_id)
     assert head is not None
     assert head.sequence == 3
+    alone = Heads(plane.services.objects, MasterKeys(new), plane.clock)
     with pytest.raises(HeadForged, match="not given"):
-        await Heads(plane.services.objects, MasterKeys(new), plane.clock).newest(tenant_id)
+        await alone.newest(tenant_id)
+    # The next turn of the job, by a gateway that knows both keys, signs them again.
+    result = await HeadSigning(plane.database, rotated).handle(None, {})
+    assert str(tenant_id) not in result["broken"]
+    assert [found.sequence for found in await alone.all(tenant_id)] == [3]
+    count, forged = await renew_heads(
+        plane.database, Heads(plane.services.objects, MasterKeys(MASTER, (new,)), plane.clock)
+    )
+    assert (count > 0, forged) == (True, [])
+    assert (await verify(plane, tenant_id)).signed_sequence == 3
 
 
 async def test_route_reports_what_is_signed(plane: ControlPlane) -> None:

@@ -7,7 +7,7 @@ the newest stand in the object store, and each is logged as well, so that it lea
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -41,6 +41,8 @@ class SignedHead:
     sequence: int
     hash: bytes
     signed_at: datetime
+    # The fingerprint of the master key it is signed with.
+    key_id: str = field(default="", compare=False)
 
     def document(self) -> dict[str, Any]:
         return {
@@ -75,6 +77,19 @@ class Heads:
         }
         return sorted(found, key=lambda head: head.sequence)
 
+    async def renew(self, tenant_id: UUID) -> int:
+        """Sign again, with the current master key, what former ones have signed. Raises `HeadForged`."""
+        count = 0
+        async for key in self._objects.list(_folder(tenant_id)):
+            head = self._read(await self._objects.get(key), tenant_id)
+            if not self.is_current(head):
+                await self._objects.put(key, self._write(head))
+                count += 1
+        return count
+
+    def is_current(self, head: SignedHead) -> bool:
+        return head.key_id == self._keys.current.fingerprint()
+
     async def put(self, end: repository.End) -> SignedHead:
         head = SignedHead(end.tenant_id, end.sequence, end.hash, self._clock.now())
         data = self._write(head)
@@ -98,13 +113,15 @@ class Heads:
                 int(found["sequence"]),
                 bytes.fromhex(found["hash"]),
                 datetime.fromisoformat(found["signed_at"]),
+                str(found["key_id"]),
             )
-            key_id, signature = str(found["key_id"]), str(found["signature"])
+            signature = str(found["signature"])
         except (ValueError, KeyError, TypeError):
             raise HeadForged("A signed head in the object store cannot be read.") from None
-        key = self._keys.find(key_id)
+        key = self._keys.find(head.key_id)
         if key is None:
-            raise HeadForged(f"A signed head was signed with the master key {key_id}, which is not given.")
+            # The name is not ours to repeat: anybody may have written it.
+            raise HeadForged("A signed head was signed with a master key that is not given; name it as a previous one.")
         expected = _sign(key.derive(_PURPOSE), head.document())
         if head.tenant_id != tenant_id or not hmac.compare_digest(expected.encode(), signature.encode()):
             raise HeadForged("A signed head in the object store does not carry our signature.")
@@ -138,14 +155,18 @@ class HeadSigning:
         if self._known.get(end.tenant_id) == end:
             return True
         try:
-            before = await self._heads.newest(end.tenant_id)
+            return await self._hold_against(await self._heads.newest(end.tenant_id), end)
         except HeadForged as error:
             log.error("audit_head_forged", tenant_id=str(end.tenant_id), problem=str(error))  # noqa: TRY400 - says it all
             return False
+
+    async def _hold_against(self, before: SignedHead | None, end: repository.End) -> bool:
         if before is not None and not await self._continues(before):
             # What was signed stays as it is: it is the evidence.
             log.error("audit_chain_broken", tenant_id=str(end.tenant_id), sequence=before.sequence)
             return False
+        if before is not None and not self._heads.is_current(before):
+            await self._heads.renew(end.tenant_id)
         if end.sequence > (0 if before is None else before.sequence):
             head = await self._heads.put(end)
             log.info("audit_head_signed", tenant_id=str(end.tenant_id), sequence=head.sequence, hash=head.hash.hex())

@@ -47,6 +47,7 @@ class Rotated:
     former_fingerprint: str | None = None
     is_complete: bool = False
     keys_to_upgrade: int = 0
+    heads_renewed: int = 0
 
     @property
     def count(self) -> int:
@@ -58,4 +59,5 @@ class Rotated:
             "rewrapped": self.rewrapped,
             "unreadable": [{"place": row.place, "id": str(row.id), "problem": row.problem} for row in self.unreadable],
             "keys_to_upgrade": self.keys_to_upgrade,
+            "heads_renewed": self.heads_renewed,
         }
