@@ -91,6 +91,7 @@ class KeptCatalog:
 
 
 def _place(url: str) -> str:
-    """Server and database, without the login: that may change while the database stays the same."""
+    """Servers and database, without the login: that may change while the database stays the same."""
     parts = urlsplit(url)
-    return hashlib.sha256(f"{parts.hostname}:{parts.port or 5432}{parts.path}".encode()).hexdigest()[:16]
+    servers = parts.netloc.rpartition("@")[2].lower()
+    return hashlib.sha256(f"{servers}{parts.path}?{parts.query}".encode()).hexdigest()[:16]
