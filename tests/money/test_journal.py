@@ -199,7 +199,7 @@ def test_what_was_admitted_can_always_be_settled(open_journal: Open, tmp_path: P
         assert journal.settle(make_settlement(intent, error_code="e" * 400, client_request_id="\x01" * 400))
 
     found, damage = replay(tmp_path, journal)
-    assert {row.intent for row in found} == set(intents)
+    assert {row.intent.request_id: row.intent for row in found} == {intent.request_id: intent for intent in intents}
     assert len(intents) > 10
     assert not damage
 
@@ -224,7 +224,9 @@ def test_a_failing_disk_refuses_the_call_and_keeps_its_endings(
     pending = [entry for segment in journal.list_segments() for entry in segment.pending]
     assert pending == [settlement]
     found, _ = replay(tmp_path, journal)
-    assert {row.intent for row in found} == {settlement.intent, after}
+    assert {row.intent.request_id: row.intent for row in found} == {
+        intent.request_id: intent for intent in (settlement.intent, after)
+    }
 
 
 def test_beyond_its_memory_the_journal_keeps_settlements_on_disk_only(open_journal: Open) -> None:

@@ -24,7 +24,7 @@ class LedgerKind(StrEnum):
     CORRECTION = "correction"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made for every attempt, and freezing doubles its price; nobody changes one
 class Intent:
     """Written before a request leaves for a provider: enough to write an `interrupted` row if nothing else follows.
 
@@ -48,7 +48,7 @@ class Intent:
     end_user: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as `Intent`
 class Settlement:
     """How an attempt ended. `cost_nano` is what the vendor takes, `charge_nano` what the tenant is charged."""
 

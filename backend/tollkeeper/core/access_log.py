@@ -71,9 +71,10 @@ class JsonLines:
         if second != self._second:
             self._second = second
             self._shown = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        line = {name: value for name, value in record.items() if value is not None}
-        line["time"] = f"{self._shown}.{int((unix - second) * 1_000_000):06d}Z"
-        line["level"] = "info"
+        time = f"{self._shown}.{int((unix - second) * 1_000_000):06d}Z"
+        line = {**record, "time": time, "level": "info"}
+        if None in line.values():
+            line = {name: value for name, value in line.items() if value is not None}
         return orjson.dumps(line).decode() + "\n"
 
 

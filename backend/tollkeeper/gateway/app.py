@@ -41,6 +41,7 @@ _MODELS: Final = frozenset(prefix + "/models" for prefix in PREFIXES)
 _MODEL_PREFIXES: Final = tuple(prefix + "/models/" for prefix in PREFIXES)
 # nginx's word for a caller that closed its connection; only logs and metrics see it.
 _CLIENT_GONE: Final = 499
+_DROPPED: Final = Outcome(Ending.DROPPED, _CLIENT_GONE)
 
 
 class Gateway:
@@ -98,7 +99,7 @@ class Gateway:
         if not watch.is_told:
             exchange.read_body = functools.partial(watch.after, body.read)
         self._record.begin()
-        outcome = Outcome(Ending.DROPPED, _CLIENT_GONE)
+        outcome = _DROPPED
         reply: Reply | None = None
         try:
             try:

@@ -149,7 +149,7 @@ def write_call(call: Call) -> bytes:
 
 def dropped_fields(before: Call, after: Call) -> list[str]:
     """Top-level fields the caller sent that the vendor will not see, renames aside; for `x-tollkeeper-dropped`."""
-    if after.body is before.body:
+    if before.body.keys() <= after.body.keys():
         return []
     renamed = {"max_tokens", "max_completion_tokens"}
     return sorted(

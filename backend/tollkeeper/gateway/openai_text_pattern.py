@@ -37,7 +37,7 @@ class TextPattern:
         """The chunk of as many events from the first on as are of this pattern, and their number."""
         head, tail, least = self._head, self._tail, self._least
         begin, end = len(head), -self._tail_length
-        contents = []
+        contents: list[bytes] = []
         for event in events:
             if len(event) <= least or not event.startswith(head) or not event.endswith(tail):
                 break

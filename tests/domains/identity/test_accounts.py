@@ -120,6 +120,22 @@ async def test_a_link_ends_after_an_hour(plane: ControlPlane) -> None:
         assert (late.status_code, late.json()["code"]) == (404, "link_invalid")
 
 
+@pytest.mark.parametrize("change", [{"email": "moved"}, {"password": "set by an administrator"}])
+async def test_a_link_of_before_a_change_of_the_account_opens_nothing(
+    plane: ControlPlane, change: dict[str, str]
+) -> None:
+    user_id = await person(plane)
+    if "email" in change:
+        change = {"email": f"{uuid7().hex}@example.com"}
+    async with browser(plane) as client, plane.as_role(Role.TENANT_ADMIN) as admin:
+        with mailbox(plane) as box:
+            await client.post(RESET, json={"email": email_of(user_id)})
+            token = await box.token(email_of(user_id))
+        assert (await admin.patch(f"/api/v1/users/{format_id('usr', user_id)}", json=change)).status_code == 200
+        refused = await client.post(f"{RESET}/complete", json={"token": token, "new_password": NEW})
+        assert (refused.status_code, refused.json()["code"]) == (404, "link_invalid")
+
+
 async def test_every_address_gets_the_same_answer_and_only_accounts_get_mail(plane: ControlPlane) -> None:
     known, disabled = await person(plane), await person(plane)
     without = await plane.new_user(Role.DEVELOPER)

@@ -260,6 +260,18 @@ async def test_linking_asks_for_a_fresh_proof(plane: ControlPlane, provider: Pro
     refused(answer, 403, "step_up_required")
 
 
+@pytest.mark.parametrize("header", [{"sec-fetch-site": "same-site"}, {"sec-fetch-site": "cross-site"}], ids=str)
+async def test_linking_is_begun_on_our_own_pages(
+    plane: ControlPlane, provider: Provider, header: dict[str, str]
+) -> None:
+    """A neighbour's page, having signed the browser in at the provider as Eve, would link her account to Ann's."""
+    provider_id = await trust(plane, provider)
+    async with browser_of(plane, await plane.new_user(BuiltIn.VIEWER)) as window:
+        answer = await window.jar.get(f"{OIDC}/{provider_id}/start", params={"purpose": "link"}, headers=header)
+
+    refused(answer, 403, "cross_site_request")
+
+
 async def test_link_begun_in_one_browser_is_not_finished_in_another(plane: ControlPlane, provider: Provider) -> None:
     """Otherwise Eve, sending Ann her own answer, would link her account at the provider to Ann's here."""
     provider_id = await trust(plane, provider)

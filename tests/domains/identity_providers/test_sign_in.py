@@ -529,6 +529,19 @@ async def test_refused_sign_in_is_a_security_event(plane: ControlPlane, provider
     assert (row.outcome, row.after) == ("refused", {"reason": "oidc_token_invalid", "purpose": "sign_in"})
 
 
+async def test_flood_of_answers_from_one_address_is_slowed(plane: ControlPlane, provider: Provider) -> None:
+    """Each makes us ask the provider; without a state of ours it costs nothing and is not counted."""
+    provider_id = await trust(plane, provider)
+    async with browser(plane) as window:
+        statuses = []
+        for _ in range(130):
+            state = asked_of(await window.leave(provider_id))["state"]
+            statuses.append((await window.jar.get(CALLBACK, params={"state": state, "iss": "x"})).status_code)
+
+    assert statuses.count(429) in range(1, 11)
+    assert provider.asked["/token"] == 0
+
+
 async def test_session_is_set_as_after_a_password(plane: ControlPlane, provider: Provider) -> None:
     provider_id = await trust(plane, provider)
     async with browser(plane) as window:

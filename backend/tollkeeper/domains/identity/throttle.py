@@ -22,6 +22,8 @@ PER_DEVICE: Final = Allowance(burst=10, seconds=30)
 # Three codes of a million fit at a time: at one try a minute a thousand days find one with some luck.
 PER_CODE: Final = Allowance(burst=5, seconds=60)
 PER_LINK: Final = Allowance(burst=20, seconds=6)
+# A whole office comes back from its provider at nine, from one address.
+PER_RETURN: Final = Allowance(burst=120, seconds=0.5)
 MAILS_PER_ADDRESS: Final = Allowance(burst=10, seconds=60)
 MAILS_PER_RECIPIENT: Final = Allowance(burst=3, seconds=300)
 
@@ -68,6 +70,10 @@ class LoginThrottle:
     async def charge_link(self, address: str | None) -> None:
         """For the public routes that take a token out of a link."""
         await self.throttle.charge([Bucket(f"link {network_of(address)}", PER_LINK)])
+
+    async def charge_return(self, address: str | None) -> None:
+        """For browsers that come back from an identity provider: each makes us ask that provider."""
+        await self.throttle.charge([Bucket(f"return {network_of(address)}", PER_RETURN)])
 
     async def charge_mail(self, email: str, address: str | None) -> None:
         """For the public routes that send a mail to whomever they are given."""

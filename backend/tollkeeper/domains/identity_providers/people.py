@@ -133,8 +133,6 @@ class People:
                 "The provider does not vouch for your e-mail address (claims email and email_verified), so no account "
                 "can be made for it. Ask an administrator."
             )
-        if await users.find_by_email(session, proven.email) is not None:
-            raise _exists()
         tenant = await repository.get_tenant(session, provider.tenant_id)
         users.check_address(TenantSettings.read(tenant.settings), proven.email)
         given = await self._role(session, provider, proven)
@@ -151,8 +149,10 @@ class People:
         try:
             await users.add(session, actor, row, given)
         except users.EmailTaken:
-            # Of another tenant, which this transaction does not see.
-            raise _exists() from None
+            raise AccountExists(
+                "An account with your address exists here and was never linked to the provider. Sign in to it as before, "
+                "and link it under your profile."
+            ) from None
         return await _add_external(session, provider, proven, row.id, actor)
 
     async def _let_in_again(
@@ -227,13 +227,6 @@ async def _add_external(
     user = format_id("usr", user_id)
     await audit.record(session, actor, "auth.oidc_link", "user", user, None, after, tenant_id=provider.tenant_id)
     return row
-
-
-def _exists() -> AccountExists:
-    return AccountExists(
-        "An account with your address exists here and was never linked to the provider. Sign in to it as before, and "
-        "link it under your profile."
-    )
 
 
 def _no_role() -> NotAdmitted:

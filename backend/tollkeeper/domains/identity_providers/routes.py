@@ -30,7 +30,14 @@ from tollkeeper.domains.identity_providers.service import IdentityProviders
 from tollkeeper.domains.identity_providers.sign_in import Answered, OidcSignIn
 from tollkeeper.domains.identity_providers.state import PATH_AFTER, clear_journey, read_journey, write_journey
 from tollkeeper.domains.keys.service import Keys
-from tollkeeper.web.caller import Caller, ControlServices, address_of, prove_caller, request_uuid_of
+from tollkeeper.web.caller import (
+    Caller,
+    ControlServices,
+    address_of,
+    check_same_origin,
+    prove_caller,
+    request_uuid_of,
+)
 from tollkeeper.web.deps import (
     CurrentCaller,
     ObjectSession,
@@ -292,6 +299,8 @@ async def finish_sign_in(
     journey = read_journey(request, services.settings, services.secret_box, services.clock.unix())
     client = Client.of(address_of(request), request.headers.get("user-agent"), request_uuid_of(request))
     try:
+        if journey is not None and journey.has_state(state):
+            await services.login_throttle.charge_return(client.address)
         arrival = await oidc.finish(journey, Answered(state, code, iss, error), client)
     except TollkeeperError as refusal:
         response = _refuse(request, refusal)
@@ -321,6 +330,8 @@ async def _session_for(purpose: Purpose, request: Request) -> Caller | None:
     """Who asks to link an account or to renew a proof: the route is public, these two purposes are not."""
     if purpose == "sign_in":
         return None
+    # A page of a neighbour's could send the browser here while somebody else sits at the provider.
+    check_same_origin(request)
     await (_OF_A_SESSION if purpose == "link" else _OF_A_STALE_SESSION)(request)
     return await prove_caller(request)
 

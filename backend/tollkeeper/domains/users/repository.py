@@ -258,6 +258,13 @@ async def remove_proofs(session: AsyncSession, user: User) -> None:
         await session.execute(delete(table).where(table.tenant_id == user.tenant_id, table.user_id == user.id))
 
 
+async def remove_links(session: AsyncSession, user: User) -> None:
+    """Links of before that set a password or confirm an address."""
+    await session.execute(
+        delete(OneTimeLink).where(OneTimeLink.tenant_id == user.tenant_id, OneTimeLink.user_id == user.id)
+    )
+
+
 def _membership(row: Row[*tuple[Any, ...]]) -> Membership:
     member: Member = row.Member
     name = row.role_name or member.role

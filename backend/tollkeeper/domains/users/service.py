@@ -160,6 +160,9 @@ class Users:
         if altered & _ENDS_SESSIONS:
             tenant = whom.tenant_id if whom.is_guest else None
             await repository.end_sessions(session, whom.user_id, self._clock.now(), tenant_id=tenant)
+        if altered & _OF_PERSON:
+            # A link that was mailed to the former address, or that undoes the new password.
+            await repository.remove_links(session, whom.user)
         await self._tell(session, caller, whom, before, altered)
         return whom
 

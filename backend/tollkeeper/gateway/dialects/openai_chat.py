@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Mapping
+from operator import is_
 from typing import Any, ClassVar, Final
 
 import orjson
@@ -59,7 +60,7 @@ class OpenAIChat:
             raise UpstreamError("The provider's answer has no choices.", code="upstream_garbage")
         repaired = [_repair_choice(choice, position) for position, choice in enumerate(choices)]
         raw: bytes | None = body
-        if any(ours is not theirs for ours, theirs in zip(repaired, choices, strict=True)):
+        if not all(map(is_, repaired, choices)):
             data, raw = {**data, "choices": repaired}, None
         if "error" in data:
             data, raw = {name: value for name, value in data.items() if name != "error"}, None

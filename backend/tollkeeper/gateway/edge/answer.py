@@ -24,6 +24,7 @@ _JSON: Final = b"content-type: application/json\r\n"
 _STREAM: Final = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 )
+_DONE: Final = Outcome(Ending.DONE, 200)
 _KEEP_ALIVE: Final = sse.comment("keep-alive")
 
 
@@ -74,7 +75,7 @@ class Answer:
             tap(chunk)
         body = self._dialect.write_whole(chunk, self._exchange.call)
         await self._whole(200, body, [])
-        return Outcome(Ending.DONE, 200)
+        return _DONE
 
     async def refuse(self, error: TollkeeperError, body: Body | None = None) -> Outcome:
         """The error as a status, or as an event when the stream has begun."""
@@ -137,7 +138,7 @@ class Answer:
     async def _stream(self, reply: Reply) -> Outcome:
         outcome = await self._batch(reply, reply.primed)
         if outcome is not None or reply.rest is None:
-            return outcome or Outcome(Ending.DONE, 200)
+            return outcome or _DONE
         async for batch in reply.rest:
             outcome = await self._batch(reply, batch)
             if outcome is not None:
@@ -165,7 +166,7 @@ class Answer:
             return Outcome(Ending.FAILED, 200, last.error)
         comment = None if exchange.cost_nano is None else f"x-tollkeeper-cost-usd {format_usd(exchange.cost_nano)}"
         await self._put(data + self._dialect.write_end(exchange.call, comment), is_last=True)
-        return Outcome(Ending.DONE, 200)
+        return _DONE
 
     async def _put(self, data: bytes, *, is_last: bool) -> None:
         if self._comment is not None:

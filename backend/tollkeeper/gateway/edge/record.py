@@ -28,6 +28,8 @@ class Record:
         """Ids and figures only: never a key, a prompt or a name the caller made up."""
         seconds = now - exchange.started
         overhead = max(seconds - exchange.upstream_seconds, 0.0)
+        # The plain string: an enumeration's member takes long to hash.
+        operation = exchange.operation.value
         route = getattr(exchange, "route", None)
         target = exchange.target
         usage = exchange.tries[-1].usage if exchange.tries else None
@@ -38,7 +40,7 @@ class Record:
         model = "" if route is None else route.name
         provider = "" if target is None else target.provider
         self._metrics.end(
-            (exchange.operation, model, provider),
+            (operation, model, provider),
             outcome.http_status,
             seconds,
             overhead,
@@ -52,30 +54,34 @@ class Record:
         principal = getattr(exchange, "principal", None)
         tenant_id, key_id = (None, None) if principal is None else self._ids(principal)
         call = getattr(exchange, "call", None)
-        self._access_log(
-            {
-                "event": "call",
-                "request_id": exchange.shown_id,
-                "client_request_id": exchange.client_request_id,
-                "tenant_id": tenant_id,
-                "key_id": key_id,
-                "operation": exchange.operation,
-                "model": model or None,
-                "provider": provider or None,
-                "upstream_model": exchange.tries[-1].intent.upstream_model if exchange.tries else None,
-                "is_stream": None if call is None else call.is_stream,
-                "status": outcome.http_status,
-                "ending": outcome.ending,
-                "error": None if outcome.error is None else outcome.error.code,
-                "attempts": exchange.attempts,
-                "prompt_tokens": prompt,
-                "completion_tokens": completion,
-                "cost_usd": None if exchange.cost_nano is None else format_usd(exchange.cost_nano),
-                "latency_ms": int(seconds * 1_000_000) / 1000,
-                "overhead_ms": int(overhead * 1_000_000) / 1000,
-                "first_token_ms": None if first is None else int(first * 1_000_000) / 1000,
-            }
-        )
+        line: dict[str, object] = {
+            "event": "call",
+            "request_id": exchange.shown_id,
+            "tenant_id": tenant_id,
+            "key_id": key_id,
+            "operation": operation,
+            "model": model or None,
+            "provider": provider or None,
+            "upstream_model": exchange.tries[-1].intent.upstream_model if exchange.tries else None,
+            "is_stream": None if call is None else call.is_stream,
+            "status": outcome.http_status,
+            "ending": outcome.ending.value,
+            "attempts": exchange.attempts,
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "latency_ms": int(seconds * 1_000_000) / 1000,
+            "overhead_ms": int(overhead * 1_000_000) / 1000,
+        }
+        # What few calls have is added where it is, which spares the others its removal.
+        if exchange.client_request_id is not None:
+            line["client_request_id"] = exchange.client_request_id
+        if outcome.error is not None:
+            line["error"] = outcome.error.code
+        if exchange.cost_nano is not None:
+            line["cost_usd"] = format_usd(exchange.cost_nano)
+        if first is not None:
+            line["first_token_ms"] = int(first * 1_000_000) / 1000
+        self._access_log(line)
 
     def _ids(self, principal: Principal) -> tuple[str, str]:
         known = self._shown.get(id(principal))

@@ -156,7 +156,7 @@ class Journal:
         """
         intent = settlement.intent
         key = (intent.request_id.int, intent.attempt)
-        ending = (*key, settlement.kind.value)
+        ending = (intent.request_id.int, intent.attempt, settlement.kind.value)
         if ending in self._settled:
             return False
         self._settled.add(ending)

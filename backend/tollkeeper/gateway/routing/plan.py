@@ -14,6 +14,8 @@ def plan(
     Targets whose provider is unknown or not allowed are left out. `weighted` draws the first target by its weight and
     keeps the order of the others; every other strategy goes by the order of the configuration.
     """
+    if len(route.targets) == 1 and allowed_providers is None:
+        return route.targets if route.targets[0].provider in snapshot.providers else ()
     targets = tuple(
         target
         for target in route.targets

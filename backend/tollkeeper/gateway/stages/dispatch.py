@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
-from tollkeeper.contracts.chat import Batch, Chunk, Reply, Usage
+from tollkeeper.contracts.chat import Batch, Chunk, Reply
 from tollkeeper.contracts.usage import Intent
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import BadRequest, NoTargetAvailable, RequestTimeout, UpstreamError, UpstreamTimeout
+from tollkeeper.core.money import nano_from_pico
 from tollkeeper.gateway.dialect import Dialect
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.estimate import estimate_input_tokens
 from tollkeeper.gateway.money.journal import Journal
-from tollkeeper.gateway.money.price import cost_nano
 from tollkeeper.gateway.openai_fields import dropped_fields
 from tollkeeper.gateway.provider import (
     Channel,
@@ -122,7 +122,7 @@ class Dispatch:
             upstream_model=exchange.call.model if target.model == "*" else target.model,
             estimated_input_tokens=tokens,
             price_version=None if route.price is None else route.price.version,
-            estimated_cost_nano=None if route.price is None else cost_nano(Usage(input=tokens), route.price),
+            estimated_cost_nano=None if route.price is None else nano_from_pico(tokens * route.price.input),
             is_stream=exchange.call.is_stream,
             environment=principal.environment,
             end_user=exchange.call.end_user,
