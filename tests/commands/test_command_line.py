@@ -29,6 +29,7 @@ COMMANDS = dict(leaves(typer.main.get_command(app)))
 def test_every_noun_of_the_issue_is_there() -> None:
     firsts = {path[0] for path in COMMANDS}
     assert firsts == {
+        "audit",
         "chat",
         "config",
         "doctor",
@@ -36,9 +37,13 @@ def test_every_noun_of_the_issue_is_there() -> None:
         "migrate",
         "models",
         "openapi",
+        "projects",
         "providers",
+        "roles",
+        "secrets",
         "serve",
         "simulate",
+        "teams",
         "tenants",
         "users",
         "version",
