@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from bench import processes
 from bench.figures import Paired, Spread, pair_up
-from bench.rig import Boot, Rig, Sample, Side
+from bench.rig import Boot, KnownKey, Rig, Sample, Side
 from bench.scenarios import Latency, Scenario, Suite
+from bench.targets import Tollkeeper
 
 Say = Callable[[str], None]
 
@@ -63,6 +64,7 @@ class Report:
     floor_resident_mb: float | None
     served: dict[str, int]
     foreign_share: float | None
+    known_key: KnownKey | None = None
 
     @property
     def is_sound(self) -> bool:
@@ -95,6 +97,7 @@ def run_suite(rig: Rig, suite: Suite, only: frozenset[str], say: Say) -> Report:
         floor_resident_mb=_resident_mb(rig.floor),
         served=rig.stats(),
         foreign_share=after.foreign_share_since(before) if after and before else None,
+        known_key=rig.measure_known_key() if rig.target.name == Tollkeeper.name else None,
     )
 
 

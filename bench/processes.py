@@ -21,6 +21,11 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _STORES = ("postgres", "valkey", "redis")  # names of the embedded servers' processes
 
 
+def our_environment() -> dict[str, str]:
+    """The environment in which a child finds the bench and the gateway."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "backend")))}
+
+
 class StartFailed(Exception):
     """A process ended or stayed silent before it was ready; the message carries the end of what it wrote."""
 
@@ -67,7 +72,7 @@ class Child:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "backend"))), **environment},
+            env={**our_environment(), **environment},
             start_new_session=True,
             preexec_fn=lambda: pin(0, core),  # noqa: PLW1509 - the harness has a single thread
         )

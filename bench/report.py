@@ -23,6 +23,7 @@ _ADDED_P50_MS = 0.6
 _ADDED_P99_MS = 2.0
 _RESIDENT_MB = 200.0
 _READY_SECONDS = 3.0
+_KNOWN_KEY_US = 15.0
 _QUIET_SHARE = 0.05
 _GAP_MAX_MS = 500.0  # ten times the pace of 20 tokens/s
 
@@ -85,6 +86,11 @@ def _other_rows(report: Report) -> Iterator[tuple[str, ...]]:
             ratio = f"{target / floor:.2f}" if floor > 0 else "-"
             yield (f"{name} added ms", f"{floor:.3f}", f"{target:.3f}", ratio, f"direct {direct:.3f}", verdict)
     yield ("", "", "", "", "", "")
+    known = report.known_key
+    if known is not None:
+        verdict = _verdict(known.plain_us <= _KNOWN_KEY_US, "≤ 15 µs")
+        bounded = f"bounded {known.bounded_us:.1f}"
+        yield ("a known key's CPU µs", "", f"{known.plain_us:.1f}", "", bounded, verdict)
     if report.resident_mb and report.floor_resident_mb:
         verdict = _verdict(report.resident_mb <= _RESIDENT_MB, "≤ 200 MB")
         cells = (

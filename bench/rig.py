@@ -55,6 +55,14 @@ class Boot:
 
 
 @dataclass(frozen=True)
+class KnownKey:
+    """CPU of the stage that proves a key it has in memory: a plain one, and one with bounds of every kind."""
+
+    plain_us: float
+    bounded_us: float
+
+
+@dataclass(frozen=True)
 class Rig:
     direct: Side
     floor: Side
@@ -114,6 +122,22 @@ class Rig:
         if ran.returncode != 0:
             raise processes.StartFailed(f"the load generator failed:\n{ran.stderr[-2000:]}")
         return _read_measured(ran.stdout)
+
+    def measure_known_key(self) -> KnownKey:
+        """In a process of its own, on the core where the gateway does the same."""
+        ran = subprocess.run(
+            [sys.executable, "-m", "bench.authenticate"],
+            cwd=ROOT,
+            env=processes.our_environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            preexec_fn=lambda: processes.pin(0, self.cores.server),
+        )
+        if ran.returncode != 0:
+            raise processes.StartFailed(f"the stage could not be measured:\n{ran.stderr[-2000:]}")
+        return KnownKey(**json.loads(ran.stdout))
 
     def stats(self) -> dict[str, int]:
         """What the mock upstream has served so far."""
