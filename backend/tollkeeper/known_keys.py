@@ -22,7 +22,7 @@ from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.db.session import Database
 from tollkeeper.domains.keys.foreign import ForeignDigests
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
-from tollkeeper.domains.keys.uses import KeyUseWriter
+from tollkeeper.domains.keys.uses import KeyUseWriter, OnRefused
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 
@@ -48,6 +48,7 @@ class KnownKeys:
         clock: Clock,
         stack: AsyncExitStack,
         *,
+        on_refused: OnRefused,
         is_late: bool = False,
     ) -> "KnownKeys":
         """`is_late`: PostgreSQL is away, so the snapshot is read before anybody is served."""
@@ -62,7 +63,7 @@ class KnownKeys:
         else:
             with suppress(DependencyUnavailable):
                 await foreign.refresh()
-        uses = KeyUseWriter(database, cache, clock)
+        uses = KeyUseWriter(database, cache, clock, on_refused=on_refused)
         return cls(cache, lookup, foreign, uses, snapshot, KeyProof(lookup, hasher, foreign))
 
     def heard(self, announcement: Announcement) -> None:

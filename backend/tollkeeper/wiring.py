@@ -182,15 +182,24 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         upstream = Upstream(settings, clock)
         stack.push_async_callback(upstream.aclose)
 
-        known = await KnownKeys.open(settings, database, box, hasher, clock, stack, is_late=opened.is_late)
+        security_events = SecurityEvents(database, clock)
+        stack.push_async_callback(security_events.settled)
+        known = await KnownKeys.open(
+            settings,
+            database,
+            box,
+            hasher,
+            clock,
+            stack,
+            on_refused=security_events.key_refused,
+            is_late=opened.is_late,
+        )
         tokens = AccessTokens(master, clock, minutes=settings.session_minutes, older=keys.previous)
         identities = SqlIdentities(database, clock, idle=timedelta(minutes=settings.session_idle_minutes))
         session_lookup = Sessions(known.lookup, identities, tokens)
         listener = await _open_listener(settings, redis_url, _Hearing(known, catalog), stack)
         objects = Objects.open(settings.objects_url, settings.data_dir)
         audit_heads = Heads(objects, keys, clock)
-        security_events = SecurityEvents(database, clock)
-        stack.push_async_callback(security_events.settled)
 
         access_log = _open_access_log(settings, clock, stack)
         issuers = Issuers(Outbound(ca_bundle=settings.upstream_ca_bundle, proxy_url=settings.upstream_proxy), clock)

@@ -77,7 +77,6 @@ class Services:
     access_tokens: AccessTokens = field(init=False)
     login_throttle: LoginThrottle = field(init=False)
     secret_box: SecretBox = field(init=False)
-    secret_box: SecretBox = field(init=False)
     issuers: Issuers = field(init=False)
     mail: Mail = field(init=False)
     objects: Objects = field(init=False)
@@ -89,7 +88,12 @@ class Services:
         self.key_lookup = SqlKeyLookup(self.database)
         self.foreign_keys = ForeignDigests(self.database)
         self.key_proof = KeyProof(self.key_lookup, self.key_hasher, self.foreign_keys)
-        self.key_uses = KeyUseWriter(self.database, KeyCache(10), self.clock)
+        self.key_uses = KeyUseWriter(
+            self.database,
+            KeyCache(10),
+            self.clock,
+            on_refused=lambda *refusal: self.security_events.key_refused(*refusal),
+        )
         self.identities = SqlIdentities(self.database, self.clock)
         self.access_tokens = AccessTokens(MASTER, self.clock)
         self.login_throttle = LoginThrottle(self.clock)

@@ -76,6 +76,7 @@ class FakeKeys:
         self.tokens: dict[tuple[str, UUID | None], tuple[KeyRecord, float]] = {}
         self.noted: list[UUID] = []
         self.renewals: list[tuple[UUID, bytes, KeyDigest]] = []
+        self.refusals: list[tuple[UUID, str, str | None]] = []
         self._digests: set[bytes] = set()
 
     async def find_by_token(self, token: str, key_id: UUID | None) -> tuple[KeyRecord, float] | None:
@@ -93,6 +94,9 @@ class FakeKeys:
 
     def used(self, key_id: UUID) -> None:
         self.noted.append(key_id)
+
+    def refused(self, principal: Principal, reason: str, address: str | None) -> None:
+        self.refusals.append((principal.key_id, reason, address))
 
     def renew(self, key_id: UUID, known: bytes, renewed: KeyDigest) -> None:
         self.renewals.append((key_id, known, renewed))

@@ -269,3 +269,10 @@ async def test_key_is_held_to_its_providers(gateway: Serving, vendor: FakeUpstre
     response = await call(gateway, carry("api-key", OTHER))
     assert (response.status_code, response.json()["error"]["code"]) == (403, "provider_not_allowed")
     assert vendor.seen == []
+
+
+async def test_refused_use_of_a_proven_key_is_noted_and_garbage_is_not(gateway: Serving) -> None:
+    who = gateway.keys.add(REVOKED, refusal="This key was revoked.")
+    for token in (REVOKED, OTHER, "garbage", KEY):
+        await call(gateway, carry("authorization", token))
+    assert [(key_id, reason) for key_id, reason, _ in gateway.keys.refusals] == [(who.key_id, "This key was revoked.")]

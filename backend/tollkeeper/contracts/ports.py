@@ -6,7 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
-from tollkeeper.contracts.principal import KeyRecord
+from tollkeeper.contracts.principal import KeyRecord, Principal
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.secrets import KeyDigest
 
@@ -38,6 +38,10 @@ class KeyUses(Protocol):
 
     def renew(self, key_id: UUID, known: bytes, renewed: KeyDigest) -> None:
         """The key was proven under an older pepper; keep its digest under the current one."""
+        ...
+
+    def refused(self, principal: Principal, reason: str, address: str | None) -> None:
+        """Somebody holds the key's secret, and it may not be used, or not from there: a matter for the audit trail."""
         ...
 
 

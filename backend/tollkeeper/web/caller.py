@@ -336,6 +336,8 @@ async def _by_key(request: Request, services: ControlServices, token: str) -> Ca
     if proof is None:
         raise _unknown()
     record = proof.record
+    if record.refusal is not None:
+        services.key_uses.refused(record.principal, record.refusal, address_of(request))
     _check_refusal(record.refusal)
     if record.expires_at is not None and record.expires_at <= services.clock.unix():
         raise Unauthenticated("This API key has expired. Create a new one or ask an administrator.")
@@ -375,6 +377,7 @@ def _check_bounds(request: Request, principal: Principal) -> None:
         origin=request.headers.get("origin"),
     )
     if refusal is not None:
+        services_of(request).key_uses.refused(principal, refusal.code, address_of(request))
         raise refusal
 
 

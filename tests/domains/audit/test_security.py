@@ -7,6 +7,7 @@ from sqlalchemy import select
 from tests.domains.audit.conftest import new_tenant, verify
 from tests.domains.control_plane import ControlPlane
 from tollkeeper.core.ids import uuid7
+from tollkeeper.core.permissions import Role
 from tollkeeper.db.models import AuditLog
 from tollkeeper.db.session import Database
 from tollkeeper.domains.audit.schemas import Actor
@@ -69,3 +70,16 @@ async def test_refusal_stands_without_a_database() -> None:
 class Clock:
     def monotonic(self) -> float:
         return 0.0
+
+
+async def test_use_of_a_revoked_key_is_recorded(plane: ControlPlane) -> None:
+    user_id = await plane.user(Role.TENANT_ADMIN)
+    key_id, token = await plane.new_key(user_id, "admin", status="revoked")
+    async with plane.client(authorization=f"Bearer {token}") as client:
+        answers = [(await client.get("/api/v1/keys")).status_code for _ in range(20)]
+    await plane.services.security_events.settled()
+    assert set(answers) == {401}
+    rows = [row for row in await written(plane, plane.tenant_id) if row.object_id == key_id]
+    assert [(row.action, row.outcome, row.actor_id) for row in rows] == [("keys.refused", "refused", key_id)] * 5
+    assert rows[0].after is not None
+    assert "revoked" in rows[0].after["reason"]

@@ -14,8 +14,10 @@ from uuid import UUID
 
 import structlog
 
+from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.core.ids import format_id
 from tollkeeper.db.session import Database
 from tollkeeper.domains.audit import service
 from tollkeeper.domains.audit.schemas import Actor
@@ -68,6 +70,12 @@ class SecurityEvents:
         task = asyncio.create_task(self._record(tenant_id, action, actor, object_type, object_id, after))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    def key_refused(self, principal: Principal, reason: str, address: str | None) -> None:
+        """Somebody holds the secret of a key that may not be used, or not from there."""
+        key = format_id("key", principal.key_id)
+        actor = Actor("key", key, "API key", None, address)
+        self.note(principal.tenant_id, "keys.refused", actor, "key", key, {"reason": reason})
 
     async def settled(self) -> None:
         """Everything noted so far is recorded or dropped; at the end of the process, and in tests."""

@@ -6,7 +6,7 @@ Failure policy: PostgreSQL gone: keep it for the next time.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 from uuid import UUID
@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text
 
+from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.secrets import KeyDigest
@@ -38,6 +39,9 @@ _USED: Final = text("""
 _RENEW: Final = text("UPDATE api_keys SET digest = :renewed, pepper_id = :pepper WHERE id = :id AND digest = :known")
 
 
+OnRefused = Callable[[Principal, str, str | None], None]
+
+
 class CachedKeys(Protocol):
     """The data plane's memory of keys; wiring hands it over."""
 
@@ -49,10 +53,13 @@ class CachedKeys(Protocol):
 class KeyUseWriter:
     """`contracts.ports.KeyUses`. `run` writes until it is cancelled; call `write` once more at the end."""
 
-    def __init__(self, database: Database, cached: CachedKeys, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, cached: CachedKeys, clock: Clock, *, on_refused: OnRefused = lambda *_: None
+    ) -> None:
         self._database = database
         self._cached = cached
         self._clock = clock
+        self._on_refused = on_refused
         self._used: dict[UUID, float] = {}
         self._renewed: dict[UUID, tuple[bytes, KeyDigest]] = {}
 
@@ -63,6 +70,9 @@ class KeyUseWriter:
     def renew(self, key_id: UUID, known: bytes, renewed: KeyDigest) -> None:
         if len(self._renewed) < _MOST_PENDING:
             self._renewed[key_id] = (known, renewed)
+
+    def refused(self, principal: Principal, reason: str, address: str | None) -> None:
+        self._on_refused(principal, reason, address)
 
     async def run(self) -> None:
         while True:

@@ -108,14 +108,20 @@ class Authenticate:
             if entry is None:
                 entry = await self._shared(fingerprint, partial(self._look_for_key, token))
             record = entry.record
-        if record.refusal is not None:
-            raise Unauthenticated(record.refusal)
         principal = record.principal
+        if record.refusal is not None:
+            self._note_refusal(principal, record.refusal, client)
+            raise Unauthenticated(record.refusal)
         if Permission.GATEWAY_USE not in principal.permissions:
             raise Forbidden("This key may not be used for inference; it lacks the scope 'inference'.")
-        if principal.is_bounded:
-            _check_bounds(principal, headers, path, client)
+        if principal.is_bounded and (refusal := _bounds_refusal(principal, headers, path, client)) is not None:
+            self._note_refusal(principal, refusal.code, client)
+            raise refusal
         return principal
+
+    def _note_refusal(self, principal: Principal, reason: str, client: Client) -> None:
+        if self._uses is not None:
+            self._uses.refused(principal, reason, None if client is None else client[0])
 
     def _known(self, fingerprint: bytes) -> Entry | None:
         """What is in memory and fresh. Raises for a token that was refused a moment ago."""
@@ -249,16 +255,16 @@ class Authenticate:
         return record
 
 
-def _check_bounds(principal: Principal, headers: Mapping[bytes, bytes], path: str, client: Client) -> None:
+def _bounds_refusal(
+    principal: Principal, headers: Mapping[bytes, bytes], path: str, client: Client
+) -> Forbidden | None:
     origin = headers.get(b"origin")
-    refusal = key_admits(
+    return key_admits(
         principal,
         endpoint=path,
         address=None if client is None else client[0],
         origin=None if origin is None else origin.decode("latin-1"),
     )
-    if refusal is not None:
-        raise refusal
 
 
 def _read_key_id(name: bytes) -> UUID:
