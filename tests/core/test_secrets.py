@@ -1,5 +1,6 @@
 """Keys of our own form are recognised without asking anyone; what is kept of any key does not give it away."""
 
+import hashlib
 import string
 import timeit
 
@@ -13,6 +14,7 @@ from tollkeeper.core.secrets import (
     KeyHasher,
     digest_opaque,
     display_prefix,
+    is_importable,
     is_other_form,
     last_four,
     new_key,
@@ -128,6 +130,42 @@ def test_other_forms_are_found_under_every_known_pepper() -> None:
 )
 def test_other_form_is_long_plain_and_not_almost_ours(token: str, is_fit: bool) -> None:
     assert is_other_form(token) is is_fit
+
+
+@pytest.mark.parametrize(
+    ("token", "is_fit"),
+    [
+        ("sk-" + "a" * 13, True),
+        ("sk-" + "a" * 12, False),
+        ("a" * 512, True),
+        ("a" * 513, False),
+        ("!~{}\"'\\" * 4, True),
+        ("sk-with a space in it", False),
+        ("sk-with-a-newline-in\n", False),
+        ("sk-ümlaut-0123456789", False),
+        ("tk-live_" + "a" * 40, False),
+        (new_key().token, True),
+    ],
+)
+def test_importable_is_what_a_header_carries(token: str, is_fit: bool) -> None:
+    assert is_importable(token) is is_fit
+
+
+def test_imported_key_is_proven_by_its_token_and_not_by_its_hash() -> None:
+    hasher, token = KeyHasher(MASTER, OLDER), "sk-" + "a1" * 20
+    sha256 = hashlib.sha256(token.encode()).hexdigest()
+    known = hasher.digests_of_sha256(sha256.upper())
+    assert known == hasher.digests_of_sha256(sha256) == hasher.imported_digests(token) == hasher.digests(token)
+    assert known.keys() == {MASTER.pepper_id, OLDER.pepper_id}
+    for presented in (sha256, f"sha256:{sha256}", "tk-" + sha256, "tk-sha256:" + sha256):
+        for digests in (hasher.digests(presented), hasher.imported_digests(presented)):
+            assert set(digests.values()).isdisjoint(known.values())
+
+
+def test_key_we_made_and_its_imported_hash_are_kept_apart() -> None:
+    hasher = KeyHasher(MASTER)
+    for token in (new_key().token, "tk-" + "x" * 40):
+        assert set(hasher.digests(token).values()).isdisjoint(hasher.imported_digests(token).values())
 
 
 def test_lists_show_nothing_of_the_secret() -> None:

@@ -1,14 +1,17 @@
 """What the data plane learns of a key: found by its public id or its digest, bounded by owner and tenant."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
+from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.contracts.principal import Environment, KeyRecord, SecretDigest
 from tollkeeper.core.crypto import MasterKey
 from tollkeeper.core.errors import DependencyUnavailable
@@ -17,6 +20,7 @@ from tollkeeper.core.permissions import Permission
 from tollkeeper.core.secrets import KeyHasher, new_key
 from tollkeeper.db.models.keys import ApiKey
 from tollkeeper.db.models.members import Member
+from tollkeeper.db.models.teams import Project, Team
 from tollkeeper.db.models.tenants import Tenant
 from tollkeeper.db.models.users import User
 from tollkeeper.db.session import Database
@@ -254,3 +258,98 @@ async def test_many_lookups_at_once_find_each_their_own(database: Database) -> N
     expected: list[UUID] = [(await store(database, token)).id for token in tokens]
     found = await asyncio.gather(*(look(database, token) for token in tokens * 5))
     assert [record.principal.key_id for record in found if record] == expected * 5
+
+
+# ── What stands above a key ──
+
+
+async def place(database: Database, row: ApiKey, **levels: dict[str, Any]) -> tuple[UUID, UUID]:
+    """Put the key into a project that belongs to a team."""
+    team, project = (
+        Team(id=uuid7(), tenant_id=row.tenant_id, name=uuid7().hex, **levels.get("team", {})),
+        Project(id=uuid7(), tenant_id=row.tenant_id, name=uuid7().hex, **levels.get("project", {})),
+    )
+    async with database.platform() as session:
+        session.add(team)
+        await session.flush()
+        project.team_id = team.id
+        session.add(project)
+        await session.flush()
+        await session.execute(update(ApiKey).where(ApiKey.id == row.id).values(project_id=project.id))
+    return team.id, project.id
+
+
+async def test_team_and_project_narrow_a_key_and_name_it(database: Database) -> None:
+    token = new_key().token
+    row = await store(
+        database,
+        token,
+        tenant={"allowed_models": ["gpt-*", "o3"], "logging_policy": "full", "flags": {"provider_headers": False}},
+        allowed_models_override=["gpt-4o-mini", "o3"],
+        allowed_providers_override=["openai", "azure"],
+        tags={"level": "key"},
+    )
+    team_id, project_id = await place(
+        database,
+        row,
+        team={"allowed_models": ["gpt-4o*"], "logging_policy": "metadata", "tags": {"level": "team", "cost": "7"}},
+        project={"allowed_providers": ["azure"], "flags": {"provider_headers": True}},
+    )
+    record = await look(database, token)
+    assert record is not None
+    principal = record.principal
+    # The key itself names its project only; the team is the project's.
+    assert (principal.team_id, principal.project_id) == (team_id, project_id)
+    assert principal.allowed_models == {"gpt-4o-mini"}
+    assert principal.allowed_providers == {"azure"}
+    assert principal.logging_policy == "metadata"
+    assert principal.tags == {"level": "key", "cost": "7"}
+    assert principal.flags["provider_headers"] is True
+    assert record.refusal is None
+
+
+@pytest.mark.parametrize("level", ["team", "project"])
+async def test_key_below_an_archived_level_is_refused(database: Database, level: str) -> None:
+    token = new_key().token
+    row = await store(database, token)
+    await place(database, row, **{level: {"is_active": False}})
+    record = await look(database, token)
+    assert record is not None
+    assert record.refusal is not None
+    assert f"The {level}" in record.refusal
+
+
+async def test_suspended_tenant_says_why_and_a_revoked_key_says_that_first(database: Database) -> None:
+    tenant = {"is_active": False, "suspension_reason": "Invoice 7 is open."}
+    suspended = await record_of(database, tenant=tenant)
+    assert (
+        suspended.refusal == "The organisation of this API key is suspended: Invoice 7 is open. Ask an administrator."
+    )
+    revoked = await record_of(database, tenant=tenant, status="revoked")
+    assert revoked.refusal is not None
+    assert "revoked" in revoked.refusal
+
+
+async def test_bounds_of_a_key_reach_the_data_plane(database: Database) -> None:
+    bounds = {
+        "allowed_endpoints": ["chat/completions"],
+        "allowed_addresses": ["10.0.0.0/8", "2001:db8::/32"],
+        "allowed_origins": ["https://app.example.com"],
+    }
+    principal = (await record_of(database, **bounds)).principal
+    assert principal.is_bounded
+    assert principal.allowed_endpoints == {"chat/completions"}
+    assert principal.allowed_networks == (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
+    assert principal.allowed_origins == {"https://app.example.com"}
+    assert not (await record_of(database)).principal.is_bounded
+
+
+async def test_hash_of_a_key_we_were_shown_takes_nobodys_calls_over(database: Database) -> None:
+    """Another tenant imports the SHA-256 of the operator's first key: the operator's calls stay the operator's."""
+    token = "tk-" + uuid7().hex * 2
+    imported = HASHER.digests_of_sha256(hashlib.sha256(token.encode()).hexdigest())[HASHER.pepper_id]
+    await store(database, token, public_id=None, digest=imported, is_imported=True)
+    shown = await store(database, token)
+    proof = await KeyProof(SqlKeyLookup(database), HASHER).find(token, datetime.now(UTC).timestamp())
+    assert proof is not None
+    assert proof.record.principal.key_id == shown.id
