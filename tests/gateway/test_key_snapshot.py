@@ -26,7 +26,7 @@ from tollkeeper.core.crypto import MasterKey, SecretBox
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.sealed_file import read_sealed, write_sealed
 from tollkeeper.core.secrets import new_key
-from tollkeeper.gateway.key_cache import KeyCache
+from tollkeeper.gateway.key_cache import FORGOTTEN_IDS, KeyCache
 from tollkeeper.gateway.key_snapshot import KIND, KeySnapshot
 
 MASTER, OTHER_MASTER = MasterKey("snapshot-" * 5), MasterKey("another-" * 5)
@@ -187,6 +187,25 @@ async def test_what_one_worker_forgot_no_other_brings_back(host: Host) -> None:
     host.end()
 
 
+async def test_memory_of_what_was_forgotten_is_bounded_and_forgets_no_revocation(host: Host) -> None:
+    record = await leave_behind(host)
+    async with host.worker("second") as second:
+        await host.last.load()
+        host.last.forget(record.principal.key_id)
+        for _ in range(FORGOTTEN_IDS + 10):
+            host.last.forget(uuid7())
+        assert len(host.last._forgotten) == FORGOTTEN_IDS
+        await host.last.write()
+        second.keys.is_down = True
+        assert await status(second) == 503
+    host.end()
+    async with host.worker("third") as third:
+        third.keys.is_down = True
+        await host.last.load()
+        assert await status(third) == 503
+    host.end()
+
+
 async def test_key_that_was_read_again_after_a_change_is_kept(host: Host) -> None:
     async with host.worker("one") as one:
         key_id = one.keys.record(KEY).principal.key_id
@@ -257,7 +276,9 @@ async def test_file_that_is_not_ours_is_ignored_with_one_line(host: Host, damage
         case "another kind":
             write_sealed(path, box, read_sealed(path, box, kind=KIND) or b"", kind="catalog")
         case "another release":
-            write_sealed(path, box, b'{"forgotten":{}}\n{"read_at":1,"record":{"principal":{}}}', kind=KIND)
+            write_sealed(
+                path, box, b'{"forgotten":{},"all_forgotten":0}\n{"read_at":1,"record":{"principal":{}}}', kind=KIND
+            )
     async with host.worker("after") as after:
         with structlog.testing.capture_logs() as logs:
             assert await host.last.load() == 0

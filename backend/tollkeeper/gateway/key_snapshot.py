@@ -24,7 +24,7 @@ from tollkeeper.contracts.principal import KeyRecord
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.sealed_file import read_sealed, to_json, write_sealed
-from tollkeeper.gateway.key_cache import KeyCache
+from tollkeeper.gateway.key_cache import FORGOTTEN_IDS, KeyCache
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,9 @@ class KeySnapshot:
         self._stale_seconds = stale_seconds
         self._folder = folder
         self._lock, self._path = _claim(folder)
+        # Oldest first, and bounded: what falls out counts against all that was read before it.
         self._forgotten: dict[UUID, float] = {}
+        self._all_forgotten = 0.0
         self._remembered: dict[bytes, Remembered] = {}
         # Lines of what is in memory, by the identity of the record: most records outlive many writes.
         self._lines: dict[int, tuple[KeyRecord, bytes]] = {}
@@ -68,10 +70,14 @@ class KeySnapshot:
         """Read every worker's file; returns how many secrets of keys are remembered."""
         found = await asyncio.to_thread(self._read_all)
         oldest = self._clock.unix() - self._stale_seconds
-        for forgotten, _ in found:
-            for name, moment in forgotten.items():
-                self._forgotten[name] = max(moment, self._forgotten.get(name, 0.0))
-        records = [remembered for _, some in found for remembered in some]
+        forgotten: dict[UUID, float] = dict(self._forgotten)
+        for before, all_before, _ in found:
+            self._all_forgotten = max(self._all_forgotten, all_before)
+            for name, moment in before.items():
+                forgotten[name] = max(moment, forgotten.get(name, 0.0))
+        self._forgotten = dict(sorted(forgotten.items(), key=lambda item: item[1]))
+        self._bound_forgotten()
+        records = [remembered for _, _, some in found for remembered in some]
         for remembered in sorted(records, key=lambda record: record.read_at):
             if remembered.read_at >= oldest and not self._is_forgotten(remembered):
                 for known in remembered.record.digests:
@@ -94,7 +100,9 @@ class KeySnapshot:
 
     def forget(self, name: UUID) -> None:
         """A key, or the owner or tenant of keys, was changed: strike out what was known, on disk too."""
+        self._forgotten.pop(name, None)
         self._forgotten[name] = self._clock.unix()
+        self._bound_forgotten()
         self._changed.set()
 
     async def run(self) -> None:
@@ -158,15 +166,23 @@ class KeySnapshot:
         return lines
 
     def _write(self, lines: list[bytes]) -> None:
-        head = {"forgotten": {str(name): moment for name, moment in self._forgotten.items()}}
+        forgotten = {str(name): moment for name, moment in self._forgotten.items()}
+        head = {"forgotten": forgotten, "all_forgotten": self._all_forgotten}
         write_sealed(self._path, self._box, b"\n".join([orjson.dumps(head), *lines]), kind=KIND)
 
-    def _read_all(self) -> list[tuple[dict[UUID, float], list[Remembered]]]:
+    def _read_all(self) -> list[tuple[dict[UUID, float], float, list[Remembered]]]:
         paths = sorted(path for path in self._folder.glob("keys-*") if path.suffix != ".lock")
         payloads = (read_sealed(path, self._box, kind=KIND) for path in paths)
         return [_read(payload) for payload in payloads if payload is not None]
 
+    def _bound_forgotten(self) -> None:
+        while len(self._forgotten) > FORGOTTEN_IDS:
+            name = next(iter(self._forgotten))
+            self._all_forgotten = max(self._all_forgotten, self._forgotten.pop(name))
+
     def _is_forgotten(self, found: Remembered) -> bool:
+        if found.read_at <= self._all_forgotten:
+            return True
         principal = found.record.principal
         names = (principal.key_id, principal.tenant_id, principal.user_id)
         return any(self._forgotten.get(name, 0.0) >= found.read_at for name in names if name is not None)
@@ -191,15 +207,16 @@ def _line(record: bytes, read_at: float) -> bytes:
     return b'{"read_at":%.3f,"record":%b}' % (read_at, record)
 
 
-def _read(payload: bytes) -> tuple[dict[UUID, float], list[Remembered]]:
+def _read(payload: bytes) -> tuple[dict[UUID, float], float, list[Remembered]]:
     """What a file of ours holds: it was sealed, so it is as it was written, but maybe by another release."""
     head, *lines = payload.split(b"\n")
     try:
-        forgotten = {UUID(name): float(moment) for name, moment in orjson.loads(head)["forgotten"].items()}
-        return forgotten, [_remembered(orjson.loads(line)) for line in lines]
+        document = orjson.loads(head)
+        forgotten = {UUID(name): float(moment) for name, moment in document["forgotten"].items()}
+        return forgotten, float(document["all_forgotten"]), [_remembered(orjson.loads(line)) for line in lines]
     except (ValueError, KeyError, TypeError, ValidationError):
         log.warning("sealed_file_ignored", kind=KIND, reason="another release wrote it")
-        return {}, []
+        return {}, 0.0, []
 
 
 def _remembered(line: dict[str, Any]) -> Remembered:
