@@ -120,8 +120,10 @@ class KeySnapshot:
 
     async def write(self) -> None:
         lines = await self._collect()
+        # What is forgotten goes on changing: it is written down here, not in the thread.
+        payload = b"\n".join([self._head(), *lines])
         try:
-            await asyncio.to_thread(self._write, lines)
+            await asyncio.to_thread(write_sealed, self._path, self._box, payload, kind=KIND)
         except OSError as error:
             if not self._is_failing:
                 log.warning("key_snapshot_not_written", reason=error.strerror)
@@ -165,10 +167,9 @@ class KeySnapshot:
         ]
         return lines
 
-    def _write(self, lines: list[bytes]) -> None:
+    def _head(self) -> bytes:
         forgotten = {str(name): moment for name, moment in self._forgotten.items()}
-        head = {"forgotten": forgotten, "all_forgotten": self._all_forgotten}
-        write_sealed(self._path, self._box, b"\n".join([orjson.dumps(head), *lines]), kind=KIND)
+        return orjson.dumps({"forgotten": forgotten, "all_forgotten": self._all_forgotten})
 
     def _read_all(self) -> list[tuple[dict[UUID, float], float, list[Remembered]]]:
         paths = sorted(path for path in self._folder.glob("keys-*") if path.suffix != ".lock")
