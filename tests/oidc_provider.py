@@ -4,6 +4,7 @@ It insists on what a strict one insists on: an exact redirect_uri, PKCE with S25
 secret. `misbehave` makes it break one rule at a time; `asked` counts what was asked of it.
 """
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -78,6 +79,8 @@ class Provider:
     id_header: dict[str, Any] = field(default_factory=dict)
     sign_with: SigningKey | None = None
     is_down: bool = False
+    # Answers once it is set; None answers at once.
+    gate: asyncio.Event | None = None
     is_thin: bool = False
     skips_code_checks: bool = False
     refuses: str | None = None
@@ -231,6 +234,8 @@ async def running_provider(**settings: Any) -> AsyncIterator[Provider]:
     @web.middleware
     async def count(request: web.Request, handler: Any) -> web.StreamResponse:
         provider.asked[request.path] += 1
+        if provider.gate is not None:
+            await provider.gate.wait()
         if provider.is_down:
             return web.Response(status=503)
         return await handler(request)

@@ -1,5 +1,6 @@
 """What issuers publish: kept as long as they say, looked for again when a key is unknown, believed while they are down."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -126,6 +127,30 @@ async def test_issuer_that_is_down_is_not_stormed_and_recovers(
     clock.ahead = 6
 
     assert (await judge(issuers, provider))["sub"] == "job"
+
+
+async def test_slow_issuer_holds_nobody_up_for_long_who_can_go_on(
+    issuers: Issuers, provider: Provider, clock: MovableClock
+) -> None:
+    await judge(issuers, provider)
+    provider.gate = asyncio.Event()
+    clock.ahead = 700
+
+    async with asyncio.timeout(4):
+        found = await asyncio.gather(*(judge(issuers, provider) for _ in range(20)))
+
+    assert [claims["sub"] for claims in found] == ["job"] * 20
+    assert provider.asked[KEYS] + provider.asked[DISCOVERY] == 3
+    provider.gate.set()
+    while provider.asked[KEYS] < 2:
+        await asyncio.sleep(0.01)
+
+
+async def test_tokens_that_arrive_together_wait_for_one_fetch(issuers: Issuers, provider: Provider) -> None:
+    found = await asyncio.gather(*(judge(issuers, provider) for _ in range(20)))
+
+    assert len(found) == 20
+    assert (provider.asked[DISCOVERY], provider.asked[KEYS]) == (1, 1)
 
 
 async def test_token_of_another_issuer_is_refused_without_a_fetch(issuers: Issuers, provider: Provider) -> None:

@@ -36,6 +36,7 @@ _USUAL_LIFE: Final = 3600.0
 _LOOK_AGAIN_SECONDS: Final = 60.0
 # After a fetch that failed: nobody's requests are turned into a storm on an issuer that struggles.
 _PAUSE_SECONDS: Final = 5.0
+_PATIENCE_SECONDS: Final = 1.0
 _MOST_ISSUERS: Final = 500
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})(?:$|[\s,])")
 
@@ -85,6 +86,7 @@ class _Known:
     looked_again_at: float = float("-inf")
     failed_at: float = float("-inf")
     has_failed: bool = False
+    refreshing: asyncio.Task[bool] | None = None
 
 
 class Issuers:
@@ -106,15 +108,14 @@ class Issuers:
         if unproven.issuer != issuer.url:
             raise ForeignTokenRefused("it is another issuer's")
         known = self._entry(issuer)
-        now = self._clock.unix()
         if self._clock.monotonic() >= known.keys_until:
-            await self._fetch_keys(issuer, known, must_be_newer=False)
+            await self._refresh(issuer, known)
         try:
-            return verify(unproven, known.keys, now)
+            return verify(unproven, known.keys, self._clock.unix())
         except UnknownKey:
             if not await self._fetch_keys(issuer, known, must_be_newer=True):
                 raise
-            return verify(unproven, known.keys, now)
+            return verify(unproven, known.keys, self._clock.unix())
 
     async def examine(self, issuer: Issuer) -> tuple[Metadata, tuple[PublicKey, ...]]:
         """Ask anew, for an administrator who wants to know whether it works; what comes is kept, what fails is not."""
@@ -132,6 +133,18 @@ class Issuers:
                 self._known.popitem(last=False)
         self._known.move_to_end(issuer)
         return known
+
+    async def _refresh(self, issuer: Issuer, known: _Known) -> None:
+        """Keys that are due. An issuer that is slow holds nobody up for long while there are old ones to go on with."""
+        task = known.refreshing
+        if task is None:
+            task = asyncio.create_task(self._fetch_keys(issuer, known, must_be_newer=False))
+            known.refreshing = task
+            task.add_done_callback(lambda done: _refreshed(known, done))
+        has_keys = self._clock.monotonic() < known.keys_end
+        await asyncio.wait({task}, timeout=_PATIENCE_SECONDS if has_keys else None)
+        if task.done():
+            task.result()
 
     async def _fetch_keys(self, issuer: Issuer, known: _Known, *, must_be_newer: bool) -> bool:
         """Whether there are other keys than before. Old ones serve on while the issuer is away, for what they sign."""
@@ -202,6 +215,13 @@ class Issuers:
         found = _MAX_AGE.search(answer.headers.get("cache-control", "").lower())
         life = _USUAL_LIFE if found is None else float(found[1])
         return document, min(max(life, _SHORTEST_LIFE), _LONGEST_LIFE)
+
+
+def _refreshed(known: _Known, task: asyncio.Task[bool]) -> None:
+    known.refreshing = None
+    if not task.cancelled():
+        # Everybody who waited may have gone on; an error nobody takes would be logged as lost.
+        task.exception()
 
 
 def _read_metadata(issuer: Issuer, document: Mapping[str, Any]) -> Metadata:
