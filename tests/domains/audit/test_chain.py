@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
+from tests.callers import someone
 from tests.domains.audit.conftest import new_tenant, record, tamper, verify
 from tests.domains.control_plane import ControlPlane
 from tollkeeper.core.ids import format_id
@@ -111,3 +112,10 @@ async def test_the_trail_is_listed_filtered_and_paged(plane: ControlPlane) -> No
     assert late == {"data": [], "next_cursor": None}
     async with plane.as_role(Role.DEVELOPER) as developer:
         assert (await developer.get("/api/v1/audit")).status_code == 403
+
+
+async def test_reading_stored_content_is_recorded(plane: ControlPlane) -> None:
+    reader = someone(plane.tenant_id, Role.AUDITOR)
+    async with plane.database.tenant(plane.tenant_id) as session:
+        await audit.record_read(session, reader, "request", "req_1")
+    assert await plane.audited("req_1") == ["request.read"]
