@@ -89,8 +89,10 @@ class Settings(BaseSettings):
     upstream_first_byte_seconds: float = Field(60, gt=0, description="Deadline for a provider's first byte.")
     upstream_idle_seconds: float = Field(30, gt=0, description="Longest silence of a provider inside an answer.")
     upstream_total_seconds: float = Field(600, gt=0, description="Longest a call may take in all.")
-    upstream_proxy: str | None = Field(None, description="HTTP(S) proxy for calls to providers.")
-    upstream_ca_bundle: Path | None = Field(None, description="CA certificates (PEM) trusted for providers.")
+    upstream_proxy: str | None = Field(None, description="HTTP(S) proxy for calls to providers and identity providers.")
+    upstream_ca_bundle: Path | None = Field(
+        None, description="CA certificates (PEM) trusted for providers and identity providers."
+    )
     drain_seconds: float = Field(30, ge=0, description="How long running calls may finish after SIGTERM.")
     default_requests_per_minute: int = Field(
         0, ge=0, description="Rate of a key without a limit of its own; 0 is unlimited."
