@@ -275,6 +275,21 @@ async def test_change_asks_for_a_fresh_proof(plane: ControlPlane) -> None:
     assert {answer.json()["code"] for answer in answers} == {"step_up_required"}
 
 
+async def test_provider_whose_map_names_what_is_gone_can_still_be_changed(plane: ControlPlane) -> None:
+    made = await make(plane)
+    async with plane.database.platform() as session:
+        gone = {"default_role": "a role that was removed", "group_claim": "g", "group_map": {"x": "team_" + "0" * 32}}
+        await session.execute(
+            update(IdentityProvider).where(IdentityProvider.id == parse_id("idp", made["id"])).values(gone)
+        )
+    path = f"{PROVIDERS}/{made['id']}"
+    async with plane.as_role(Role.TENANT_ADMIN) as client:
+        renamed = await client.patch(path, json={"is_active": False})
+        mended = await client.patch(path, json={"default_role": "viewer", "group_map": {}})
+
+    assert (renamed.status_code, mended.status_code) == (200, 200)
+
+
 async def test_name_is_taken_once_in_a_tenant(plane: ControlPlane) -> None:
     made = await make(plane)
     async with plane.as_role(Role.TENANT_ADMIN) as client, plane.as_role(Role.TENANT_ADMIN, other=True) as other:

@@ -6,7 +6,7 @@ reached inside the network is the platform's word alone.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -33,6 +33,8 @@ from tollkeeper.domains.roles import service as roles
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 from tollkeeper.web.integrity import refuse_on
+
+_MAPS: Final = frozenset({"default_role", "role_map", "group_map"})
 
 
 class IdentityProviderNotFound(NotFound):
@@ -117,7 +119,9 @@ class IdentityProviders:
         if row.issuer != former_issuer:
             await self._leave_issuer(session, row, changed)
         _check_completeness(row)
-        await _check_maps(session, caller, row)
+        if not _MAPS.isdisjoint(fields):
+            # What it gave before was judged with the provider itself; a role or a team of it may be gone since.
+            await _check_maps(session, caller, row)
         is_secret_sent = "client_secret" in changed.model_fields_set
         if changed.client_secret is not None:
             seal_client_secret(self._box, row, changed.client_secret.get_secret_value())
