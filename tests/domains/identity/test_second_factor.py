@@ -11,9 +11,12 @@ from tests.domains.control_plane import ControlPlane
 from tests.domains.identity.people import browser, email_of, person, sign_in, status, take_over
 from tests.domains.mailbox import mailbox
 from tollkeeper.core import totp
-from tollkeeper.core.ids import format_id
+from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.permissions import Role
 from tollkeeper.db.models import RecoveryCode, SecondFactor, Tenant
+from tollkeeper.domains.identity.second_factors import WrongCode
+from tollkeeper.domains.identity.service import Client, SignIn
+from tollkeeper.domains.identity.throttle import Place
 
 PATH = "/api/v1/me/second-factor"
 
@@ -86,6 +89,24 @@ async def test_a_code_counts_once_even_for_two_at_the_same_moment(plane: Control
         assert (await sign_in(one, user_id, code=code_of(plane, secret, -1))).status_code == 401
         plane.clock.ahead = 30
         assert (await sign_in(one, user_id, code=code_of(plane, secret))).status_code == 200
+
+
+async def test_a_code_that_many_send_at_once_proves_one_of_them(plane: ControlPlane) -> None:
+    user_id, secret, codes = await enrolled(plane)
+    factors = SignIn(plane.services).factors
+    identity = await plane.services.identities.find_user(user_id, plane.tenant_id)
+    assert identity is not None
+    for code in (code_of(plane, secret), codes[0]):
+
+        async def prove(number: int, code: str = code) -> bool:
+            client = Client(f"10.0.0.{number}", None, uuid7())
+            try:
+                await factors.prove(identity, code, client, Place(client.address, is_known_address=True))
+            except WrongCode:
+                return False
+            return True
+
+        assert sum(await asyncio.gather(*(prove(number) for number in range(8)))) == 1
 
 
 async def test_five_wrong_codes_bring_a_delay_and_no_lock(plane: ControlPlane) -> None:
