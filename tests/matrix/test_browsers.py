@@ -24,7 +24,7 @@ _BY_COOKIE: Final = [op for op in _KNOWN if op.path in {"/api/v1/auth/login", "/
 _FOREIGN_ORIGINS: Final = (
     "null", "http://evil.example", "http://localhost.evil.example", "http://evil.example#localhost",
     "http://localhost:81", "http://evillocalhost", "http://localhost@evil.example", "file://", "http://[::1", "http://",
-    "chrome-extension://abcdef", "http://127.0.0.1", "*", "http://localhost, http://evil.example", "", "//localhost",
+    "chrome-extension://abcdef", "http://127.0.0.1", "*", "http://localhost, http://evil.example", "",
 )  # fmt: skip
 _LISTED: Final = "https://console.example.com"
 
