@@ -100,7 +100,6 @@ class Services:
         self.secret_box = SecretBox(MASTER)
         self.issuers = Issuers(Outbound(total_seconds=5), self.clock)
         # No mail server: links are shown.
-        self.secret_box = SecretBox(MASTER)
         self.mail = Mail(self.secret_box, None)
         self.objects = Objects.open(None, self.settings.data_dir)
         self.audit_heads = Heads(self.objects, MasterKeys(MASTER), self.clock)
