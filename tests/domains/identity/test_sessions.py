@@ -133,9 +133,11 @@ async def test_a_providers_session_stays_in_its_tenant(plane: ControlPlane) -> N
         assert (refused.status_code, refused.json()["code"]) == (403, "sign_in_method")
 
 
-async def test_keys_switch_nothing(plane: ControlPlane) -> None:
-    _, secret = await plane.new_key(await plane.user(Role.PLATFORM_ADMIN), "admin")
+async def test_keys_switch_nothing_and_see_no_sessions(plane: ControlPlane) -> None:
+    _, secret = await plane.new_key(await plane.user(Role.PLATFORM_ADMIN), "admin", "inference")
     async with plane.client(authorization=f"Bearer {secret}") as client:
+        for path in ("/api/v1/me/sessions", "/api/v1/me/second-factor"):
+            assert (await client.get(path)).status_code == 403
         assert (await client.post(SWITCH, json=named(plane.tenant_id))).json()["code"] == "no_session"
 
 

@@ -51,7 +51,8 @@ async def show_me(
     return await mirror.show(session, caller, services.clock.now(), token)
 
 
-@router.get("/second-factor", dependencies=[requires(Permission.ME_VIEW)])
+# `me:update`: a key, which applications carry about, never holds it, and has no business with these.
+@router.get("/second-factor", dependencies=[requires(Permission.ME_UPDATE)])
 async def show_second_factor(caller: CurrentCaller, sign_in: SignInService) -> SecondFactorState:
     """Whether signing in asks for a code."""
     state = await sign_in.factors.state(caller.user_id)
@@ -106,7 +107,7 @@ async def remove_second_factor(
     return signed_in(response, services, grant)
 
 
-@router.get("/sessions", dependencies=[requires(Permission.ME_VIEW)])
+@router.get("/sessions", dependencies=[requires(Permission.ME_UPDATE)])
 async def list_sessions(caller: CurrentCaller, sessions: SessionList) -> Page[SessionView]:
     """Where you are signed in, last used first."""
     return Page(
