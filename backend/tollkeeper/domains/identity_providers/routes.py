@@ -52,11 +52,12 @@ from tollkeeper.web.errors import problem
 from tollkeeper.web.etag import IfMatch, write_etag
 from tollkeeper.web.pagination import Page, Paging, cut
 from tollkeeper.web.routing import Declaration
+from tollkeeper.web.schemas import problem_responses
 
 router = control_router("identity-providers")
 sign_in = control_router("auth/oidc")
 # A provider may add what it likes to its answer, so this one route takes parameters that it does not know.
-callback = APIRouter(prefix="/auth/oidc", tags=["auth/oidc"])
+callback = APIRouter(prefix="/auth/oidc", tags=["auth/oidc"], responses=problem_responses())
 
 linked_accounts = control_router("me/identities")
 
