@@ -1,5 +1,7 @@
 """Identity from elsewhere, through the whole product: a person at a provider, a workload with its platform's token."""
 
+import base64
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from openai import AsyncOpenAI, AuthenticationError
 
 from tests.e2e.processes import Product
-from tests.oidc_provider import Provider, running_provider
+from tests.oidc_provider import Provider, new_key, running_provider, sign
 from tollkeeper.core.ids import uuid7
 
 
@@ -84,6 +86,47 @@ async def test_workload_calls_with_the_token_of_its_platform(product: Product, p
     with pytest.raises(AuthenticationError, match="revoked"):
         await until_refused(lambda: call(good))
     assert time.monotonic() - revoked_at < 1.5
+
+
+async def test_hostile_tokens_are_401_on_both_planes_and_ask_nobody(product: Product, provider: Provider) -> None:
+    made = trust(product, provider, allows_sign_in=False, allows_workloads=True)
+    key = product.new_key("hostile job")
+    body = {"name": f"job {uuid7().hex}", "key_id": key["id"], "claims": {"sub": "job"}}
+    product.admin("POST", f"/identity-providers/{made['id']}/bindings", json=body)
+    claims = {"iss": provider.issuer, "aud": f"tollkeeper:{made['tenant_id']}", "sub": "job", "exp": 32_000_000_000}
+    good, stranger = provider.keys[0], new_key()
+    payload = sign(good, claims).split(".")[1]
+    hostile = [
+        sign(stranger, claims, jku=f"{provider.issuer}/evil"),
+        sign(stranger, claims, jwk=stranger.public()),
+        sign(stranger, claims, x5u=f"{provider.issuer}/evil"),
+        sign(good, {**claims, "exp": 1}),
+        sign(good, {**claims, "iss": "tollkeeper"}),
+        sign(good, {**claims, "iss": "https://nobody.example"}),
+        f"{segment({'alg': 'none'})}.{payload}.AAAA",
+        f"{segment({'alg': 'HS256', 'kid': good.key_id})}.{payload}.AAAA",
+        f"{segment({'alg': 'ES256', 'crit': ['b64'], 'b64': False})}.{payload}.AAAA",
+        f"{segment({'alg': 'ES256', 'a': [[[[]]]]})}.{payload}.AAAA",
+        f"eyJ{'b' * 900}.{payload}.AAAA",
+        f"eyJ{'W' * 7000}.{payload}.AAAA",
+        f"eyJhbGciOiJFUzI1NiJ9.{'W1tb' * 1500}.AAAA",
+        "eyJ.eyJ.eyJ",
+        "eyJhbGciOiJFUzI1NiJ9..",
+    ]
+    async with httpx.AsyncClient(base_url=product.origin, timeout=30) as client:
+        for token in hostile:
+            for named in ({}, {"x-tollkeeper-key-id": key["id"]}):
+                headers = {"authorization": f"Bearer {token}", **named}
+                statuses = [
+                    (await client.get(path, headers=headers)).status_code for path in ("/v1/models", "/api/v1/me")
+                ]
+                assert statuses == [401, 401], token[:80]
+
+    assert not provider.asked
+
+
+def segment(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
 async def until_refused(call: Callable[[], Awaitable[Any]]) -> None:

@@ -5,9 +5,10 @@ from uuid import UUID
 
 import httpx
 import pytest
+from fastapi import Response
 from sqlalchemy import select, update
 
-from tests.domains.control_plane import ControlPlane
+from tests.domains.control_plane import MASTER, ControlPlane
 from tests.domains.identity_providers.setting import (
     CALLBACK,
     COOKIE,
@@ -19,9 +20,12 @@ from tests.domains.identity_providers.setting import (
     trust,
 )
 from tests.oidc_provider import Provider, new_key
-from tollkeeper.core.ids import parse_id
+from tollkeeper.core.config import Settings
+from tollkeeper.core.crypto import SecretBox
+from tollkeeper.core.ids import parse_id, uuid7
 from tollkeeper.core.permissions import Role
 from tollkeeper.db.models import AuditLog, ExternalIdentity, Tenant, User
+from tollkeeper.domains.identity_providers.state import set_out, write_journey
 
 
 async def test_first_sign_in_makes_an_account_and_opens_a_session(plane: ControlPlane, provider: Provider) -> None:
@@ -66,6 +70,18 @@ async def test_journey_is_sealed_and_out_of_reach_of_scripts(plane: ControlPlane
     assert {"httponly", "samesite=lax", "path=/", "max-age=600"} <= {part.strip().lower() for part in cookie.split(";")}
     assert asked["state"] not in cookie
     assert asked["nonce"] not in cookie
+
+
+def test_journey_over_https_is_for_this_host_alone() -> None:
+    settings = Settings(_env_file=None, public_url="https://gateway.example")
+    response = Response()
+
+    write_journey(response, settings, SecretBox(MASTER), set_out(uuid7(), "sign_in", "/console", 0.0))
+
+    cookie = response.headers["set-cookie"]
+    assert cookie.startswith(f"__Host-{COOKIE}=")
+    assert {"secure", "httponly", "samesite=lax", "path=/"} <= {part.strip().lower() for part in cookie.split(";")}
+    assert "domain" not in cookie.lower()
 
 
 async def test_person_who_comes_again_is_the_same_account_whatever_the_address(
