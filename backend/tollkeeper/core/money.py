@@ -4,6 +4,7 @@ A price is kept as integer pico-dollars per token (`"0.15"` dollars per million 
 so every price a vendor publishes with up to six decimals is exact. No binary float ever holds an amount.
 """
 
+import functools
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Final
 
@@ -23,6 +24,7 @@ def usd_from_nano(nano: int) -> Decimal:
     return Decimal(nano) / NANO_PER_USD
 
 
+@functools.lru_cache(maxsize=1024)
 def format_usd(nano: int) -> str:
     """Plain decimal text without exponent or trailing zeros: 1 500 000 → "0.0015"."""
     whole, rest = divmod(abs(nano), NANO_PER_USD)

@@ -35,25 +35,51 @@ class Chunks(Protocol):
     def end(self) -> list[Chunk]: ...
 
 
-async def read_events(
+def read_events(
     reads: AsyncIterator[bytes], chunks: Chunks, from_whole: Callable[[bytes], Chunk]
 ) -> AsyncIterator[Batch]:
     """One batch per read that completes an event. `from_whole` reads the document of a vendor that did not stream."""
-    events = sse.EventReader()
-    async for data in reads:
-        batch: list[Chunk] = []
-        try:
-            is_over = _read(events.feed(data), chunks, batch)
-        except UpstreamError:
+    return _Batches(reads, chunks, from_whole)
+
+
+class _Batches:
+    """No generator: the event loop keeps a list of those, and ends each one that is not read to its end in a task."""
+
+    __slots__ = ("_chunks", "_error", "_events", "_from_whole", "_is_over", "_reads")
+
+    def __init__(self, reads: AsyncIterator[bytes], chunks: Chunks, from_whole: Callable[[bytes], Chunk]) -> None:
+        self._reads = reads
+        self._chunks = chunks
+        self._from_whole = from_whole
+        self._events = sse.EventReader()
+        self._is_over = False
+        # What came of the rest of a read whose beginning has been handed over.
+        self._error: UpstreamError | None = None
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    async def __anext__(self) -> Batch:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        while not self._is_over:
+            try:
+                data = await self._reads.__anext__()
+            except StopAsyncIteration:
+                self._is_over = True
+                return _last(self._events.close(), self._chunks, self._from_whole)
+            batch: list[Chunk] = []
+            try:
+                self._is_over = _read(self._events.feed(data), self._chunks, batch)
+            except UpstreamError as error:
+                self._is_over = True
+                if not batch:
+                    raise
+                self._error = error
             if batch:
-                yield batch
-            raise
-        if batch:
-            yield batch
-        if is_over:
-            return
-    for last in _last(events.close(), chunks, from_whole):
-        yield last
+                return batch
+        raise StopAsyncIteration
 
 
 def _read(events: list[bytes], chunks: Chunks, batch: list[Chunk]) -> bool:
@@ -78,13 +104,13 @@ def _read(events: list[bytes], chunks: Chunks, batch: list[Chunk]) -> bool:
     return False
 
 
-def _last(rest: bytes, chunks: Chunks, from_whole: Callable[[bytes], Chunk]) -> list[Batch]:
+def _last(rest: bytes, chunks: Chunks, from_whole: Callable[[bytes], Chunk]) -> Batch:
     """The end of a body without [DONE]: good when every choice is finished, or when it was a whole answer."""
     if not chunks.has_begun and rest.lstrip().startswith(b"{"):
         # A vendor that ignores `stream`, or refuses under status 200.
-        return [[from_whole(rest), *chunks.end()]]
+        return [from_whole(rest), *chunks.end()]
     event = sse.last_event(rest)
     chunk = None if event is None else chunks.read(event)
     if not chunks.is_finished:
         raise UpstreamError("The provider cut its answer off.", code="upstream_cut")
-    return [[*([chunk] if chunk is not None else []), *chunks.end()]]
+    return [*([chunk] if chunk is not None else []), *chunks.end()]

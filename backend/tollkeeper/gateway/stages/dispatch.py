@@ -188,7 +188,7 @@ class Dispatch:
         rest = _Rest(batches, request, response, exchange, attempt, self._clock, self._metrics)
         primed: list[Chunk] = []
         try:
-            async for batch in rest.raw():
+            while (batch := await rest.beginning()) is not None:
                 primed += batch
                 if len(primed) > _MOST_PRIMED or any(chunk.is_content or chunk.is_final for chunk in batch):
                     attempt.first_token = exchange.first_token = self._clock.monotonic()
@@ -253,14 +253,12 @@ class _Rest:
             self._metrics.upstream_error(self._attempt.intent.provider, kind)
             return (Chunk(data={}, is_hidden=True, is_final=True, error=error),)
 
-    async def raw(self) -> AsyncIterator[Batch]:
-        """The beginning, where a failure is raised and not yet a chunk."""
-        while True:
-            try:
-                batch = await self._next()
-            except StopAsyncIteration:
-                return
-            yield batch
+    async def beginning(self) -> Batch | None:
+        """The next batch where a failure is raised and not yet a chunk; None at the end."""
+        try:
+            return await self._next()
+        except StopAsyncIteration:
+            return None
 
     async def aclose(self) -> None:
         """At its end the connection is kept; anywhere before, it is closed at once."""
