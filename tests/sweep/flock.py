@@ -1,8 +1,10 @@
 """A gateway full of canaries: every kind of secret, planted through its own API, and every answer it gave."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -49,11 +51,21 @@ class Flock:
         **options: Any,
     ) -> httpx.Response:
         """One call. `tells`: JSON path of a new secret in the answer → its kind. `echoes`: what it may repeat."""
-        headers = {"authorization": f"Bearer {token or self.gateway.key}", **options.pop("headers", {})}
+        headers = {
+            "authorization": f"Bearer {token or self.gateway.key}",
+            # Answers are stored for a repetition, and those with a secret must not be.
+            **({"idempotency-key": uuid4().hex} if method == "POST" and path.startswith("/api/v1/") else {}),
+            **options.pop("headers", {}),
+        }
         if document is not None:
             options["json"] = document
         with httpx.Client(trust_env=False, timeout=30) as client:
+            deadline = time.monotonic() + 15
             answer = client.request(method, self.gateway.origin + path, headers=headers, **options)
+            # A busy machine may be late for a look-up.
+            while answer.status_code == 503 and path.startswith("/api/v1/") and time.monotonic() < deadline:
+                time.sleep(0.1)
+                answer = client.request(method, self.gateway.origin + path, headers=headers, **options)
         assert expect is None or answer.status_code in expect, f"{method} {path}: {answer.status_code} {answer.text}"
         told = {self.adopt(kind, _at(answer.json(), name)) for name, kind in (tells or {}).items()}
         cookie = next(iter(answer.cookies.values()), None)
