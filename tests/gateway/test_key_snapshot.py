@@ -1,5 +1,6 @@
 """Known keys on disk: a worker that starts while PostgreSQL is away serves whom the one before it knew, and nobody else."""
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -21,10 +22,10 @@ from tests.gateway.serving import (
 )
 from tests.gateway.upstream import FakeUpstream
 from tollkeeper.contracts.key_bounds import read_network
-from tollkeeper.contracts.principal import KeyRecord
+from tollkeeper.contracts.principal import KeyRecord, Principal, SecretDigest
 from tollkeeper.core.crypto import MasterKey, SecretBox
 from tollkeeper.core.ids import uuid7
-from tollkeeper.core.sealed_file import read_sealed, write_sealed
+from tollkeeper.core.sealed_file import read_sealed, shape_of, write_sealed
 from tollkeeper.core.secrets import new_key
 from tollkeeper.gateway.key_cache import FORGOTTEN_IDS, KeyCache
 from tollkeeper.gateway.key_snapshot import KIND, KeySnapshot
@@ -286,6 +287,15 @@ async def test_file_that_is_not_ours_is_ignored_with_one_line(host: Host, damage
         after.keys.is_down = True
         assert await status(after) == 503
     host.end()
+
+
+def test_shape_of_what_is_kept_is_part_of_its_kind() -> None:
+    """A field that this release does not know could be a bound of the key."""
+    wider = dataclasses.make_dataclass("SecretDigest", ["pepper_id", "digest", "expires_at", "later"])
+    renamed = dataclasses.make_dataclass("SecretDigest", ["pepper_id", "digest", "ends_at"])
+    shapes = {shape_of(kind) for kind in (SecretDigest, wider, renamed)}
+    assert len(shapes) == 3
+    assert shape_of(KeyRecord, Principal, SecretDigest) in KIND
 
 
 async def test_older_master_key_still_opens_the_file(host: Host) -> None:

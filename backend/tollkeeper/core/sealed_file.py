@@ -5,10 +5,13 @@ another name) counts as absent, with one line in the log.
 """
 
 import base64
+import dataclasses
+import hashlib
 import os
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Any
 
 import orjson
 import structlog
@@ -41,6 +44,12 @@ def read_sealed(path: Path, box: SecretBox, *, kind: str) -> bytes | None:
     except (EnvelopeError, OSError) as error:
         log.warning("sealed_file_ignored", file=path.name, kind=kind, reason=str(error))
         return None
+
+
+def shape_of(*classes: type[Any]) -> str:
+    """Changes when a field comes or goes: part of the `kind`, so that no release reads what another meant otherwise."""
+    names = [[kind.__name__, *(field.name for field in dataclasses.fields(kind))] for kind in classes]
+    return hashlib.sha256(orjson.dumps(names)).hexdigest()[:12]
 
 
 def to_json(value: object) -> bytes:

@@ -7,34 +7,36 @@ Failure policy: disk full or not writable: go on without, warn once.
 """
 
 import asyncio
+import base64
 import fcntl
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import orjson
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from tollkeeper.contracts.principal import KeyRecord
+from tollkeeper.contracts.principal import KeyRecord, Principal, SecretDigest
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.crypto import SecretBox
-from tollkeeper.core.sealed_file import read_sealed, to_json, write_sealed
+from tollkeeper.core.sealed_file import read_sealed, shape_of, to_json, write_sealed
 from tollkeeper.gateway.key_cache import FORGOTTEN_IDS, KeyCache
 
 log = structlog.get_logger(__name__)
 
-KIND: Final = "key-snapshot-1"
+KIND: Final = f"key-snapshot-1-{shape_of(KeyRecord, Principal, SecretDigest)}"
 WRITE_SECONDS: Final = 30.0
 # A key nobody on this host knew before is on disk this soon.
 MET_SECONDS: Final = 2.0
 # The loop is not held for longer than it takes to write down so many.
 _SLICE: Final = 100
 _MOST_SLOTS: Final = 256
+_LINE: Final = b'{"read_at":%.3f,"record":%b}'
 _RECORD: Final = TypeAdapter(KeyRecord)
 
 
@@ -44,6 +46,17 @@ class Remembered:
 
     record: KeyRecord
     read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The same as it stands in a file: read whole only for who asks, which few ever do."""
+
+    line: bytes
+    read_at: float
+    # The key, its tenant, its owner.
+    names: tuple[UUID, ...]
+    digests: tuple[bytes, ...]
 
 
 class KeySnapshot:
@@ -59,7 +72,7 @@ class KeySnapshot:
         # Oldest first, and bounded: what falls out counts against all that was read before it.
         self._forgotten: dict[UUID, float] = {}
         self._all_forgotten = 0.0
-        self._remembered: dict[bytes, Remembered] = {}
+        self._remembered: dict[bytes, _Kept] = {}
         # Lines of what is in memory, by the identity of the record: most records outlive many writes.
         self._lines: dict[int, tuple[KeyRecord, bytes]] = {}
         self._changed = asyncio.Event()
@@ -77,19 +90,17 @@ class KeySnapshot:
                 forgotten[name] = max(moment, forgotten.get(name, 0.0))
         self._forgotten = dict(sorted(forgotten.items(), key=lambda item: item[1]))
         self._bound_forgotten()
-        records = [remembered for _, _, some in found for remembered in some]
-        for remembered in sorted(records, key=lambda record: record.read_at):
-            if remembered.read_at >= oldest and not self._is_forgotten(remembered):
-                for known in remembered.record.digests:
-                    self._remembered[known.digest] = remembered
+        for kept in sorted((kept for _, _, some in found for kept in some), key=lambda kept: kept.read_at):
+            if kept.read_at >= oldest and not self._is_forgotten(kept.names, kept.read_at):
+                self._remembered.update(dict.fromkeys(kept.digests, kept))
         return len(self._remembered)
 
     def find(self, digests: Iterable[bytes]) -> Remembered | None:
         """The key one of whose secrets has this digest. The caller judges its age and compares in constant time."""
         for digest in digests:
-            found = self._remembered.get(digest)
-            if found is not None and not self._is_forgotten(found):
-                return found
+            kept = self._remembered.get(digest)
+            if kept is not None and not self._is_forgotten(kept.names, kept.read_at):
+                return _remembered(kept)
         return None
 
     def met(self) -> None:
@@ -145,33 +156,28 @@ class KeySnapshot:
         entries = iter(list(self._cache.entries()))
         while some := list(islice(entries, _SLICE)):
             for entry in some:
-                record = entry.record
-                read_at = entry.read_at + to_unix
-                if record.digests and read_at >= oldest and not self._is_forgotten(Remembered(record, read_at)):
-                    kept[id(record)] = self._lines.get(id(record)) or (record, to_json(record))
-                    lines.append(_line(kept[id(record)][1], read_at))
-                    in_memory.add(record.principal.key_id)
+                record, read_at = entry.record, entry.read_at + to_unix
+                if not record.digests or read_at < oldest or self._is_forgotten(_names(record.principal), read_at):
+                    continue
+                kept[id(record)] = self._lines.get(id(record)) or (record, to_json(record))
+                lines.append(_LINE % (read_at, kept[id(record)][1]))
+                in_memory.add(record.principal.key_id)
             await asyncio.sleep(0)
         self._lines = kept
         self._remembered = {
             digest: found
             for digest, found in self._remembered.items()
-            if found.read_at >= oldest and not self._is_forgotten(found)
+            if found.read_at >= oldest and not self._is_forgotten(found.names, found.read_at)
         }
         # Whom nobody has met since the start is still remembered, as old as it was.
-        unmet = {id(found): found for found in self._remembered.values()}.values()
-        lines += [
-            _line(to_json(found.record), found.read_at)
-            for found in unmet
-            if found.record.principal.key_id not in in_memory
-        ]
-        return lines
+        unmet = {id(found): found for found in self._remembered.values() if found.names[0] not in in_memory}
+        return lines + [found.line for found in unmet.values()]
 
     def _head(self) -> bytes:
         forgotten = {str(name): moment for name, moment in self._forgotten.items()}
         return orjson.dumps({"forgotten": forgotten, "all_forgotten": self._all_forgotten})
 
-    def _read_all(self) -> list[tuple[dict[UUID, float], float, list[Remembered]]]:
+    def _read_all(self) -> list[tuple[dict[UUID, float], float, list[_Kept]]]:
         paths = sorted(path for path in self._folder.glob("keys-*") if path.suffix != ".lock")
         payloads = (read_sealed(path, self._box, kind=KIND) for path in paths)
         return [_read(payload) for payload in payloads if payload is not None]
@@ -181,12 +187,10 @@ class KeySnapshot:
             name = next(iter(self._forgotten))
             self._all_forgotten = max(self._all_forgotten, self._forgotten.pop(name))
 
-    def _is_forgotten(self, found: Remembered) -> bool:
-        if found.read_at <= self._all_forgotten:
+    def _is_forgotten(self, names: Iterable[UUID], read_at: float) -> bool:
+        if read_at <= self._all_forgotten:
             return True
-        principal = found.record.principal
-        names = (principal.key_id, principal.tenant_id, principal.user_id)
-        return any(self._forgotten.get(name, 0.0) >= found.read_at for name in names if name is not None)
+        return any(self._forgotten.get(name, 0.0) >= read_at for name in names)
 
 
 def _claim(folder: Path) -> tuple[int, Path]:
@@ -204,24 +208,42 @@ def _claim(folder: Path) -> tuple[int, Path]:
     raise OSError(f"more than {_MOST_SLOTS} processes share {folder}")
 
 
-def _line(record: bytes, read_at: float) -> bytes:
-    return b'{"read_at":%.3f,"record":%b}' % (read_at, record)
+def _names(principal: Principal) -> tuple[UUID, ...]:
+    user_id = principal.user_id
+    return (principal.key_id, principal.tenant_id) + (() if user_id is None else (user_id,))
 
 
-def _read(payload: bytes) -> tuple[dict[UUID, float], float, list[Remembered]]:
+def _read(payload: bytes) -> tuple[dict[UUID, float], float, list[_Kept]]:
     """What a file of ours holds: it was sealed, so it is as it was written, but maybe by another release."""
     head, *lines = payload.split(b"\n")
     try:
         document = orjson.loads(head)
         forgotten = {UUID(name): float(moment) for name, moment in document["forgotten"].items()}
-        return forgotten, float(document["all_forgotten"]), [_remembered(orjson.loads(line)) for line in lines]
-    except (ValueError, KeyError, TypeError, ValidationError):
+        return forgotten, float(document["all_forgotten"]), [_kept(line) for line in lines]
+    except (ValueError, KeyError, TypeError):
         log.warning("sealed_file_ignored", kind=KIND, reason="another release wrote it")
         return {}, 0.0, []
 
 
-def _remembered(line: dict[str, Any]) -> Remembered:
-    record = line["record"]
+def _kept(line: bytes) -> _Kept:
+    document = orjson.loads(line)
+    record = document["record"]
+    principal = record["principal"]
+    names = (principal["key_id"], principal["tenant_id"], principal["user_id"])
+    return _Kept(
+        line,
+        float(document["read_at"]),
+        tuple(UUID(name) for name in names if name is not None),
+        tuple(base64.b64decode(known["digest"]) for known in record["digests"]),
+    )
+
+
+def _remembered(kept: _Kept) -> Remembered | None:
+    record = orjson.loads(kept.line)["record"]
     # Made by the principal itself.
-    del record["principal"]["is_bounded"]
-    return Remembered(_RECORD.validate_json(orjson.dumps(record)), float(line["read_at"]))
+    record["principal"].pop("is_bounded", None)
+    try:
+        return Remembered(_RECORD.validate_json(orjson.dumps(record)), kept.read_at)
+    except ValidationError:
+        log.warning("sealed_file_ignored", kind=KIND, reason="another release wrote it")
+        return None

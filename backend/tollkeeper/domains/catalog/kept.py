@@ -13,15 +13,17 @@ from urllib.parse import urlsplit
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig, Target
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import DependencyUnavailable
-from tollkeeper.core.sealed_file import read_sealed, to_json, write_sealed
+from tollkeeper.core.sealed_file import read_sealed, shape_of, to_json, write_sealed
 from tollkeeper.domains.catalog.loader import StoredCatalogSource
-from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog
+from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPrice
 
 log = structlog.get_logger(__name__)
 
-_KIND: Final = "catalog-snapshot-1"
+_SHAPE: Final = shape_of(StoredCatalog, StoredPrice, ProviderConfig, Credential, ModelRoute, Target, Price)
+_KIND: Final = f"catalog-snapshot-1-{_SHAPE}"
 _CATALOG: Final = TypeAdapter(StoredCatalog)
 
 

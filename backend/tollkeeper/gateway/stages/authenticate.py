@@ -153,6 +153,7 @@ class Authenticate:
             task.exception()
 
     async def _look(self, fingerprint: bytes, look: Look) -> Entry:
+        is_new = self._cache.find(fingerprint) is None
         for _ in range(_LOOKS):
             begun = self._cache.begin()
             now = self._clock.monotonic()
@@ -162,7 +163,7 @@ class Authenticate:
                 return self._stale(fingerprint, now)
             entry.used_at = now
             if self._cache.store(fingerprint, entry, begun):
-                if self._snapshot is not None:
+                if is_new and self._snapshot is not None:
                     self._snapshot.met()
                 self._check_expiry(entry)
                 return entry
