@@ -291,6 +291,8 @@ COLUMNS = (
     "CREATE INDEX ix_audit_logs_tenant_id_action ON audit_logs (tenant_id, action text_pattern_ops, sequence)",
     "CREATE INDEX ix_audit_logs_tenant_id_created_at ON audit_logs (tenant_id, created_at)",
     "CREATE INDEX ix_audit_logs_tenant_id_request_id ON audit_logs (tenant_id, request_id)",
+    "CREATE INDEX ix_audit_logs_tenant_id_address ON audit_logs (tenant_id, address)",
+    "CREATE INDEX ix_audit_logs_refused ON audit_logs (tenant_id, sequence) WHERE outcome = 'refused'",
 )
 
 OWN = "tenant_id = nullif(current_setting('app.tenant', true), '')::uuid"

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, LargeBinary
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, text
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -46,4 +46,6 @@ class AuditLog(Identified, Created, Base):
         ),
         Index("ix_audit_logs_tenant_id_created_at", "tenant_id", "created_at"),
         Index("ix_audit_logs_tenant_id_request_id", "tenant_id", "request_id"),
+        Index("ix_audit_logs_tenant_id_address", "tenant_id", "address"),
+        Index("ix_audit_logs_refused", "tenant_id", "sequence", postgresql_where=text("outcome = 'refused'")),
     )
