@@ -22,7 +22,7 @@ from tests.matrix.recipes import RECIPES
 from tests.matrix.world import World, shown
 from tollkeeper.core.permissions import Role
 
-_EXAMPLES: Final = 60 if os.environ.get("TOLLKEEPER_TEST_FULL") == "1" else 6
+_EXAMPLES: Final = 30 if os.environ.get("TOLLKEEPER_TEST_FULL") == "1" else 6
 _KNOWN: Final = {(op.method, op.path): op for op in operations()}
 _CHECKS: Final = [
     checks.not_a_server_error,
@@ -54,7 +54,7 @@ def test_every_route_is_described() -> None:
     assert {op.name for op in operations()} - described == {"GET /openapi.json"}
 
 
-@pytest.mark.parametrize("name", sorted(_DESCRIBED))
+@pytest.mark.parametrize("name", [pytest.param(name, id=name) for name in sorted(_DESCRIBED)])
 async def test_answers_are_as_the_document_says(world: World, name: str) -> None:
     described = _DESCRIBED[name]
     operation = _KNOWN.get((described.method.upper(), described.path))
@@ -70,7 +70,11 @@ async def test_answers_are_as_the_document_says(world: World, name: str) -> None
         def answers_fit(case: Any, is_real: bool) -> None:
             if is_real:
                 case.path_parameters = {**(case.path_parameters or {}), **real}
-            response = case.call(base_url=origin, headers=headers, timeout=20)
+            for _ in range(5):
+                response = case.call(base_url=origin, headers=headers, timeout=20)
+                # A busy machine is late for the look-up of the credential.
+                if response.status_code != 503:
+                    break
             case.validate_response(response, checks=_CHECKS, headers=headers)
 
         with warnings.catch_warnings():
