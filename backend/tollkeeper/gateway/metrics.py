@@ -16,6 +16,7 @@ _SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 _OVERHEAD_SECONDS: Final = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
 _FLUSH_SECONDS: Final = 1.0
+_AT_ONCE: Final = 32
 
 # Operation, model and provider: the catalogue's names, never a caller's own text.
 Labels = tuple[str, str, str]
@@ -57,6 +58,7 @@ class Metrics:
         )
         self._running = 0
         self._families: dict[Labels, _Family] = {}
+        self._gathered: list[tuple[Labels, int, float, float, float | None, int, int, int]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
@@ -74,6 +76,40 @@ class Metrics:
         cost_nano: int,
     ) -> None:
         self._running -= 1
+        self._gathered.append(
+            (
+                labels,
+                http_status,
+                seconds,
+                overhead_seconds,
+                first_token_seconds,
+                prompt_tokens,
+                completion_tokens,
+                cost_nano,
+            )
+        )
+        if len(self._gathered) >= _AT_ONCE:
+            self._add_up()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._tick)
+
+    def _add_up(self) -> None:
+        """A few calls at a time: one by one between other work each takes several times as long."""
+        gathered, self._gathered = self._gathered, []
+        for call in gathered:
+            self._add(*call)
+
+    def _add(
+        self,
+        labels: Labels,
+        http_status: int,
+        seconds: float,
+        overhead_seconds: float,
+        first_token_seconds: float | None,
+        prompt_tokens: int,
+        completion_tokens: int,
+        cost_nano: int,
+    ) -> None:
         family = self._families.get(labels)
         if family is None:
             family = self._families[labels] = self._family(labels)
@@ -86,13 +122,12 @@ class Metrics:
         family.completion_tokens += completion_tokens
         family.cost_nano += cost_nano
         family.is_dirty = True
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._tick)
 
     def upstream_error(self, provider: str, kind: str) -> None:
         self._upstream_errors.labels(provider, kind).inc()
 
     def flush(self) -> None:
+        self._add_up()
         self._in_flight.set(self._running)
         for family in self._families.values():
             if family.is_dirty:
