@@ -11,7 +11,7 @@ from tollkeeper.core.master_keys import MasterKeys
 from tollkeeper.db.envelopes import ENVELOPES
 from tollkeeper.db.models import AuditLog, Provider, ProviderCredential
 from tollkeeper.domains.catalog.sealing import ProviderSecrets, SecretUnreadable
-from tollkeeper.domains.secrets import service
+from tollkeeper.domains.secrets import repository, service
 
 
 async def audited(vault: Vault) -> list[AuditLog]:
@@ -96,6 +96,22 @@ async def test_secrets_changed_meanwhile_are_kept_as_they_were_changed(vault: Va
     last = await vault.rotate()
     assert last.is_complete
     assert await vault.open_all(NEW) == 10
+
+
+async def test_secret_set_between_reading_and_writing_is_left_alone(vault: Vault) -> None:
+    provider_id = await vault.add_provider()
+    column = next(column for column in ENVELOPES if column.table == "provider_credentials")
+    box = BOTH.secret_box()
+    async with vault.database.platform() as session:
+        [(row_id, read)] = await repository.list_under_other_keys(session, column, box.kek_id, after=None, limit=10)
+    async with vault.database.platform() as session:
+        row = (await session.scalars(select(ProviderCredential))).one()
+        row.version += 1
+        ProviderSecrets(SecretBox(OLD)).seal_credential(row, f"sk-{provider_id.hex}")
+    async with vault.database.platform() as session:
+        assert not await repository.replace(session, column, row_id, read, box.rewrap(read), box.kek_id)
+    assert (await vault.rotate()).is_complete
+    await vault.open_all(NEW)
 
 
 async def test_damaged_secret_is_named_left_alone_and_keeps_the_rotation_open(vault: Vault) -> None:
