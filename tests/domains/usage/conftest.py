@@ -1,6 +1,7 @@
 """A ledger on a real database and a client that calls the usage routes as whoever a test says."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -49,9 +50,15 @@ async def ask(database: Database) -> AsyncIterator[Ask]:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(known), base_url="http://test") as client:
 
         async def call(
-            path: str = "", *, caller_tenant: UUID, role: Role = Role.TENANT_ADMIN, **params: Any
+            path: str = "",
+            *,
+            caller_tenant: UUID,
+            role: Role = Role.TENANT_ADMIN,
+            caller_user: UUID | None = None,
+            **params: Any,
         ) -> httpx.Response:
-            callers.append(someone(caller_tenant, role))
+            caller = someone(caller_tenant, role)
+            callers.append(caller if caller_user is None else replace(caller, user_id=caller_user))
             return await client.get(f"/api/v1/usage{path}", params=params)
 
         yield call

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from tests.money.records import make_intent, make_settlement
 from tollkeeper.contracts.chat import Usage
 from tollkeeper.contracts.usage import CallStatus, LedgerKind
@@ -95,6 +97,25 @@ async def test_a_correction_makes_an_estimate_true(sink: LedgerSink, ask: Ask) -
 
     assert (record["prompt_tokens"], record["completion_tokens"], record["cost_usd"]) == (15, 7, "0.0000003")
     assert (record["status"], record["estimated"]) == ("interrupted", False)
+
+
+@pytest.mark.parametrize(("role", "sees_all"), [(role, role is not Role.DEVELOPER) for role in Role])
+async def test_a_developer_sees_the_calls_of_their_own_keys_only(
+    sink: LedgerSink, ask: Ask, role: Role, sees_all: bool
+) -> None:
+    tenant, me, other = uuid7(), uuid7(), uuid7()
+    await sink.ship([make_settlement(make_intent(tenant_id=tenant, user_id=user)) for user in (me, other)])
+    seen = {"caller_tenant": tenant, "caller_user": me, "role": role, "tenant_id": format_id("ten", tenant)}
+    theirs = seen | {"user_id": format_id("usr", other)}
+
+    records = (await ask("/records", **seen)).json()["data"]
+    groups = (await ask(group_by="user", **seen)).json()["data"]
+
+    expected = {format_id("usr", me)} | ({format_id("usr", other)} if sees_all else set())
+    assert {record["user_id"] for record in records} == expected
+    assert {group["user_id"] for group in groups} == expected
+    assert len((await ask("/records", **theirs)).json()["data"]) == int(sees_all)
+    assert (await ask(**theirs)).json()["totals"]["requests"] == int(sees_all)
 
 
 async def test_an_unpriced_call_has_no_cost(sink: LedgerSink, ask: Ask) -> None:
@@ -207,7 +228,7 @@ async def test_a_tenant_sees_itself_alone(sink: LedgerSink, ask: Ask) -> None:
     await sink.ship([ours, theirs])
     tenant, other = ours.intent.tenant_id, theirs.intent.tenant_id
 
-    for role in (Role.TENANT_ADMIN, Role.DEVELOPER, Role.FINANCE, Role.AUDITOR, Role.VIEWER):
+    for role in (Role.TENANT_ADMIN, Role.FINANCE, Role.AUDITOR, Role.VIEWER):
         records = (await ask("/records", caller_tenant=tenant, role=role)).json()["data"]
         report = (await ask(caller_tenant=tenant, role=role, group_by="tenant")).json()
         refused = await ask("/records", caller_tenant=tenant, role=role, tenant_id=format_id("ten", other))

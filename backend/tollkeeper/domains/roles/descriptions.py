@@ -41,7 +41,7 @@ PERMISSIONS: Final[Mapping[Permission, str]] = MappingProxyType(
         Permission.IDENTITY_PROVIDERS_UPDATE: "Add, change and remove identity providers.",
         Permission.CATALOG_VIEW: "See providers, models and prices.",
         Permission.CATALOG_UPDATE: "Change providers, their credentials, models and prices.",
-        Permission.USAGE_VIEW: "See usage and cost; of the whole tenant only together with seeing users.",
+        Permission.USAGE_VIEW: "See usage and cost; of others only together with seeing the tenant.",
         Permission.AUDIT_VIEW: "Read the audit trail.",
         Permission.AUDIT_EXPORT: "Export the audit trail.",
         Permission.JOBS_VIEW: "See background jobs.",

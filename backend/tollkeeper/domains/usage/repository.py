@@ -133,4 +133,7 @@ def _same(table: type[UsageLog | UsageRollup], filters: Filters) -> list[ColumnE
         "model": filters.model,
         "provider": filters.provider,
     }
-    return [getattr(table, name) == value for name, value in wanted.items() if value is not None]
+    conditions = [getattr(table, name) == value for name, value in wanted.items() if value is not None]
+    if filters.owner_id is not None:
+        conditions.append(table.user_id == filters.owner_id)
+    return conditions

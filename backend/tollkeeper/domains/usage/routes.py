@@ -1,6 +1,7 @@
 """`/api/v1/usage`: sums by model, key, tenant, user, provider, day or hour, and one record per call.
 
-A tenant sees itself; platform administrators see everyone and narrow with `tenant_id`.
+A tenant sees itself; platform administrators see everyone and narrow with `tenant_id`. Who may not see the tenant, its
+limits and its spend (a developer), sees the calls of their own keys.
 """
 
 from dataclasses import replace
@@ -44,6 +45,7 @@ def _filters(
         since=start,
         until=end,
         tenant_id=caller.tenant_for(tenant_id) if tenant_id is not None or not caller.is_platform else None,
+        owner_id=None if caller.may(Permission.TENANTS_VIEW) else caller.user_id,
         api_key_id=api_key_id,
         user_id=user_id,
         model=model,

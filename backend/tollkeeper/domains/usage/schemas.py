@@ -49,11 +49,12 @@ FIELDS: Final[Mapping[GroupBy, str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which calls to look at; None looks at all. `since` is inside, `until` outside."""
+    """Which calls to look at; None looks at all. `since` is inside, `until` outside. `owner_id`: who sees but their own."""
 
     since: datetime
     until: datetime
     tenant_id: UUID | None = None
+    owner_id: UUID | None = None
     api_key_id: UUID | None = None
     user_id: UUID | None = None
     model: str | None = None
