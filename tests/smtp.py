@@ -93,8 +93,10 @@ async def say(writer: asyncio.StreamWriter, *lines: str) -> None:
 async def running(server: SmtpServer) -> AsyncIterator[SmtpServer]:
     context = server.tls if server.is_tls_from_start else None
     conversations: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         conversations.add(asyncio.ensure_future(server.serve(reader, writer)))
 
     listening = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
@@ -106,6 +108,10 @@ async def running(server: SmtpServer) -> AsyncIterator[SmtpServer]:
         for conversation in conversations:
             conversation.cancel()
         await asyncio.gather(*conversations, return_exceptions=True)
+        # A conversation that was cancelled before its first step has closed nothing.
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
         await listening.wait_closed()
 
 

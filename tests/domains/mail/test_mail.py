@@ -46,6 +46,11 @@ async def run_one(database: Database, mail: Mail) -> Job:
         return (await session.scalars(select(Job))).one()
 
 
+async def status(database: Database) -> str:
+    async with database.platform() as session:
+        return (await session.scalars(select(Job.status))).one()
+
+
 async def test_a_message_is_sent_once_and_never_lies_open(database: Database) -> None:
     async with running(SmtpServer()) as server:
         mail = mail_to(server.port)
@@ -56,7 +61,7 @@ async def test_a_message_is_sent_once_and_never_lies_open(database: Database) ->
         assert set(payload) == {"sealed"}
         working = asyncio.ensure_future(runner_of(database, mail).run())
         async with asyncio.timeout(10):
-            while not server.messages:
+            while await status(database) != "succeeded":
                 await asyncio.sleep(0.02)
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
