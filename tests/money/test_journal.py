@@ -3,8 +3,10 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from tollkeeper.gateway.money.journal_format import (
     pack_intent,
     pack_settlement,
     read_lines,
+    unpack_intent,
     unpack_settlement,
 )
 from tollkeeper.gateway.money.journal_replay import adopt, list_journals
@@ -377,6 +380,20 @@ def write_lines(path: Path, count: int) -> list[Settlement]:
     lines = [format_line(n, b"s", pack_settlement(s, pack_intent(s.intent))) for n, s in enumerate(settlements, 1)]
     path.write_bytes(b"".join(lines))
     return settlements
+
+
+def test_line_of_the_release_before_is_read_without_its_team() -> None:
+    intent = make_intent(team_id=uuid7())
+    assert unpack_intent(pack_intent(intent)) == intent
+    before = orjson.dumps(orjson.loads(pack_intent(intent))[:-1])
+    assert unpack_intent(before) == replace(intent, team_id=None)
+
+
+def test_tags_that_are_too_long_for_the_line_cost_nothing_else() -> None:
+    settlement = make_settlement(client_request_id="abc", extra={f"tag{number}": "x" * 200 for number in range(32)})
+    found = unpack_settlement(pack_settlement(settlement, pack_intent(settlement.intent)))
+    assert found == replace(settlement, extra={})
+    assert found.client_request_id == "abc"
 
 
 @settings(max_examples=60, deadline=None)

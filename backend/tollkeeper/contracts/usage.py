@@ -46,6 +46,7 @@ class Intent:
     is_stream: bool = False
     environment: str = "live"
     end_user: str | None = None
+    team_id: UUID | None = None
 
 
 @dataclass(slots=True)  # as `Intent`

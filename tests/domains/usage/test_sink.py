@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from tests.money.records import HandClock, make_intent, make_settlement
+from tests.money.records import make_intent, make_settlement
 from tollkeeper.contracts.chat import Usage
 from tollkeeper.contracts.usage import CallStatus, LedgerKind, Settlement
 from tollkeeper.core.clock import SystemClock
@@ -86,7 +86,7 @@ async def assert_reconciled(database: Database, settlements: list[Settlement]) -
 
 async def test_a_settlement_is_stored_with_everything_it_says(database: Database, sink: LedgerSink) -> None:
     settlement = make_settlement(
-        make_intent(end_user="alice", is_stream=True, user_id=KEYS[0], environment="test"),
+        make_intent(end_user="alice", is_stream=True, user_id=KEYS[0], environment="test", team_id=KEYS[1]),
         usage=Usage(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, is_estimated=True),
         status=CallStatus.ERROR,
         error_code="upstream_error",
@@ -117,7 +117,7 @@ async def test_a_settlement_is_stored_with_everything_it_says(database: Database
     assert (row.latency_ms, row.first_token_ms, row.end_user, row.tags) == (240, 7, "alice", {"team": "a"})
     assert (row.client_request_id, row.upstream_request_id) == ("abc", "req_1")
     assert row.day == row.created_at.date()
-    assert row.run_id is row.team_id is None
+    assert (row.run_id, row.team_id) == (None, KEYS[1])
     assert abs(row.created_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 
@@ -144,8 +144,10 @@ async def test_ledger_and_rollups_agree_under_duplicates_reordering_and_concurre
 async def test_what_is_not_said_is_null(database: Database, sink: LedgerSink) -> None:
     await sink.ship([make_settlement(cost_nano=None, charge_nano=None)])
 
-    row = await one(database, "SELECT cost_nano, charge_nano, user_id, end_user, tags, first_token_ms FROM usage_logs")
-    assert tuple(row) == (None,) * 6
+    row = await one(
+        database, "SELECT cost_nano, charge_nano, user_id, end_user, tags, team_id, first_token_ms FROM usage_logs"
+    )
+    assert tuple(row) == (None,) * 7
 
 
 async def test_the_same_settlement_twice_in_a_batch_counts_once(database: Database, sink: LedgerSink) -> None:
@@ -214,46 +216,6 @@ async def test_an_absent_database_is_a_dependency(new_database: Callable[[], str
     with pytest.raises(DependencyUnavailable):
         await LedgerSink(database, SystemClock(), retention_days=400).ship([make_settlement()])
     await database.close()
-
-
-async def test_a_used_key_says_when(database: Database) -> None:
-    tenant, user, key = uuid7(), uuid7(), uuid7()
-    async with database.platform() as session:
-        await session.execute(
-            text("INSERT INTO tenants (id, name, slug) VALUES (:id, :name, :name)"), {"id": tenant, "name": "used"}
-        )
-        await session.execute(
-            text("INSERT INTO users (id, tenant_id, email, name) VALUES (:id, :tenant, 'used@example.com', 'U')"),
-            {"id": user, "tenant": tenant},
-        )
-        await session.execute(
-            text("INSERT INTO members (id, tenant_id, user_id, role) VALUES (:id, :tenant, :user, 'viewer')"),
-            {"id": uuid7(), "tenant": tenant, "user": user},
-        )
-        await session.execute(
-            text(
-                "INSERT INTO api_keys (id, tenant_id, user_id, name, public_id, digest, pepper_id, display_prefix,"
-                " last_four, scopes) VALUES (:id, :tenant, :user, 'k', 'abcdefghijkl', '\\x01', 'p', 'tk', '1234',"
-                " '{inference}')"
-            ),
-            {"id": key, "tenant": tenant, "user": user},
-        )
-    clock = HandClock(datetime.now(UTC).timestamp())
-    sink = LedgerSink(database, clock, retention_days=400)
-    first, second = (make_settlement(make_intent(tenant_id=tenant, key_id=key)) for _ in range(2))
-
-    await sink.ship([first])
-    (at_first,) = await one(database, "SELECT last_used_at FROM api_keys")
-    await sink.ship([second])
-    (soon_after,) = await one(database, "SELECT last_used_at FROM api_keys")
-    clock.seconds += 11
-    await sink.ship([first])
-    row = await one(database, "SELECT last_used_at, version FROM api_keys")
-
-    assert at_first is not None
-    assert soon_after == at_first
-    assert row.last_used_at >= at_first
-    assert row.version == 1
 
 
 async def test_partitions_are_made_ahead_once_and_dropped_when_expired(database: Database) -> None:

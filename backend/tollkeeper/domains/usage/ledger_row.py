@@ -54,6 +54,7 @@ COLUMNS: Final = (
     ("first_token_ms", "int"),
     ("end_user", "text"),
     ("tags", "jsonb"),
+    ("team_id", "uuid"),
     ("client_request_id", "text"),
     ("upstream_request_id", "text"),
 )
@@ -128,6 +129,7 @@ def _row(settlement: Settlement) -> tuple[Any, ...]:
         settlement.first_token_ms,
         intent.end_user,
         settlement.extra or None,
+        intent.team_id,
         settlement.client_request_id,
         settlement.upstream_request_id,
     )

@@ -9,24 +9,20 @@ import asyncio
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any, Final
-from uuid import UUID
 
 import asyncpg
 import structlog
-from sqlalchemy import text
 
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.ids import uuid7_unix_ms
 from tollkeeper.db.session import Database
-from tollkeeper.domains.usage.ledger_row import COLUMNS, NO_USER, created_at_of, day_of, rows_json, unix_ms_of
+from tollkeeper.domains.usage.ledger_row import COLUMNS, NO_USER, day_of, rows_json, unix_ms_of
 from tollkeeper.domains.usage.partitions import add_days, oldest_kept_day
 
 log = structlog.get_logger(__name__)
 
-# How often a key's `last_used_at` is written at most: it is for people to look at.
-LAST_USED_SECONDS: Final = 10.0
 # A clock may be ahead of ours by this much; a day beyond it is no day to make a partition for.
 DAYS_AHEAD: Final = 2
 _SLICE: Final = 50
@@ -84,11 +80,6 @@ def _statement(table: str) -> str:
 
 _INTO_DAYS: Final = _statement("usage_logs")
 _INTO_LATE: Final = _statement("usage_late")
-_LAST_USED: Final = text("""
-    UPDATE api_keys SET last_used_at = used.at
-    FROM (SELECT * FROM unnest(CAST(:keys AS uuid[]), CAST(:times AS timestamptz[])) AS pairs (id, at) ORDER BY id) AS used
-    WHERE api_keys.id = used.id AND (api_keys.last_used_at IS NULL OR api_keys.last_used_at < used.at)
-""")
 
 
 class LedgerSink:
@@ -98,9 +89,6 @@ class LedgerSink:
         self._database = database
         self._clock = clock
         self._retention_days = retention_days
-        # The latest request of each key.
-        self._last_used: dict[UUID, UUID] = {}
-        self._last_used_due = 0.0
 
     async def ship(self, settlements: Sequence[Settlement]) -> None:
         """Raises `DependencyUnavailable` or, for rows the ledger can never take, `ValueError`: nothing is written then."""
@@ -122,7 +110,6 @@ class LedgerSink:
             except _NoPartition as error:
                 # Its day was dropped between the two; by the next try it is late.
                 raise DependencyUnavailable("A day of the ledger is missing. Try again shortly.") from error
-        await self._note_use(settlements)
 
     async def _add_days(self, days: set[date]) -> None:
         async with self._database.platform() as session:
@@ -145,26 +132,6 @@ class LedgerSink:
                 raise ValueError(f"a settlement does not fit the ledger: {error}") from error
             except asyncpg.PostgresError as error:
                 raise _named(error) from error
-
-    async def _note_use(self, settlements: Sequence[Settlement]) -> None:
-        """Apart from the ledger's transaction: a key that is being edited must not hold up the ledger."""
-        last_used = self._last_used
-        for entry in settlements:
-            intent = entry.intent
-            known = last_used.get(intent.key_id)
-            # Ids of one key sort by the time inside them.
-            if known is None or known.int < intent.request_id.int:
-                last_used[intent.key_id] = intent.request_id
-        if self._clock.monotonic() < self._last_used_due:
-            return
-        self._last_used_due = self._clock.monotonic() + LAST_USED_SECONDS
-        used, self._last_used = self._last_used, {}
-        try:
-            async with self._database.platform() as session:
-                times = [created_at_of(request_id) for request_id in used.values()]
-                await session.execute(_LAST_USED, {"keys": list(used), "times": times})
-        except DependencyUnavailable as error:
-            log.warning("last_used_not_noted", problem=error.message)
 
 
 async def _document(settlements: Sequence[Settlement]) -> str:

@@ -8,7 +8,7 @@ A segment is allocated ahead, so its unwritten rest reads as zero bytes: that is
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -73,14 +73,19 @@ def pack_intent(intent: Intent) -> bytes:
             intent.is_stream,
             intent.environment,
             intent.end_user and _clip(intent.end_user),
+            intent.team_id,
         )
     )
 
 
 def pack_settlement(settlement: Settlement, intent_payload: bytes) -> bytes:
     packed = _pack_outcome(settlement, with_details=True)
+    if len(packed) > MAX_SETTLE_BYTES - 64 and settlement.extra:
+        # The row must fit the room that was kept for it; tags are the longest and the key has them too.
+        settlement = replace(settlement, extra={})
+        packed = _pack_outcome(settlement, with_details=True)
     if len(packed) > MAX_SETTLE_BYTES - 64:
-        # Details serve look-ups; the row must fit the room that was kept for it.
+        # Details serve look-ups.
         packed = _pack_outcome(settlement, with_details=False)
     return b"[%b,%b]" % (intent_payload, packed)
 
@@ -153,7 +158,9 @@ def unpack_void(payload: bytes) -> tuple[UUID, int]:
 
 def _intent(fields: list[Any]) -> Intent:
     request_id, attempt, tenant_id, key_id, user_id, operation, model, provider, upstream_model, *rest = fields
-    tokens, price_version, cost, is_stream, environment, end_user = rest
+    tokens, price_version, cost, is_stream, environment, end_user, *later = rest
+    # A line that an earlier release wrote ends here.
+    team_id = later[0] if later else None
     return Intent(
         request_id=UUID(request_id),
         attempt=attempt,
@@ -170,6 +177,7 @@ def _intent(fields: list[Any]) -> Intent:
         is_stream=is_stream,
         environment=environment,
         end_user=end_user,
+        team_id=team_id and UUID(team_id),
     )
 
 

@@ -126,6 +126,7 @@ class Dispatch:
             is_stream=exchange.call.is_stream,
             environment=principal.environment,
             end_user=exchange.call.end_user,
+            team_id=principal.team_id,
         )
         self._journal.intent(intent)
         attempt = Attempt(intent=intent, started=now)

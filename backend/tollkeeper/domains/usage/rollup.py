@@ -1,0 +1,62 @@
+"""What a rollup is: the ledger's rows of one hour and one key, added up. Pure.
+
+The sink adds by it, the verification recomputes by it, and reports read rows by it where an hour is too coarse: one
+definition, so the three cannot disagree.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+# Stands for "none" where a primary key holds no NULL.
+NONE: Final = UUID(int=0)
+
+_INPUT: Final = (
+    "input_tokens + cache_read_tokens + cache_write_tokens + cache_write_1h_tokens + input_audio_tokens + input_image_tokens"
+)
+_OUTPUT: Final = "output_tokens + reasoning_tokens + output_audio_tokens + output_image_tokens"
+
+# Column of a rollup → its value of one ledger row.
+KEY: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "tenant_id": "tenant_id",
+        "hour": "date_trunc('hour', created_at, 'UTC')",
+        "api_key_id": "api_key_id",
+        "user_id": f"coalesce(user_id, '{NONE}'::uuid)",
+        "team_id": f"coalesce(team_id, '{NONE}'::uuid)",
+        "project_id": f"coalesce(project_id, '{NONE}'::uuid)",
+        "model": "model",
+        "provider": "provider",
+    }
+)
+# Column of a rollup → what one ledger row adds to it. A correction is no call; its tokens and money are differences.
+SUMS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "requests": "(kind <> 'correction')::int",
+        "errors": "(kind <> 'correction' AND status IN ('error', 'interrupted'))::int",
+        "prompt_tokens": _INPUT,
+        "completion_tokens": _OUTPUT,
+        "cache_read_tokens": "cache_read_tokens",
+        "cache_write_tokens": "cache_write_tokens",
+        "cache_write_1h_tokens": "cache_write_1h_tokens",
+        "input_audio_tokens": "input_audio_tokens",
+        "input_image_tokens": "input_image_tokens",
+        "reasoning_tokens": "reasoning_tokens",
+        "output_audio_tokens": "output_audio_tokens",
+        "output_image_tokens": "output_image_tokens",
+        "cost_nano": "coalesce(cost_nano, 0)",
+        "charge_nano": "coalesce(charge_nano, 0)",
+        "latency_ms_sum": "latency_ms",
+        "unpriced_requests": "(kind <> 'correction' AND charge_nano IS NULL)::int",
+    }
+)
+COLUMNS: Final = (*KEY, *SUMS)
+
+
+def select_from(source: str) -> str:
+    """The rollups of all rows of `source`, in the order of their key."""
+    columns = [f"{expression} AS {name}" for name, expression in KEY.items()]
+    columns += [f"sum({expression}) AS {name}" for name, expression in SUMS.items()]
+    places = ", ".join(str(place) for place in range(1, len(KEY) + 1))
+    return f"SELECT {', '.join(columns)} FROM {source} GROUP BY {places} ORDER BY {places}"  # noqa: S608 - our own names
