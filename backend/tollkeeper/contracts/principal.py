@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from tollkeeper.core.permissions import Permission
+
+EXPIRED: Final = "This API key has expired. Create a new one or ask an administrator."
 
 
 class Environment(StrEnum):

@@ -19,7 +19,7 @@ from fastapi import Request
 from tollkeeper.contracts.key_bounds import key_admits
 from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.contracts.ports import KeyUses
-from tollkeeper.contracts.principal import Principal
+from tollkeeper.contracts.principal import EXPIRED, Principal
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import BadRequest, Forbidden, NotFound, Unauthenticated
@@ -340,7 +340,7 @@ async def _by_key(request: Request, services: ControlServices, token: str) -> Ca
         services.key_uses.refused(record.principal, record.refusal, address_of(request))
     _check_refusal(record.refusal)
     if record.expires_at is not None and record.expires_at <= services.clock.unix():
-        raise Unauthenticated("This API key has expired. Create a new one or ask an administrator.")
+        raise Unauthenticated(EXPIRED)
     principal = record.principal
     if principal.user_id is None:
         raise _unknown()

@@ -1,5 +1,6 @@
 """`/api/v1/keys/{id}/effective`: what holds for a key and where it comes from, as the data plane sees it."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -111,6 +112,16 @@ async def test_the_level_that_is_off_is_named_with_what_callers_are_told(plane: 
         shown = (await admin.get(f"/api/v1/keys/{key_id}/effective")).json()
     assert shown["is_active"]["source"] == source("team", team)
     assert [step["value"] for step in shown["is_active"]["chain"]] == [True, False, True, True]
+    assert (refused.status_code, refused.json()["detail"]) == (401, shown["refusal"])
+
+
+async def test_an_expired_key_is_said_to_be_over_in_the_words_callers_are_told(plane: ControlPlane) -> None:
+    expires_at = datetime.now(UTC) - timedelta(seconds=1)
+    key_id, secret = await plane.new_key(await plane.user(Role.TENANT_ADMIN), "admin", expires_at=expires_at)
+    async with plane.client(authorization=f"Bearer {secret}") as client, plane.as_role(Role.TENANT_ADMIN) as admin:
+        refused = await client.get("/api/v1/me")
+        shown = (await admin.get(f"/api/v1/keys/{key_id}/effective")).json()
+    assert (shown["is_active"]["value"], shown["is_active"]["source"]["kind"]) == (False, "key")
     assert (refused.status_code, refused.json()["detail"]) == (401, shown["refusal"])
 
 

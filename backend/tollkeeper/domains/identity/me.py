@@ -81,7 +81,7 @@ class Mirror:
                 cost_usd=format_usd(own.charge_nano),
             ),
             limits=_limits(caller, tenant, whole.charge_nano),
-            effective=await self._effective(caller, tenant),
+            effective=await self._effective(caller, tenant, now),
         )
 
     async def _tenants(self, caller: Caller, tenant: Tenant) -> list[MeMembership]:
@@ -114,10 +114,10 @@ class Mirror:
         knows_all = caller.key is None or caller.may(Permission.API_KEYS_VIEW)
         return [self._keys.view(row) for row in rows if knows_all or row.id == caller.key_id]
 
-    async def _effective(self, caller: Caller, tenant: Tenant) -> Effective:
+    async def _effective(self, caller: Caller, tenant: Tenant, now: datetime) -> Effective:
         if caller.key is None:
             return of_member(caller, tenant)
-        return await self._explanations.of_key(caller.tenant_id, caller.key.key_id)
+        return await self._explanations.of_key(caller.tenant_id, caller.key.key_id, now)
 
 
 def _limits(caller: Caller, tenant: Tenant, spent_nano: int) -> MeLimits:

@@ -6,13 +6,15 @@ that the explanation cannot say anything else than what a call meets. Failure po
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Row, and_
 
-from tollkeeper.contracts.principal import Environment
+from tollkeeper.contracts.principal import EXPIRED, Environment
 from tollkeeper.core.flags import FLAGS
 from tollkeeper.core.ids import format_id
 from tollkeeper.core.permissions import SCOPE_PERMISSIONS, Permission, Scope, permissions_of
@@ -36,18 +38,21 @@ class Explanations:
         self._database = database
         self._default_rate = default_requests_per_minute
 
-    async def of_key(self, tenant_id: UUID, key_id: UUID) -> Effective:
+    async def of_key(self, tenant_id: UUID, key_id: UUID, now: datetime) -> Effective:
         """Of a key that the caller was found to see."""
         query = KEY_QUERY.add_columns(Role.name.label("role_name")).where(
             and_(ApiKey.tenant_id == tenant_id, ApiKey.id == key_id)
         )
         async with self._database.lookup(deadline_seconds=_DEADLINE_SECONDS) as session:
-            return self._of_row((await session.execute(query)).one())
+            return self._of_row((await session.execute(query)).one(), now)
 
-    def _of_row(self, row: Row[*tuple[Any, ...]]) -> Effective:
+    def _of_row(self, row: Row[*tuple[Any, ...]], now: datetime) -> Effective:
         record = record_from_row(row, default_requests_per_minute=self._default_rate)
-        levels = levels_of(row)
-        key = levels[-1]
+        # A record outlives the moment; whether a key has expired is told by the clock of whoever looks.
+        is_over = row.expires_at is not None and row.expires_at <= now
+        *above, key = levels_of(row)
+        key = replace(key, is_active=key.is_active and not is_over)
+        levels = [*above, key]
         scopes = [Scope(scope) for scope in row.scopes]
         granted = frozenset[Permission]().union(*(SCOPE_PERMISSIONS[scope] for scope in scopes))
         rates = [(_source(levels[0]), row.tenant_rate_limit), (_source(key), row.rate_limit_override)]
@@ -55,7 +60,7 @@ class Explanations:
             rates.append((_DEFAULT, self._default_rate or None))
         return Effective(
             **_inherited(levels, inherit(levels)),
-            refusal=record.refusal,
+            refusal=record.refusal or (EXPIRED if is_over else None),
             requests_per_minute=_lowest(rates),
             permissions=_permissions(
                 row.role_name or row.role, permissions_of(row.role, row.role_permissions), _source(key), granted

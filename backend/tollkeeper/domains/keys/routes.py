@@ -111,7 +111,7 @@ async def explain_key(
     explanations = Explanations(
         services.database, default_requests_per_minute=services.settings.default_requests_per_minute
     )
-    return await explanations.of_key(row.tenant_id, row.id)
+    return await explanations.of_key(row.tenant_id, row.id, services.clock.now())
 
 
 @router.patch("/{key_id}", dependencies=[requires(Permission.API_KEYS_UPDATE, fresh=True)])

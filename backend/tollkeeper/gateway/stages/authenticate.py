@@ -19,7 +19,7 @@ from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.key_bounds import key_admits
 from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.contracts.ports import ForeignKeys, KeyLookup, KeyUses, SessionLookup, TokenLookup
-from tollkeeper.contracts.principal import KeyRecord, Principal
+from tollkeeper.contracts.principal import EXPIRED, KeyRecord, Principal
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import BadRequest, DependencyUnavailable, Forbidden, Unauthenticated
@@ -113,7 +113,9 @@ class Authenticate:
             self._note_refusal(principal, record.refusal, client)
             raise Unauthenticated(record.refusal)
         if Permission.GATEWAY_USE not in principal.permissions:
-            raise Forbidden("This key may not be used for inference; it lacks the scope 'inference'.")
+            raise Forbidden(
+                "This key may not call models: it lacks the scope 'inference', or the role of its owner does not grant it."
+            )
         if principal.is_bounded and (refusal := _bounds_refusal(principal, headers, path, client)) is not None:
             self._note_refusal(principal, refusal.code, client)
             raise refusal
@@ -214,7 +216,7 @@ class Authenticate:
 
     def _check_expiry(self, entry: Entry) -> None:
         if entry.valid_until is not None and entry.valid_until <= self._clock.unix():
-            raise Unauthenticated("This API key has expired. Create a new one or ask an administrator.")
+            raise Unauthenticated(EXPIRED)
 
     async def _by_token(self, token: bytes, headers: Mapping[bytes, bytes]) -> KeyRecord:
         """A signed token: our own of a console session (the playground), or a workload's from an issuer we trust."""
@@ -250,7 +252,7 @@ class Authenticate:
         if record is None:
             raise Unauthenticated("The session has ended, or it may not use this key. Sign in again.")
         if record.expires_at is not None and record.expires_at <= self._clock.unix():
-            raise Unauthenticated("This API key has expired. Create a new one or ask an administrator.")
+            raise Unauthenticated(EXPIRED)
         if self._uses is not None:
             self._uses.used(record.principal.key_id)
         return record
