@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import pytest
 from sqlalchemy import update
 
 from tests.domains.control_plane import ControlPlane
@@ -127,3 +128,31 @@ async def test_a_service_account_has_nothing_to_reset(plane: ControlPlane) -> No
         await session.execute(update(User).where(User.id == service_id).values(password_hash=hashed))
     async with browser(plane) as client:
         assert (await sign_in(client, service_id)).status_code == 401
+
+
+@pytest.mark.parametrize("becomes", [Role.VIEWER, None], ids=["demoted", "gone"])
+async def test_a_link_opens_nothing_once_its_maker_may_not_give_one(plane: ControlPlane, becomes: Role | None) -> None:
+    user_id, maker = await person(plane, Role.TENANT_ADMIN), await plane.new_user(Role.TENANT_ADMIN)
+    async with plane.as_user(maker) as admin:
+        made = await admin.post(path(user_id, "password-reset"))
+    if becomes is None:
+        async with plane.as_role(Role.TENANT_ADMIN) as other:
+            assert (await other.delete(f"/api/v1/users/{format_id('usr', maker)}")).status_code == 204
+    else:
+        await plane.set_role(maker, becomes)
+    async with browser(plane) as client:
+        body = {"token": link_token(made.json()["link"]), "new_password": NEW}
+        refused = await client.post("/api/v1/auth/password-reset/complete", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (404, "link_invalid")
+        assert (await sign_in(client, user_id)).status_code == 200
+
+
+async def test_a_link_opens_nothing_once_its_person_may_do_more_than_its_maker(plane: ControlPlane) -> None:
+    user_id, maker = await person(plane, Role.TENANT_ADMIN), await plane.new_user(Role.TENANT_ADMIN)
+    async with plane.as_user(maker) as admin:
+        made = await admin.post(path(user_id, "password-reset"))
+    await plane.set_role(user_id, Role.PLATFORM_ADMIN)
+    async with browser(plane) as client:
+        body = {"token": link_token(made.json()["link"]), "new_password": NEW}
+        refused = await client.post("/api/v1/auth/password-reset/complete", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (404, "link_invalid")

@@ -14,7 +14,8 @@ from tollkeeper.core.announcements import Topic, announce
 from tollkeeper.core.errors import BadRequest, Conflict, NotFound
 from tollkeeper.core.ids import format_id
 from tollkeeper.core.passwords import refuse_weak
-from tollkeeper.db.models import User
+from tollkeeper.core.permissions import Permission
+from tollkeeper.db.models import OneTimeLink, User
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.identity import credentials, links, messages, registration, repository
 from tollkeeper.domains.identity.client import Client, actor_of
@@ -22,6 +23,7 @@ from tollkeeper.domains.identity.grants import Grant, end_everything, ended
 from tollkeeper.domains.identity.repository import Account
 from tollkeeper.domains.identity.service import SignIn, SignInServices
 from tollkeeper.domains.jobs import service as jobs
+from tollkeeper.domains.users import service as users
 from tollkeeper.web.caller import Caller
 
 log = structlog.get_logger(__name__)
@@ -92,7 +94,8 @@ class Accounts:
             user = await repository.lock_user(session, link.user_id)
             if user is None or not await credentials.use_link(session, link.id, now):
                 raise links.invalid()
-            await self._usable(session, link.user_id)
+            account = await self._usable(session, link.user_id)
+            await _check_maker(session, link)
             if link.created_by is None and user.email_verified_at is None:
                 # The link came by mail, so the mailbox is theirs.
                 user.email_verified_at = now
@@ -159,6 +162,19 @@ class Accounts:
         if account is None or account.identity.refusal is not None:
             raise links.invalid()
         return account
+
+
+async def _check_maker(session: AsyncSession, link: OneTimeLink) -> None:
+    """Who handed the link over may still do so: neither they nor the account became another meanwhile.
+
+    Raises LinkInvalid.
+    """
+    if link.created_by is None:
+        return
+    held = await users.authority_of(session, link.created_by, link.tenant_id)
+    whom = await users.find(session, link.user_id, link.tenant_id)
+    if whom is None or not whom.role.permissions | {Permission.USERS_UPDATE} <= held:
+        raise links.invalid()
 
 
 def _refuse_weak(password: str, account: Account, param: str) -> None:
