@@ -8,7 +8,7 @@ import httpx
 from sqlalchemy import select, update
 
 from tests.domains.control_plane import ControlPlane
-from tests.domains.identity.people import browser, email_of, person, sign_in, status, take_over
+from tests.domains.identity.people import PASSWORD, browser, email_of, person, sign_in, status, take_over
 from tests.domains.mailbox import mailbox
 from tollkeeper.core import totp
 from tollkeeper.core.ids import format_id, uuid7
@@ -167,6 +167,20 @@ async def test_removing_it_needs_a_code_and_a_fresh_session(plane: ControlPlane)
         assert (await client.request("DELETE", PATH, json={"code": codes[1]})).json()["code"] == "no_second_factor"
     async with browser(plane) as client:
         assert (await sign_in(client, user_id)).status_code == 200
+
+
+async def test_a_changed_password_is_no_second_proof(plane: ControlPlane) -> None:
+    user_id, secret, _ = await enrolled(plane)
+    async with browser(plane) as client:
+        await sign_in(client, user_id, code=code_of(plane, secret))
+        plane.clock.ahead = 301
+        body = {"current_password": PASSWORD, "new_password": "a wholly new phrase"}
+        changed = await client.post("/api/v1/auth/password", json=body)
+        assert changed.status_code == 200, changed.text
+        take_over(client, changed.json())
+        assert await status(client) == 200
+        assert (await client.post(f"{PATH}/recovery-codes")).json()["code"] == "step_up_required"
+        plane.clock.ahead = 0
 
 
 async def test_there_is_one_at_a_time(plane: ControlPlane) -> None:

@@ -103,13 +103,16 @@ class Grants:
     async def replace_all(
         self, session: AsyncSession, caller: Caller, user: User, client: Client, changed: str
     ) -> Grant:
-        """A credential changed: every session of the user ends, in every tenant, and the caller's begins anew."""
+        """A credential changed: every session of the user ends, in every tenant, and the caller's begins anew.
+
+        As proven as it was: a password alone renews no proof of an account with a second factor.
+        """
         await end_everything(session, user, self._clock.now(), changed)
         identity = await repository.find_identity(session, caller.user_id, caller.tenant_id)
         if identity is None:
             raise ended()
         assert caller.method is not None
-        return self.open(session, identity, client, method=caller.method)
+        return self.open(session, identity, client, method=caller.method, authenticated_at=caller.authenticated_at)
 
 
 async def end_everything(session: AsyncSession, user: User, now: datetime, changed: str) -> None:
