@@ -107,6 +107,22 @@ async def test_every_role_may_ask_who_it_is(plane: ControlPlane) -> None:
             assert (await client.get("/api/v1/me")).json()["role"] == role.value
 
 
+async def test_a_session_without_the_second_factor_it_needs_acts_as_no_key(plane: ControlPlane) -> None:
+    sessions = Sessions(plane.services.key_lookup, plane.services.identities, plane.services.access_tokens)
+    user_id = await plane.new_user(Role.DEVELOPER)
+    own, _ = await plane.new_key(user_id, "inference")
+    token = await plane.session_token(user_id)
+    needed = update(Tenant).where(Tenant.id == plane.tenant_id)
+    async with plane.database.platform() as session:
+        await session.execute(needed.values(require_second_factor=True))
+    record = await sessions.find_by_session(token, parse_id("key", own))
+    async with plane.database.platform() as session:
+        await session.execute(needed.values(require_second_factor=False))
+    assert record is not None
+    assert record.refusal is not None
+    assert "second factor" in record.refusal
+
+
 async def test_a_session_acts_as_its_users_own_keys_alone(plane: ControlPlane) -> None:
     sessions = Sessions(plane.services.key_lookup, plane.services.identities, plane.services.access_tokens)
     user_id = await plane.new_user(Role.DEVELOPER)

@@ -1,13 +1,16 @@
 """Lets a console session act as one of its user's own keys (the playground): `contracts.ports.SessionLookup`."""
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from tollkeeper.contracts.principal import KeyRecord
 from tollkeeper.core.errors import Unauthenticated
 from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.web.caller import Identities
+
+# The session may do nothing else either, until then.
+_MUST_ENROL: Final = "Your organisation asks for a second factor. Set one up first: POST /api/v1/me/second-factor."
 
 
 class OwnKeys(Protocol):
@@ -34,5 +37,8 @@ class Sessions:
             return None
         identity = found.identity
         record = await self._keys.find_own(key_id, identity.tenant_id, identity.user_id)
+        if record is None:
+            return None
+        must_enrol = identity.must_enrol and found.method != "oidc"
         # The session proved itself; no secret of the key has a part in it.
-        return None if record is None else replace(record, digests=())
+        return replace(record, digests=(), refusal=_MUST_ENROL if must_enrol else record.refusal)
