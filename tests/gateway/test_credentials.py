@@ -267,7 +267,10 @@ async def test_key_is_held_to_its_models(gateway: Serving, allowed: set[str], st
 async def test_key_is_held_to_its_providers(gateway: Serving, vendor: FakeUpstream) -> None:
     gateway.keys.add(OTHER, allowed_providers=frozenset({"two"}))
     response = await call(gateway, carry("api-key", OTHER))
+    listed = await gateway.client.get("/v1/models", headers=carry("api-key", OTHER))
+    shown = await gateway.client.get("/v1/models/gpt-4o-mini", headers=carry("api-key", OTHER))
     assert (response.status_code, response.json()["error"]["code"]) == (403, "provider_not_allowed")
+    assert (listed.json()["data"], shown.status_code) == ([], 404)
     assert vendor.seen == []
 
 

@@ -53,4 +53,6 @@ def is_visible(principal: Principal, route: ModelRoute) -> bool:
         return False
     if principal.environment is Environment.TEST and not route.is_simulated:
         return False
+    if not any(name_allowed(target.provider, principal.allowed_providers) for target in route.targets):
+        return False
     return name_allowed(route.name, principal.allowed_models)
