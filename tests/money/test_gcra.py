@@ -94,7 +94,7 @@ def test_shares_add_up_to_the_limit(limit: int, workers: int) -> None:
     whole = per_minute(limit)
     share = whole.share(workers)
 
-    assert MINUTE_US / share.interval_us * workers <= limit
+    assert MINUTE_US * workers <= limit * share.interval_us
     assert share.burst * workers <= max(whole.burst, workers)
 
 
