@@ -382,11 +382,13 @@ def write_lines(path: Path, count: int) -> list[Settlement]:
     return settlements
 
 
-def test_line_of_the_release_before_is_read_without_its_team() -> None:
-    intent = make_intent(team_id=uuid7())
+def test_lines_of_releases_before_are_read_without_what_they_lack() -> None:
+    intent = make_intent(team_id=uuid7(), project_id=uuid7(), tags={"cost": "a"})
     assert unpack_intent(pack_intent(intent)) == intent
-    before = orjson.dumps(orjson.loads(pack_intent(intent))[:-1])
-    assert unpack_intent(before) == replace(intent, team_id=None)
+    without_project = orjson.dumps(orjson.loads(pack_intent(intent))[:-2])
+    assert unpack_intent(without_project) == replace(intent, project_id=None, tags=None)
+    first_release = orjson.dumps(orjson.loads(pack_intent(intent))[:-3])
+    assert unpack_intent(first_release) == replace(intent, team_id=None, project_id=None, tags=None)
 
 
 def test_tags_that_are_too_long_for_the_line_cost_nothing_else() -> None:

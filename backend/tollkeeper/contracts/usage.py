@@ -47,6 +47,9 @@ class Intent:
     environment: str = "live"
     end_user: str | None = None
     team_id: UUID | None = None
+    project_id: UUID | None = None
+    # The key's, as its levels narrow them. Here and not with the ending, so that an interrupted call has them too.
+    tags: dict[str, str] | None = None
 
 
 @dataclass(slots=True)  # as `Intent`

@@ -86,7 +86,15 @@ async def assert_reconciled(database: Database, settlements: list[Settlement]) -
 
 async def test_a_settlement_is_stored_with_everything_it_says(database: Database, sink: LedgerSink) -> None:
     settlement = make_settlement(
-        make_intent(end_user="alice", is_stream=True, user_id=KEYS[0], environment="test", team_id=KEYS[1]),
+        make_intent(
+            end_user="alice",
+            is_stream=True,
+            user_id=KEYS[0],
+            environment="test",
+            team_id=KEYS[1],
+            project_id=KEYS[2],
+            tags={"cost": "b"},
+        ),
         usage=Usage(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, is_estimated=True),
         status=CallStatus.ERROR,
         error_code="upstream_error",
@@ -114,10 +122,10 @@ async def test_a_settlement_is_stored_with_everything_it_says(database: Database
     assert (row.input_audio_tokens, row.input_image_tokens, row.output_tokens, row.reasoning_tokens) == (5, 6, 7, 8)
     assert (row.output_audio_tokens, row.output_image_tokens, row.is_estimated, row.is_stream) == (9, 10, True, True)
     assert (row.cost_nano, row.charge_nano, row.price_version) == (19_800, 19_800, intent.price_version)
-    assert (row.latency_ms, row.first_token_ms, row.end_user, row.tags) == (240, 7, "alice", {"team": "a"})
+    assert (row.latency_ms, row.first_token_ms, row.end_user, row.tags) == (240, 7, "alice", {"team": "a", "cost": "b"})
     assert (row.client_request_id, row.upstream_request_id) == ("abc", "req_1")
     assert row.day == row.created_at.date()
-    assert (row.run_id, row.team_id) == (None, KEYS[1])
+    assert (row.run_id, row.team_id, row.project_id) == (None, KEYS[1], KEYS[2])
     assert abs(row.created_at - datetime.now(UTC)) < timedelta(minutes=1)
 
 

@@ -60,6 +60,7 @@ class LedgerRow:
     upstream_request_id: Mapped[str | None]
     created_at: Mapped[datetime]
     shipped_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    project_id: Mapped[UUID | None]
 
 
 class UsageLog(LedgerRow, Base):
@@ -82,7 +83,7 @@ class UsageLate(LedgerRow, Base):
 
 
 class UsageRollup(Base):
-    """Sums an hour. `user_id` is the zero UUID when a call had no user: a primary key holds no NULL."""
+    """Sums an hour. The zero UUID is no user, team or project: a primary key holds no NULL."""
 
     __tablename__ = "usage_rollups"
 
@@ -90,6 +91,8 @@ class UsageRollup(Base):
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     api_key_id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    team_id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     provider: Mapped[str] = mapped_column(primary_key=True)
     requests: Mapped[int] = _tokens()
@@ -97,6 +100,13 @@ class UsageRollup(Base):
     prompt_tokens: Mapped[int] = _tokens()
     completion_tokens: Mapped[int] = _tokens()
     cache_read_tokens: Mapped[int] = _tokens()
+    cache_write_tokens: Mapped[int] = _tokens()
+    cache_write_1h_tokens: Mapped[int] = _tokens()
+    input_audio_tokens: Mapped[int] = _tokens()
+    input_image_tokens: Mapped[int] = _tokens()
+    reasoning_tokens: Mapped[int] = _tokens()
+    output_audio_tokens: Mapped[int] = _tokens()
+    output_image_tokens: Mapped[int] = _tokens()
     cost_nano: Mapped[int] = _tokens()
     charge_nano: Mapped[int] = _tokens()
     latency_ms_sum: Mapped[int] = _tokens()

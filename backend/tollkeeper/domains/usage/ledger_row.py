@@ -55,10 +55,10 @@ COLUMNS: Final = (
     ("end_user", "text"),
     ("tags", "jsonb"),
     ("team_id", "uuid"),
+    ("project_id", "uuid"),
     ("client_request_id", "text"),
     ("upstream_request_id", "text"),
 )
-NO_USER: Final = UUID(int=0)
 # How a NUL stands in JSON.
 _NUL: Final = "\\u0000"
 
@@ -128,8 +128,9 @@ def _row(settlement: Settlement) -> tuple[Any, ...]:
         settlement.latency_ms,
         settlement.first_token_ms,
         intent.end_user,
-        settlement.extra or None,
+        {**intent.tags, **settlement.extra} if intent.tags else settlement.extra or None,
         intent.team_id,
+        intent.project_id,
         settlement.client_request_id,
         settlement.upstream_request_id,
     )

@@ -12,9 +12,7 @@ from uuid import UUID
 # Stands for "none" where a primary key holds no NULL.
 NONE: Final = UUID(int=0)
 
-_INPUT: Final = (
-    "input_tokens + cache_read_tokens + cache_write_tokens + cache_write_1h_tokens + input_audio_tokens + input_image_tokens"
-)
+_INPUT: Final = "input_tokens + cache_read_tokens + cache_write_tokens + cache_write_1h_tokens + input_audio_tokens + input_image_tokens"
 _OUTPUT: Final = "output_tokens + reasoning_tokens + output_audio_tokens + output_image_tokens"
 
 # Column of a rollup → its value of one ledger row.

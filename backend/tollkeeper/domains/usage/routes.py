@@ -1,23 +1,33 @@
-"""`/api/v1/usage`: sums by model, key, tenant, user, provider, day or hour, and one record per call.
+"""`/api/v1/usage`: sums by whatever the caller names, and one record per call.
 
 A tenant sees itself; platform administrators see everyone and narrow with `tenant_id`. Who may not see the tenant, its
 limits and its spend (a developer), sees the calls of their own keys.
 """
 
+import functools
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
+from zoneinfo import available_timezones
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime
+from pydantic import AfterValidator, StringConstraints
 
 from tollkeeper.contracts.usage import CallStatus
 from tollkeeper.core.errors import BadRequest
-from tollkeeper.core.ids import KeyId, TenantId, UserId
+from tollkeeper.core.ids import KeyId, ProjectId, TeamId, TenantId, UserId
 from tollkeeper.core.permissions import Permission
 from tollkeeper.domains.usage import service
-from tollkeeper.domains.usage.schemas import Filters, GroupBy, UsageRecord, UsageReport, period
+from tollkeeper.domains.usage.schemas import (
+    GROUP_PATTERN,
+    MAX_DIMENSIONS,
+    Filters,
+    Question,
+    UsageRecord,
+    UsageReport,
+    period,
+)
 from tollkeeper.web.deps import CurrentCaller, ObjectSession, Services, control_router, requires
 from tollkeeper.web.pagination import Page, Paging, cut
 from tollkeeper.web.schemas import Word
@@ -25,47 +35,109 @@ from tollkeeper.web.schemas import Word
 router = control_router("usage")
 
 _RECORDS = "usage_records"
+_MOST: Final = 50
+
+
+@functools.cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones()) - {"Factory", "localtime", "posixrules"}
+
+
+def _known_zone(name: str) -> str:
+    if name not in _zones():
+        raise ValueError("expected a name of the IANA time zone database, such as Europe/Berlin")
+    return name
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("text may not hold control characters")
+    return text
+
+
+Zone = Annotated[
+    str,
+    Query(alias="tz", max_length=64, description="IANA zone: of days, and of times without one."),
+    AfterValidator(_known_zone),
+]
+GroupWords = Annotated[str, StringConstraints(pattern=GROUP_PATTERN, max_length=400)]
+EndUser = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_storable)]
+Tag = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}:", max_length=330), AfterValidator(_storable)
+]
+Grouping = Annotated[
+    list[GroupWords] | None,
+    Query(
+        max_length=MAX_DIMENSIONS,
+        description="What a row stands for, repeated or with commas: model, key, tenant, user, team, project, provider, "
+        "hour, day, week, month, end_user, tag:<name>. Several make finer rows.",
+    ),
+]
 
 
 def _filters(
     caller: CurrentCaller,
     services: Services,
-    since: Annotated[AwareDatetime | None, Query(alias="from", description="Calls from here on.")] = None,
-    until: Annotated[AwareDatetime | None, Query(alias="to", description="Calls before.")] = None,
+    since: Annotated[
+        datetime | None, Query(alias="from", description="Calls from here on: a time, or a date for its first moment.")
+    ] = None,
+    until: Annotated[datetime | None, Query(alias="to", description="Calls before.")] = None,
+    zone: Zone = "UTC",
     tenant_id: Annotated[TenantId | None, Query(description="One tenant; for platform administrators.")] = None,
-    api_key_id: Annotated[KeyId | None, Query()] = None,
-    user_id: Annotated[UserId | None, Query()] = None,
-    model: Annotated[Word | None, Query()] = None,
-    provider: Annotated[Word | None, Query()] = None,
+    api_key_id: Annotated[list[KeyId] | None, Query(max_length=_MOST)] = None,
+    user_id: Annotated[list[UserId] | None, Query(max_length=_MOST)] = None,
+    team_id: Annotated[list[TeamId] | None, Query(max_length=_MOST)] = None,
+    project_id: Annotated[list[ProjectId] | None, Query(max_length=_MOST)] = None,
+    model: Annotated[list[Word] | None, Query(max_length=_MOST)] = None,
+    provider: Annotated[list[Word] | None, Query(max_length=_MOST)] = None,
+    end_user: Annotated[list[EndUser] | None, Query(max_length=_MOST)] = None,
+    tag: Annotated[list[Tag] | None, Query(max_length=_MOST, description="`name:value`; all of several.")] = None,
 ) -> Filters:
-    start, end = period(since, until, services.clock.now())
+    start, end = period(since, until, services.clock.now(), zone)
     if start >= end:
         raise BadRequest("'from' lies before 'to'.", code="invalid_period", param="from")
+    named = [entry.partition(":") for entry in tag or ()]
     return Filters(
         since=start,
         until=end,
         tenant_id=caller.tenant_for(tenant_id) if tenant_id is not None or not caller.is_platform else None,
         owner_id=None if caller.may(Permission.TENANTS_VIEW) else caller.user_id,
-        api_key_id=api_key_id,
-        user_id=user_id,
-        model=model,
-        provider=provider,
+        api_key_id=tuple(api_key_id or ()),
+        user_id=tuple(user_id or ()),
+        team_id=tuple(team_id or ()),
+        project_id=tuple(project_id or ()),
+        model=tuple(model or ()),
+        provider=tuple(provider or ()),
+        end_user=tuple(end_user or ()),
+        tags=tuple((name, value) for name, _, value in named),
     )
 
 
 Wanted = Annotated[Filters, Depends(_filters)]
 
 
+def words_of(group_by: list[str] | None) -> tuple[str, ...]:
+    """Each word once, in order. Raises BadRequest for too many."""
+    words = tuple(dict.fromkeys(word for entry in group_by or () for word in entry.split(",")))
+    if len(words) > MAX_DIMENSIONS:
+        raise BadRequest(f"Group by {MAX_DIMENSIONS} words at most.", code="too_many_groups", param="group_by")
+    return words
+
+
 @router.get("", dependencies=[requires(Permission.USAGE_VIEW)])
 async def report(
     session: ObjectSession,
+    caller: CurrentCaller,
+    services: Services,
     filters: Wanted,
-    group_by: Annotated[
-        list[GroupBy] | None, Query(max_length=4, description="What a row stands for; several make finer rows.")
-    ] = None,
+    group_by: Grouping = None,
+    zone: Zone = "UTC",
+    percentiles: Annotated[bool, Query(description="Also p50 and p95 of the latency, from each call.")] = False,
 ) -> UsageReport:
-    """Sums from the rollups: whole hours, UTC. Times come in order, everything else the dearest first."""
-    return await service.report(session, filters, list(dict.fromkeys(group_by or [GroupBy.MODEL])))
+    """Sums for the period to the moment. Times come in order, everything else the dearest first."""
+    question = Question(filters, words_of(group_by) or ("model",), zone, percentiles)
+    service.check_period(question, services.clock.now(), services.settings.usage_retention_days)
+    return await service.report(session, question, with_provider_cost=caller.is_platform)
 
 
 @router.get("/records", dependencies=[requires(Permission.USAGE_VIEW)])

@@ -1,45 +1,116 @@
 """Usage as people ask for it: sums by whatever they name, and one record per call."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.usage import CallStatus, LedgerKind
+from tollkeeper.core.errors import BadRequest
 from tollkeeper.core.money import format_usd
 from tollkeeper.domains.usage import repository
+from tollkeeper.domains.usage.partitions import oldest_kept_day
+from tollkeeper.domains.usage.query import needs_rows, value_of
+from tollkeeper.domains.usage.rollup import SUMS
 from tollkeeper.domains.usage.schemas import (
     FIELDS,
     MAX_GROUPS,
+    TAG,
     Attempt,
     Filters,
-    GroupBy,
+    Question,
     UsageGroup,
     UsageRecord,
     UsageReport,
     UsageSums,
 )
 
+# A question that reads every call one by one is a long one.
+MAX_ROW_DAYS: Final = 93
 
-async def report(session: AsyncSession, filters: Filters, group_by: Sequence[GroupBy]) -> UsageReport:
-    """The groups and their total, both from the rollups as they were at one moment."""
-    rows = await repository.list_groups(session, filters, group_by)
+
+class PeriodTooLong(BadRequest):
+    """The calls themselves would be read, over too long a time or where they are not kept any more."""
+
+    code = "period_too_long"
+
+
+def check_period(question: Question, now: datetime, retention_days: int) -> None:
+    """Raises `PeriodTooLong`; sums that the rollups know are never refused."""
+    if not needs_rows(question):
+        return
+    filters = question.filters
+    what = "Tags, end users, percentiles and days of zones between hours are read from each call"
+    if filters.until - filters.since > timedelta(days=MAX_ROW_DAYS):
+        raise PeriodTooLong(f"{what}: ask for {MAX_ROW_DAYS} days at most.", param="from")
+    oldest = oldest_kept_day(now.date(), retention_days)
+    if filters.since.date() < oldest:
+        raise PeriodTooLong(f"{what}, and these are kept since {oldest}: begin there.", param="from")
+
+
+async def report(session: AsyncSession, question: Question, *, with_provider_cost: bool) -> UsageReport:
+    """The groups and their total."""
+    rows = await repository.list_groups(session, question)
     is_truncated = len(rows) > MAX_GROUPS
-    groups = [
-        UsageGroup(**_sums(row), **{FIELDS[word]: row[FIELDS[word]] for word in group_by}) for row in rows[:MAX_GROUPS]
-    ]
-    if is_truncated:
-        (total,) = await repository.list_groups(session, filters, ())
+    if is_truncated or question.with_percentiles:
+        # Percentiles do not add up.
+        (total,) = await repository.list_groups(session, _ungrouped(question))
     else:
-        total = {name: sum(row[name] for row in rows) for name in repository.SUMMED}
+        total = {name: sum(row[name] for row in rows) for name in SUMS}
     return UsageReport(
-        data=groups,
-        totals=UsageSums(**_sums(total)),
+        data=[group(question, row, with_provider_cost=with_provider_cost) for row in rows[:MAX_GROUPS]],
+        totals=UsageSums(**sums(total, with_provider_cost=with_provider_cost)),
         is_truncated=is_truncated,
-        since=filters.since,
-        until=filters.until,
+        since=question.filters.since,
+        until=question.filters.until,
+        zone=question.zone,
     )
+
+
+def group(question: Question, row: Mapping[str, Any], *, with_provider_cost: bool) -> UsageGroup:
+    fields: dict[str, Any] = {}
+    for place, word in enumerate(question.group_by):
+        value = value_of(word, row[f"group_{place}"])
+        if word.startswith(TAG):
+            fields.setdefault("tags", {})[word.removeprefix(TAG)] = value
+        else:
+            fields[FIELDS[word]] = value
+    return UsageGroup(**sums(row, with_provider_cost=with_provider_cost), **fields)
+
+
+def sums(row: Mapping[str, Any], *, with_provider_cost: bool) -> dict[str, Any]:
+    """The fields of `UsageSums` from the sums of rollups."""
+    requests, prompt, completion = row["requests"], row["prompt_tokens"], row["completion_tokens"]
+    inputs = {
+        name: row[name]
+        for name in (
+            "cache_read_tokens",
+            "cache_write_tokens",
+            "cache_write_1h_tokens",
+            "input_audio_tokens",
+            "input_image_tokens",
+        )
+    }
+    outputs = {name: row[name] for name in ("reasoning_tokens", "output_audio_tokens", "output_image_tokens")}
+    return {
+        "requests": requests,
+        "errors": row["errors"],
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "input_tokens": prompt - sum(inputs.values()),
+        **inputs,
+        "output_tokens": completion - sum(outputs.values()),
+        **outputs,
+        "cost_usd": format_usd(int(row["charge_nano"])),
+        "provider_cost_usd": format_usd(int(row["cost_nano"])) if with_provider_cost else None,
+        "unpriced_requests": row["unpriced_requests"],
+        "average_latency_ms": row["latency_ms_sum"] // requests if requests else 0,
+        "p50_latency_ms": row.get("p50_latency_ms"),
+        "p95_latency_ms": row.get("p95_latency_ms"),
+    }
 
 
 async def list_records(
@@ -65,6 +136,10 @@ def fold(attempts: Iterable[Attempt]) -> Iterable[UsageRecord]:
             request_id=last.request_id,
             api_key_id=last.api_key_id,
             user_id=last.user_id,
+            team_id=last.team_id,
+            project_id=last.project_id,
+            end_user=last.end_user,
+            tags=last.tags or {},
             model=last.model,
             provider=last.provider,
             prompt_tokens=sum(part.prompt_tokens for part in parts),
@@ -77,16 +152,5 @@ def fold(attempts: Iterable[Attempt]) -> Iterable[UsageRecord]:
         )
 
 
-def _sums(row: Mapping[str, Any]) -> dict[str, Any]:
-    requests = row["requests"]
-    return {
-        "requests": requests,
-        "errors": row["errors"],
-        "prompt_tokens": row["prompt_tokens"],
-        "completion_tokens": row["completion_tokens"],
-        "total_tokens": row["prompt_tokens"] + row["completion_tokens"],
-        "cache_read_tokens": row["cache_read_tokens"],
-        "cost_usd": format_usd(int(row["charge_nano"])),
-        "unpriced_requests": row["unpriced_requests"],
-        "average_latency_ms": int(row["latency_ms_sum"] / requests) if requests else 0,
-    }
+def _ungrouped(question: Question) -> Question:
+    return Question(question.filters, (), question.zone, question.with_percentiles)

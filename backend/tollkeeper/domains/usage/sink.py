@@ -18,7 +18,8 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.ids import uuid7_unix_ms
 from tollkeeper.db.session import Database
-from tollkeeper.domains.usage.ledger_row import COLUMNS, NO_USER, day_of, rows_json, unix_ms_of
+from tollkeeper.domains.usage import rollup
+from tollkeeper.domains.usage.ledger_row import COLUMNS, day_of, rows_json, unix_ms_of
 from tollkeeper.domains.usage.partitions import add_days, oldest_kept_day
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ def _value(index: int, kind: str) -> str:
 def _statement(table: str) -> str:
     names = ", ".join(name for name, _ in COLUMNS)
     values = ", ".join(_value(index, kind) for index, (_, kind) in enumerate(COLUMNS))
+    grown = ", ".join(f"{name} = rollup.{name} + excluded.{name}" for name in rollup.SUMS)
     return f"""
         WITH written AS (
             INSERT INTO {table} ({names})
@@ -46,35 +48,9 @@ def _statement(table: str) -> str:
             ON CONFLICT DO NOTHING
             RETURNING *
         )
-        INSERT INTO usage_rollups AS rollup (
-            tenant_id, hour, api_key_id, user_id, model, provider, requests, errors, prompt_tokens, completion_tokens,
-            cache_read_tokens, cost_nano, charge_nano, latency_ms_sum, unpriced_requests
-        )
-        SELECT tenant_id, date_trunc('hour', created_at, 'UTC') AS hour, api_key_id,
-               coalesce(user_id, '{NO_USER}'::uuid) AS user_id, model, provider,
-               count(*) FILTER (WHERE kind <> 'correction'),
-               count(*) FILTER (WHERE kind <> 'correction' AND status IN ('error', 'interrupted')),
-               sum(input_tokens + cache_read_tokens + cache_write_tokens + cache_write_1h_tokens
-                   + input_audio_tokens + input_image_tokens),
-               sum(output_tokens + reasoning_tokens + output_audio_tokens + output_image_tokens),
-               sum(cache_read_tokens),
-               coalesce(sum(cost_nano), 0),
-               coalesce(sum(charge_nano), 0),
-               sum(latency_ms),
-               count(*) FILTER (WHERE kind <> 'correction' AND charge_nano IS NULL)
-        FROM written
-        GROUP BY 1, 2, 3, 4, 5, 6
-        ORDER BY 1, 2, 3, 4, 5, 6
-        ON CONFLICT (tenant_id, hour, api_key_id, user_id, model, provider) DO UPDATE SET
-            requests = rollup.requests + excluded.requests,
-            errors = rollup.errors + excluded.errors,
-            prompt_tokens = rollup.prompt_tokens + excluded.prompt_tokens,
-            completion_tokens = rollup.completion_tokens + excluded.completion_tokens,
-            cache_read_tokens = rollup.cache_read_tokens + excluded.cache_read_tokens,
-            cost_nano = rollup.cost_nano + excluded.cost_nano,
-            charge_nano = rollup.charge_nano + excluded.charge_nano,
-            latency_ms_sum = rollup.latency_ms_sum + excluded.latency_ms_sum,
-            unpriced_requests = rollup.unpriced_requests + excluded.unpriced_requests
+        INSERT INTO usage_rollups AS rollup ({", ".join(rollup.COLUMNS)})
+        {rollup.select_from("written")}
+        ON CONFLICT ({", ".join(rollup.KEY)}) DO UPDATE SET {grown}
     """  # noqa: S608 - names of our own
 
 

@@ -74,6 +74,8 @@ def pack_intent(intent: Intent) -> bytes:
             intent.environment,
             intent.end_user and _clip(intent.end_user),
             intent.team_id,
+            intent.project_id,
+            intent.tags,
         )
     )
 
@@ -159,8 +161,8 @@ def unpack_void(payload: bytes) -> tuple[UUID, int]:
 def _intent(fields: list[Any]) -> Intent:
     request_id, attempt, tenant_id, key_id, user_id, operation, model, provider, upstream_model, *rest = fields
     tokens, price_version, cost, is_stream, environment, end_user, *later = rest
-    # A line that an earlier release wrote ends here.
-    team_id = later[0] if later else None
+    # A line that an earlier release wrote ends here, or after the team.
+    team_id, project_id, tags = (*later, None, None, None)[:3]
     return Intent(
         request_id=UUID(request_id),
         attempt=attempt,
@@ -178,6 +180,8 @@ def _intent(fields: list[Any]) -> Intent:
         environment=environment,
         end_user=end_user,
         team_id=team_id and UUID(team_id),
+        project_id=project_id and UUID(project_id),
+        tags=tags,
     )
 
 

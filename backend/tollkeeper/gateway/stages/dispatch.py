@@ -127,6 +127,8 @@ class Dispatch:
             environment=principal.environment,
             end_user=exchange.call.end_user,
             team_id=principal.team_id,
+            project_id=principal.project_id,
+            tags=dict(principal.tags) if principal.tags else None,
         )
         self._journal.intent(intent)
         attempt = Attempt(intent=intent, started=now)

@@ -62,7 +62,6 @@ class Meter:
                     error_code=None if is_ok or error is None else error.code,
                     client_request_id=exchange.client_request_id,
                     upstream_request_id=attempt.upstream_request_id,
-                    extra=dict(exchange.principal.tags),
                 )
             )
         if exchange.route.price is not None:
