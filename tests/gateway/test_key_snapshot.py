@@ -341,3 +341,13 @@ async def test_folder_that_cannot_be_written_stops_nothing(host: Host) -> None:
         await made.write()
     assert [line["event"] for line in logs] == ["key_snapshot_not_written"]
     made.close()
+
+
+async def test_start_with_a_full_disk_goes_on_without_a_file(host: Host) -> None:
+    host.folder.write_bytes(b"")
+    with structlog.testing.capture_logs() as logs:
+        made = KeySnapshot(host.folder, SecretBox(MASTER), KeyCache(10), ManualClock(), stale_seconds=60)
+        assert await made.load() == 0
+        await made.write()
+        made.close()
+    assert [line["event"] for line in logs] == ["key_snapshot_not_written"]

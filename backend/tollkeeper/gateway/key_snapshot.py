@@ -68,7 +68,12 @@ class KeySnapshot:
         self._clock = clock
         self._stale_seconds = stale_seconds
         self._folder = folder
-        self._lock, self._path = _claim(folder)
+        self._is_failing = False
+        self._claimed: tuple[int, Path] | None = None
+        try:
+            self._claimed = _claim(folder)
+        except OSError as error:
+            self._fail(error)
         # Oldest first, and bounded: what falls out counts against all that was read before it.
         self._forgotten: dict[UUID, float] = {}
         self._all_forgotten = 0.0
@@ -76,8 +81,8 @@ class KeySnapshot:
         # Lines of what is in memory, by the identity of the record: most records outlive many writes.
         self._lines: dict[int, tuple[KeyRecord, bytes]] = {}
         self._changed = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._is_met = False
-        self._is_failing = False
 
     async def load(self) -> int:
         """Read every worker's file; returns how many secrets of keys are remembered."""
@@ -130,20 +135,28 @@ class KeySnapshot:
             await self.write()
 
     async def write(self) -> None:
-        lines = await self._collect()
-        # What is forgotten goes on changing: it is written down here, not in the thread.
-        payload = b"\n".join([self._head(), *lines])
-        try:
-            await asyncio.to_thread(write_sealed, self._path, self._box, payload, kind=KIND)
-        except OSError as error:
-            if not self._is_failing:
-                log.warning("key_snapshot_not_written", reason=error.strerror)
-            self._is_failing = True
-        else:
-            self._is_failing = False
+        if self._claimed is None:
+            return
+        async with self._writing:
+            lines = await self._collect()
+            # What is forgotten goes on changing: it is written down here, not in the thread.
+            payload = b"\n".join([self._head(), *lines])
+            try:
+                await asyncio.to_thread(write_sealed, self._claimed[1], self._box, payload, kind=KIND)
+            except OSError as error:
+                self._fail(error)
+            else:
+                self._is_failing = False
 
     def close(self) -> None:
-        os.close(self._lock)
+        if self._claimed is not None:
+            os.close(self._claimed[0])
+            self._claimed = None
+
+    def _fail(self, error: OSError) -> None:
+        if not self._is_failing:
+            log.warning("key_snapshot_not_written", reason=error.strerror or str(error))
+        self._is_failing = True
 
     async def _collect(self) -> list[bytes]:
         oldest = self._clock.unix() - self._stale_seconds
