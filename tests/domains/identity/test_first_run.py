@@ -109,6 +109,8 @@ async def test_a_revoked_first_key_is_not_made_again(database: Database) -> None
     assert await start(database, init_api_key=key) is None
     async with plane.client(authorization=f"Bearer {key}") as client:
         assert (await client.get("/api/v1/me")).status_code == 401
+    # What was noted of the refusal is written beside the answer.
+    await plane.services.security_events.settled()
 
 
 async def test_another_master_key_refuses_to_start(database: Database) -> None:

@@ -1,6 +1,7 @@
 """`/api/v1/me`, and a session that acts as one of its user's keys."""
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import update
 
@@ -9,6 +10,9 @@ from tollkeeper.core.ids import format_id, parse_id, uuid7
 from tollkeeper.core.permissions import Permission, Role
 from tollkeeper.db.models import Member, Tenant, UsageRollup, User
 from tollkeeper.domains.identity.sessions import Sessions
+
+# Of a key in no team and no project.
+NONE = UUID(int=0)
 
 
 async def test_me_tells_identity_keys_usage_and_limits(plane: ControlPlane) -> None:
@@ -19,8 +23,8 @@ async def test_me_tells_identity_keys_usage_and_limits(plane: ControlPlane) -> N
         for owner, nano in ((user_id, 250_000_000), (uuid7(), 1_000_000_000)):
             session.add(
                 UsageRollup(
-                    hour=plane.clock.now(), tenant_id=plane.tenant_id, api_key_id=uuid7(), user_id=owner, model="m",
-                    provider="p", requests=2, prompt_tokens=10, completion_tokens=5, charge_nano=nano, cost_nano=nano,
+                    hour=plane.clock.now(), tenant_id=plane.tenant_id, api_key_id=uuid7(), user_id=owner,
+                    team_id=NONE, project_id=NONE, model="m", provider="p", requests=2, prompt_tokens=10, completion_tokens=5, charge_nano=nano, cost_nano=nano,
                 )
             )  # fmt: skip
         changed = {"monthly_budget_nano": 2_000_000_000, "rate_limit": 100, "allowed_models": ["gpt-*"]}
