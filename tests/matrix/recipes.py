@@ -298,6 +298,7 @@ RECIPES: Final[dict[str, Recipe]] = {
     "GET /api/v1/audit/verify": Recipe(),
     "GET /api/v1/usage": Recipe(),
     "GET /api/v1/usage/records": Recipe(),
+    "GET /api/v1/usage/export": Recipe(),
     "GET /api/v1/jobs": Recipe(),
     "GET /api/v1/jobs/{job_id}": Recipe(),
     "POST /api/v1/jobs/{job_id}/cancel": Recipe(),

@@ -34,7 +34,7 @@ def needs_rows(question: Question) -> bool:
     """Whether the rollups cannot tell."""
     filters = question.filters
     words = question.group_by
-    is_finer = bool(filters.end_user or filters.tags) or any(
+    is_finer = bool(filters.end_user or filters.tags or filters.status) or any(
         word == "end_user" or word.startswith(TAG) for word in words
     )
     return is_finer or question.with_percentiles or (bool(TIMES.intersection(words)) and _is_between_hours(question))

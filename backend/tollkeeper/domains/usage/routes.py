@@ -1,24 +1,27 @@
-"""`/api/v1/usage`: sums by whatever the caller names, and one record per call.
+"""`/api/v1/usage`: sums by whatever the caller names, one record per call, and both as a file.
 
 A tenant sees itself; platform administrators see everyone and narrow with `tenant_id`. Who may not see the tenant, its
 limits and its spend (a developer), sees the calls of their own keys.
 """
 
 import functools
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from uuid import UUID
 from zoneinfo import available_timezones
 
 from fastapi import Depends, Query
+from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, StringConstraints
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.usage import CallStatus
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.core.ids import KeyId, ProjectId, TeamId, TenantId, UserId
 from tollkeeper.core.permissions import Permission
-from tollkeeper.domains.usage import service
+from tollkeeper.domains.usage import export, service
 from tollkeeper.domains.usage.schemas import (
     GROUP_PATTERN,
     MAX_DIMENSIONS,
@@ -152,3 +155,54 @@ async def list_records(
     records = await service.list_records(session, replace(filters, status=status), after, paging.limit + 1)
     page, next_cursor = cut(records, paging, _RECORDS, lambda record: (record.created_at, record.request_id))
     return Page(data=list(page), next_cursor=next_cursor)
+
+
+@router.get(
+    "/export",
+    dependencies=[requires(Permission.USAGE_VIEW)],
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "One line a group or call, the totals last.",
+            "content": {
+                "text/csv": {"schema": {"type": "string"}},
+                "application/x-ndjson": {"schema": {"type": "string"}},
+            },
+        }
+    },
+)
+async def export_usage(
+    session: ObjectSession,
+    caller: CurrentCaller,
+    services: Services,
+    filters: Wanted,
+    group_by: Grouping = None,
+    zone: Zone = "UTC",
+    status: Annotated[CallStatus | None, Query()] = None,
+    form: Annotated[Literal["csv", "jsonl"], Query(alias="format")] = "csv",
+) -> StreamingResponse:
+    """Sums with `group_by`, else every call. An answer that is cut short breaks the connection and lacks its totals."""
+    now = services.clock.now()
+    # Calls made while it is read belong to the next export.
+    question = Question(replace(filters, status=status, until=min(filters.until, now)), words_of(group_by), zone)
+    retention_days = services.settings.usage_retention_days
+    if question.group_by:
+        service.check_period(question, now, retention_days)
+    else:
+        service.check_kept(filters, now, retention_days)
+    await service.note_export(session, caller, question, form)
+    database, tenant_id = services.database, filters.tenant_id
+
+    def transaction() -> AbstractAsyncContextManager[AsyncSession]:
+        return database.platform() if tenant_id is None else database.tenant(tenant_id)
+
+    if question.group_by:
+        body = export.export_sums(transaction, question, form, with_provider_cost=caller.is_platform)
+    else:
+        body = export.export_records(transaction, question, form)
+    name = f"usage-{filters.since:%Y%m%d}-{question.filters.until:%Y%m%d}.{form}"
+    return StreamingResponse(
+        body,
+        media_type=export.MEDIA[form],
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )

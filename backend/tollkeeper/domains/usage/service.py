@@ -1,6 +1,7 @@
 """Usage as people ask for it: sums by whatever they name, and one record per call."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
@@ -9,7 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.usage import CallStatus, LedgerKind
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.core.ids import format_id
 from tollkeeper.core.money import format_usd
+from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.usage import repository
 from tollkeeper.domains.usage.partitions import oldest_kept_day
 from tollkeeper.domains.usage.query import needs_rows, value_of
@@ -26,6 +29,7 @@ from tollkeeper.domains.usage.schemas import (
     UsageReport,
     UsageSums,
 )
+from tollkeeper.web.caller import Caller
 
 # A question that reads every call one by one is a long one.
 MAX_ROW_DAYS: Final = 93
@@ -45,9 +49,28 @@ def check_period(question: Question, now: datetime, retention_days: int) -> None
     what = "Tags, end users, percentiles and days of zones between hours are read from each call"
     if filters.until - filters.since > timedelta(days=MAX_ROW_DAYS):
         raise PeriodTooLong(f"{what}: ask for {MAX_ROW_DAYS} days at most.", param="from")
+    check_kept(filters, now, retention_days)
+
+
+def check_kept(filters: Filters, now: datetime, retention_days: int) -> None:
+    """Raises `PeriodTooLong` where the calls of the first days are gone: half of them is not what was asked for."""
     oldest = oldest_kept_day(now.date(), retention_days)
     if filters.since.date() < oldest:
-        raise PeriodTooLong(f"{what}, and these are kept since {oldest}: begin there.", param="from")
+        raise PeriodTooLong(f"Single calls are kept since {oldest}: begin there.", param="from")
+
+
+async def note_export(session: AsyncSession, caller: Caller, question: Question, form: str) -> None:
+    """That usage was taken out, and what of it, is in the audit trail of the tenant it belongs to."""
+    filters = question.filters
+    tenant_id = filters.tenant_id or caller.tenant_id
+    given = {
+        field.name: str(value) if not isinstance(value, tuple) else [str(each) for each in value]
+        for field in fields(filters)
+        if (value := getattr(filters, field.name))
+    }
+    after = {"format": form, "group_by": list(question.group_by), "zone": question.zone, "filter": given}
+    tenant = format_id("ten", tenant_id) if filters.tenant_id else "all"
+    await audit.record(session, caller, "usage.export", "tenant", tenant, None, after, tenant_id=tenant_id)
 
 
 async def report(session: AsyncSession, question: Question, *, with_provider_cost: bool) -> UsageReport:
@@ -70,14 +93,14 @@ async def report(session: AsyncSession, question: Question, *, with_provider_cos
 
 
 def group(question: Question, row: Mapping[str, Any], *, with_provider_cost: bool) -> UsageGroup:
-    fields: dict[str, Any] = {}
+    named: dict[str, Any] = {}
     for place, word in enumerate(question.group_by):
         value = value_of(word, row[f"group_{place}"])
         if word.startswith(TAG):
-            fields.setdefault("tags", {})[word.removeprefix(TAG)] = value
+            named.setdefault("tags", {})[word.removeprefix(TAG)] = value
         else:
-            fields[FIELDS[word]] = value
-    return UsageGroup(**sums(row, with_provider_cost=with_provider_cost), **fields)
+            named[FIELDS[word]] = value
+    return UsageGroup(**sums(row, with_provider_cost=with_provider_cost), **named)
 
 
 def sums(row: Mapping[str, Any], *, with_provider_cost: bool) -> dict[str, Any]:
