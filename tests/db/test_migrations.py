@@ -22,7 +22,12 @@ from tollkeeper.db.session import Database
 
 
 async def test_a_fresh_database_is_migrated_once_however_many_ask(empty_database_url: str) -> None:
-    assert await migrations.pending(empty_database_url) == ["0001_foundation", "0002_tenancy"]
+    assert await migrations.pending(empty_database_url) == [
+        "0001_foundation",
+        "0002_tenancy",
+        "0003_attribution",
+        "0004_prices",
+    ]
 
     await asyncio.gather(*(migrations.upgrade(empty_database_url) for _ in range(2)))
 
@@ -132,4 +137,10 @@ def test_an_installed_package_finds_the_migrations_it_carries(tmp_path: Path) ->
     run = subprocess.run(
         [sys.executable, "-c", script], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True
     )
-    assert run.stdout.split() == [str(package / "migrations"), "0001_foundation", "0002_tenancy"]
+    assert run.stdout.split() == [
+        str(package / "migrations"),
+        "0001_foundation",
+        "0002_tenancy",
+        "0003_attribution",
+        "0004_prices",
+    ]

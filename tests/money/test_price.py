@@ -1,12 +1,13 @@
 import dataclasses
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollkeeper.contracts.catalog import Price
+from tollkeeper.contracts.catalog import Price, PriceTier, ServiceTier
 from tollkeeper.contracts.chat import Usage
 from tollkeeper.core.ids import uuid7
-from tollkeeper.gateway.money.price import cost_nano, cost_pico
+from tollkeeper.gateway.money.price import NO_CALL, Measure, cost_nano, cost_pico, measure_of
 
 INPUT = ("input", "cache_read", "cache_write", "cache_write_1h", "input_audio", "input_image")
 OUTPUT = ("output", "reasoning", "output_audio", "output_image")
@@ -77,3 +78,98 @@ def test_known_bills() -> None:
     assert cost_nano(Usage(input=12, output=30), price) == 19_800
     assert cost_nano(Usage(input=1), Price(uuid7(), input=499, output=0)) == 0
     assert cost_nano(Usage(input=1), Price(uuid7(), input=500, output=0)) == 1
+
+
+# OpenAI's gpt-6.1-sol: twice the input and one and a half times the output beyond 272,000 input tokens, half in flex.
+LONG = 272_000
+SOL = Price(
+    uuid7(),
+    input=2_000_000,
+    output=10_000_000,
+    cache_read=100_000,
+    tiers=(
+        PriceTier(Price(uuid7(), 4_000_000, 15_000_000, cache_read=200_000), over_input_tokens=LONG),
+        PriceTier(Price(uuid7(), 1_000_000, 5_000_000, cache_read=50_000), ServiceTier.FLEX),
+        PriceTier(Price(uuid7(), 2_000_000, 7_500_000, cache_read=100_000), ServiceTier.FLEX, LONG),
+    ),
+)
+
+
+def test_the_long_price_begins_with_the_token_after_the_step() -> None:
+    assert cost_nano(Usage(input=LONG, output=1), SOL) == LONG * 2_000 + 10_000
+    assert cost_nano(Usage(input=LONG + 1, output=1), SOL) == (LONG + 1) * 4_000 + 15_000
+
+
+def test_every_input_token_counts_for_the_step_cached_ones_too() -> None:
+    usage = Usage(input=1, cache_read=LONG, output=1)
+
+    assert cost_nano(usage, SOL) == 4_000 + LONG * 200 + 15_000
+
+
+def test_a_service_tier_has_steps_of_its_own() -> None:
+    flex = Measure(ServiceTier.FLEX)
+
+    assert cost_nano(Usage(input=1, output=1), SOL, flex) == 1_000 + 5_000
+    assert cost_nano(Usage(input=LONG + 1), SOL, flex) == (LONG + 1) * 2_000
+
+
+def test_a_service_tier_without_rates_costs_what_the_standard_one_does() -> None:
+    for usage in (Usage(input=5, output=3), Usage(input=LONG + 5, output=3)):
+        assert cost_pico(usage, SOL, Measure(ServiceTier.PRIORITY)) == cost_pico(usage, SOL)
+
+
+def test_rates_of_a_tier_take_nothing_from_the_price_around_them() -> None:
+    price = Price(uuid7(), 10, 20, cache_read=1, request=7, tiers=(PriceTier(Price(uuid7(), 5, 6), ServiceTier.BATCH),))
+
+    assert cost_pico(Usage(cache_read=3), price, Measure(ServiceTier.BATCH)) == 15
+    assert cost_pico(Usage(cache_read=3), price) == 3 + 7
+
+
+@given(usages, st.integers(0, 10**9), st.sampled_from(ServiceTier), st.data())
+def test_more_tokens_never_cost_less_across_a_rising_step(
+    usage: Usage, step: int, tier: ServiceTier, data: st.DataObject
+) -> None:
+    low = data.draw(prices)
+    rise = data.draw(st.integers(1, 5))
+    high = dataclasses.replace(
+        low, **{name: None if (rate := getattr(low, name)) is None else rate * rise for name in CLASSES}
+    )
+    price = dataclasses.replace(low, tiers=(PriceTier(high, over_input_tokens=step),))
+    grown = data.draw(st.sampled_from(CLASSES))
+    more = dataclasses.replace(usage, **{grown: getattr(usage, grown) + 1})
+
+    assert cost_nano(more, price, Measure(tier)) >= cost_nano(usage, price, Measure(tier)) >= 0
+
+
+@given(usages, prices, st.sampled_from(ServiceTier))
+def test_a_tiered_cost_is_the_cost_at_the_rates_of_one_tier(usage: Usage, price: Price, tier: ServiceTier) -> None:
+    flat = cost_pico(usage, price, Measure(tier))
+    tiered = dataclasses.replace(SOL, tiers=(PriceTier(price, tier),))
+
+    assert cost_pico(usage, tiered, Measure(tier)) == flat
+
+
+def test_what_is_charged_beside_tokens() -> None:
+    price = Price(uuid7(), 0, 0, image=40_000_000_000, audio_second=100_000_000, character=15_000_000, request=1_000)
+    measure = Measure(images=2, audio_ms=1_500, characters=1_000)
+
+    assert cost_nano(Usage(), price, measure) == 80_000_000 + 150_000 + 15_000_000 + 1
+    assert cost_nano(Usage(), price) == 1
+    assert cost_nano(Usage(), price, NO_CALL) == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "tier"),
+    [
+        ("flex", ServiceTier.FLEX),
+        ("priority", ServiceTier.PRIORITY),
+        ("fast", ServiceTier.PRIORITY),
+        ("batch", ServiceTier.BATCH),
+        ("default", ServiceTier.STANDARD),
+        ("auto", ServiceTier.STANDARD),
+        (None, ServiceTier.STANDARD),
+        ({}, ServiceTier.STANDARD),
+    ],
+)
+def test_what_vendors_call_their_tiers(word: object, tier: ServiceTier) -> None:
+    assert measure_of(word).service_tier is tier

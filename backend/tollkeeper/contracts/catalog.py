@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -61,6 +62,15 @@ class Target:
     weight: int = 1
 
 
+class ServiceTier(StrEnum):
+    """How a vendor serves a call, where it prices that differently."""
+
+    STANDARD = "standard"
+    BATCH = "batch"
+    FLEX = "flex"
+    PRIORITY = "priority"
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """Pico-dollars per token of each class of `Usage`; `version` identifies the row that priced a call."""
@@ -76,6 +86,24 @@ class Price:
     reasoning: int | None = None  # None: charged as `output`
     output_audio: int | None = None
     output_image: int | None = None
+    # Beside the tokens; None: not charged.
+    image: int | None = None
+    audio_second: int | None = None
+    character: int | None = None
+    request: int | None = None
+    tiers: "tuple[PriceTier, ...]" = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTier:
+    """What calls of a service tier cost, or those with more input tokens than `over_input_tokens`, or both.
+
+    `rates` stand alone: nothing is taken from the price they belong to, whose version they have.
+    """
+
+    rates: Price
+    service_tier: ServiceTier = ServiceTier.STANDARD
+    over_input_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

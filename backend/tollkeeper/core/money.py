@@ -40,6 +40,17 @@ def pico_per_token(usd_per_million: Decimal) -> int:
     return int(pico)
 
 
+def pico_per_unit(usd: Decimal, units: int = 1) -> int:
+    """Pico-dollars of one of `units` things that cost so much together.
+
+    Raises ValueError unless that is a whole number of nano-dollars: nine decimals at most.
+    """
+    nano = usd * NANO_PER_USD
+    if nano != nano.to_integral_value() or int(nano) * PICO_PER_NANO % units:
+        raise ValueError("a price per unit has at most nine decimals")
+    return int(nano) * PICO_PER_NANO // units
+
+
 def nano_from_pico(pico: int) -> int:
     """Round a sum of token × price products once, half up."""
     return (pico + PICO_PER_NANO // 2) // PICO_PER_NANO

@@ -51,6 +51,8 @@ class Attempt:
     text_length: int = 0
     first_token: float | None = None
     upstream_request_id: str | None = None
+    # The tier the vendor says it served the call in.
+    service_tier: object = None
     error: TollkeeperError | None = None
     # False once it is certain that the provider takes nothing for it.
     may_cost: bool = True

@@ -56,7 +56,7 @@ def test_price_survives_writing_and_reading() -> None:
 
 
 def test_free_is_a_price_of_zero_in_every_class() -> None:
-    classes = {name: getattr(FREE, name) for name in Price.__slots__ if name != "version"}
+    classes = {name: getattr(FREE, name) for name in Price.__slots__ if name not in {"version", "tiers"}}
     assert set(classes.values()) == {0}
 
 
@@ -71,3 +71,56 @@ def test_model_listed_twice_is_refused() -> None:
     vendor = {"kind": "k", "source": "https://x", "checked": "2026-01-01", "models": [row, row]}
     with pytest.raises(ValueError, match="lists m twice"):
         read_price_file(json.dumps({"vendors": [vendor]}).encode())
+
+
+TIERED = {
+    "input_per_million": "2",
+    "output_per_million": "10",
+    "per_request": "0.000000001",
+    "per_thousand_characters": "0.015",
+    "tiers": [
+        {"over_input_tokens": 272000, "input_per_million": "4", "output_per_million": "15", "per_image": "0.04"},
+        {"service_tier": "flex", "input_per_million": "1", "output_per_million": "5"},
+    ],
+}
+
+
+def test_tiers_and_units_survive_writing_and_reading() -> None:
+    fields = PriceFields.model_validate(TIERED)
+    price = read_price(fields, "test")
+
+    assert (price.request, price.character) == (1_000, 15_000_000)
+    assert [(t.service_tier, t.over_input_tokens, t.rates.input, t.rates.image) for t in price.tiers] == [
+        ("standard", 272_000, 4_000_000, 40_000_000_000),
+        ("flex", 0, 1_000_000, None),
+    ]
+    assert {tier.rates.version for tier in price.tiers} == {price.version}
+    assert write_price(price) == fields
+
+
+def test_another_tier_makes_another_version() -> None:
+    changed = {**TIERED, "tiers": TIERED["tiers"][:1]}
+    versions = {read_price(PriceFields.model_validate(one), "test").version for one in (TIERED, changed)}
+
+    assert len(versions) == 2
+
+
+@pytest.mark.parametrize(
+    "tiers",
+    [
+        [{"input_per_million": "1", "output_per_million": "1"}],
+        [{"service_tier": "flex", "input_per_million": "1", "output_per_million": "1"}] * 2,
+        [{"service_tier": "slow", "input_per_million": "1", "output_per_million": "1"}],
+        [{"over_input_tokens": -1, "input_per_million": "1", "output_per_million": "1"}],
+        [{"over_input_tokens": 1.5, "input_per_million": "1", "output_per_million": "1"}],
+        [{"service_tier": "flex", "input_per_million": "1"}],
+    ],
+)
+def test_tiers_that_say_two_things_or_nothing_are_refused(tiers: list[dict[str, object]]) -> None:
+    with pytest.raises(ValidationError):
+        PriceFields.model_validate({**TIERED, "tiers": tiers})
+
+
+def test_unit_price_finer_than_a_nano_dollar_is_refused() -> None:
+    with pytest.raises(ValidationError, match="nine decimals"):
+        PriceFields.model_validate({**TIERED, "per_image": "0.0000000001"})

@@ -3,7 +3,7 @@
 A row without `tenant_id` belongs to the platform: every tenant may see it, none may change it.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -82,12 +82,17 @@ class Model(Identified, Changing, Base):
 
 
 class Price(Identified, Created, Base):
-    """Pico-dollars a token. Never updated: a later `effective_at` supersedes."""
+    """Pico-dollars a token, an image, …. Never updated: a later `effective_at` supersedes.
+
+    Without `provider` and `vendor` it prices a name of ours. `tiers` is a list of other rates, amounts as decimal text.
+    """
 
     __tablename__ = "prices"
 
     tenant_id: Mapped[UUID | None]
     provider: Mapped[str | None]
+    # The kind of provider a public price list speaks of.
+    vendor: Mapped[str | None]
     model: Mapped[str]
     input_pico: Mapped[int] = mapped_column(BigInteger)
     output_pico: Mapped[int] = mapped_column(BigInteger)
@@ -99,12 +104,31 @@ class Price(Identified, Created, Base):
     reasoning_pico: Mapped[int | None] = mapped_column(BigInteger)
     output_audio_pico: Mapped[int | None] = mapped_column(BigInteger)
     output_image_pico: Mapped[int | None] = mapped_column(BigInteger)
+    image_pico: Mapped[int | None] = mapped_column(BigInteger)
+    audio_second_pico: Mapped[int | None] = mapped_column(BigInteger)
+    character_pico: Mapped[int | None] = mapped_column(BigInteger)
+    request_pico: Mapped[int | None] = mapped_column(BigInteger)
+    tiers: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default=text("'[]'::jsonb"))
     effective_at: Mapped[datetime]
     source: Mapped[str]
+    # Where and when the price was read.
+    reference: Mapped[str | None]
+    checked_on: Mapped[date | None]
 
     __table_args__ = (
-        CheckConstraint("source IN ('file', 'api', 'builtin')", name="source"),
+        CheckConstraint("source IN ('file', 'api', 'builtin', 'list')", name="source"),
+        CheckConstraint(
+            "(source = 'list') = (vendor IS NOT NULL) AND (vendor IS NULL OR (provider IS NULL AND tenant_id IS NULL))",
+            name="vendor",
+        ),
         CheckConstraint("input_pico >= 0 AND output_pico >= 0", name="amounts"),
         ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
         Index("ix_prices_model_effective_at", "model", text("effective_at DESC")),
+        Index(
+            "ix_prices_vendor_model",
+            "vendor",
+            "model",
+            text("effective_at DESC"),
+            postgresql_where=text("vendor IS NOT NULL"),
+        ),
     )

@@ -7,12 +7,12 @@ import ipaddress
 import re
 import socket
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
-from tollkeeper.core.money import Usd, pico_per_token
+from tollkeeper.core.money import Usd, pico_per_token, pico_per_unit
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -123,6 +123,11 @@ def _check_price(amount: Decimal) -> Decimal:
     return amount
 
 
+def _check_unit_price(amount: Decimal) -> Decimal:
+    pico_per_unit(amount, 1000)
+    return amount
+
+
 ProviderName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
@@ -145,7 +150,13 @@ BaseUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(read
 Secret = Annotated[SecretStr, Field(max_length=16384), AfterValidator(_check_secret)]
 Headers = Annotated[dict[str, SecretStr], Field(max_length=50), AfterValidator(_check_headers)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Reference = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,500}$", strip_whitespace=True),
+    Field(description="Where the price was read: an address, a contract, an e-mail."),
+]
 PricePerMillion = Annotated[Usd, AfterValidator(_check_price)]
+PricePerUnit = Annotated[Usd, AfterValidator(_check_unit_price)]
 Options = dict[str, Any]
 
 
@@ -170,7 +181,7 @@ class Target(BaseModel):
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
 
 
-class PriceFields(BaseModel):
+class RateFields(BaseModel):
     """US dollars per million tokens of each class, as decimal text. What is left out costs as input or as output."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -185,3 +196,32 @@ class PriceFields(BaseModel):
     reasoning_per_million: PricePerMillion | None = None
     output_audio_per_million: PricePerMillion | None = None
     output_image_per_million: PricePerMillion | None = None
+    per_image: PricePerUnit | None = Field(None, description="US dollars for each image, beside its tokens.")
+    per_audio_second: PricePerUnit | None = Field(None, description="US dollars for each second of sound.")
+    per_thousand_characters: PricePerUnit | None = Field(None, description="US dollars for 1,000 characters.")
+    per_request: PricePerUnit | None = Field(None, description="US dollars for each call that reached the vendor.")
+
+
+class TierFields(RateFields):
+    """Other rates. They stand alone: what is left out is not taken from the price around them."""
+
+    service_tier: Literal["standard", "batch", "flex", "priority"] = "standard"
+    over_input_tokens: Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)] = Field(
+        0, description="For calls with more input tokens than this, cached ones included; 0: for all of the tier."
+    )
+
+
+class PriceFields(RateFields):
+    """A price, and the rates that take its place for long prompts and for other service tiers."""
+
+    tiers: Annotated[tuple[TierFields, ...], Field(max_length=20)] = ()
+
+    @model_validator(mode="after")
+    def _names_each_tier_once(self) -> Self:
+        named = {("standard", 0), *((tier.service_tier, tier.over_input_tokens) for tier in self.tiers)}
+        if len(named) <= len(self.tiers):
+            raise ValueError(
+                "each tier has another service_tier or another over_input_tokens, and the price itself is the "
+                "standard one from 0"
+            )
+        return self

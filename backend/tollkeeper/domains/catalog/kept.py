@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig, Target
+from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, PriceTier, ProviderConfig, Target
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.sealed_file import read_sealed, shape_of, to_json, write_sealed
@@ -22,7 +22,7 @@ from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPr
 
 log = structlog.get_logger(__name__)
 
-_SHAPE: Final = shape_of(StoredCatalog, StoredPrice, ProviderConfig, Credential, ModelRoute, Target, Price)
+_SHAPE: Final = shape_of(StoredCatalog, StoredPrice, ProviderConfig, Credential, ModelRoute, Target, Price, PriceTier)
 _KIND: Final = f"catalog-snapshot-1-{_SHAPE}"
 _CATALOG: Final = TypeAdapter(StoredCatalog)
 

@@ -11,15 +11,14 @@ from tollkeeper.contracts.catalog import Price
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.core.ids import uuid7
-from tollkeeper.core.money import pico_per_token
 from tollkeeper.db.models.catalog import Price as PriceRow
 from tollkeeper.domains.catalog import repository
 from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import declared_models, refuse_declared
-from tollkeeper.domains.catalog.prices import PRICE_CLASSES, write_price
+from tollkeeper.domains.catalog.prices import price_of, write_price
 from tollkeeper.domains.catalog.schemas import ManagedBy, PriceCreate, PriceOut
 from tollkeeper.domains.catalog.service import Catalog, not_found, visible_tenant
-from tollkeeper.domains.catalog.stored import read_price_row
+from tollkeeper.domains.catalog.stored import price_columns, read_price_row
 from tollkeeper.web.caller import Caller
 
 # Clocks differ a little; beyond that a date in the past would reprice calls that are charged already.
@@ -66,18 +65,18 @@ class PriceHistory:
         self._refuse_declared(body)
         if body.tenant_id is not None and not await repository.has_tenant(session, body.tenant_id):
             raise not_found("tenant")
+        price_id = uuid7()
         row = PriceRow(
-            id=uuid7(),
+            id=price_id,
             tenant_id=body.tenant_id,
             provider=body.provider,
             model=body.model,
             # "Now" is the database's: another clock could put it a moment into the future.
             effective_at=body.effective_at or func.now(),
             source="api",
-            **{
-                f"{target}_pico": None if (amount := getattr(body, source)) is None else pico_per_token(amount)
-                for source, target in PRICE_CLASSES.items()
-            },
+            reference=body.reference,
+            checked_on=body.checked,
+            **price_columns(price_of(price_id, body)),
         )
         session.add(row)
         await session.flush()
@@ -120,10 +119,13 @@ def _show(row: PriceRow, in_force: frozenset[UUID]) -> PriceOut:
         id=row.id,
         model=row.model,
         provider=row.provider,
+        vendor=row.vendor,
         tenant_id=row.tenant_id,
         effective_at=row.effective_at,
         is_in_force=row.id in in_force,
-        source=cast(Literal["file", "api", "builtin"], row.source),
+        source=cast(Literal["file", "api", "builtin", "list"], row.source),
+        reference=row.reference,
+        checked=row.checked_on,
         created_at=row.created_at,
         **write_price(read_price_row(row)).model_dump(),
     )

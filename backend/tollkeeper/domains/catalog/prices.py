@@ -5,24 +5,24 @@ tell which price a call was charged at, wherever the price came from.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Any, Final, Self
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tollkeeper.contracts.catalog import Price
-from tollkeeper.core.money import pico_per_token
-from tollkeeper.domains.catalog.fields import PriceFields, UpstreamModel
+from tollkeeper.contracts.catalog import Price, PriceTier, ServiceTier
+from tollkeeper.core.money import pico_per_token, pico_per_unit
+from tollkeeper.domains.catalog.fields import PriceFields, RateFields, Reference, TierFields, UpstreamModel
 
 # Fixed for ever: ids derived from it stand in ledgers.
 NAMESPACE: Final = UUID("6f1d3c52-9c6b-5e0a-8f3e-5a4b1d0c7e21")
 
-# Field of `PriceFields` → class of `contracts.Price`.
+# Field of `RateFields` → class of `contracts.Price`.
 PRICE_CLASSES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "input_per_million": "input",
@@ -39,6 +39,17 @@ PRICE_CLASSES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+# Field of `RateFields` → (field of `contracts.Price`, how many of them that amount pays).
+UNITS: Final[Mapping[str, tuple[str, int]]] = MappingProxyType(
+    {
+        "per_image": ("image", 1),
+        "per_audio_second": ("audio_second", 1),
+        "per_thousand_characters": ("character", 1000),
+        "per_request": ("request", 1),
+    }
+)
+
+
 def stable_id(*parts: str) -> UUID:
     """The same id for the same words in every process: for what is declared rather than stored."""
     return uuid5(NAMESPACE, "\0".join(parts))
@@ -46,34 +57,85 @@ def stable_id(*parts: str) -> UUID:
 
 def read_price(price: PriceFields, *owner: str) -> Price:
     """Exact integers of a declared price; `owner` (where from, which model) makes its version unique."""
-    pico = {
-        target: None if (amount := getattr(price, source)) is None else pico_per_token(amount)
-        for source, target in PRICE_CLASSES.items()
-    }
-    version = stable_id("price", *owner, *(f"{name}={value}" for name, value in pico.items() if value is not None))
-    return Price(version=version, input=pico.pop("input") or 0, output=pico.pop("output") or 0, **pico)
+    said = [*_said(price)]
+    for tier in price.tiers:
+        said += (f"{tier.service_tier}>{tier.over_input_tokens}:{part}" for part in _said(tier))
+    return price_of(stable_id("price", *owner, *said), price)
+
+
+def price_of(version: UUID, price: PriceFields) -> Price:
+    """The price under a version that is known already, such as the id of a row."""
+    tiers = tuple(
+        PriceTier(_rates(version, tier), ServiceTier(tier.service_tier), tier.over_input_tokens) for tier in price.tiers
+    )
+    return replace(_rates(version, price), tiers=tiers)
 
 
 def write_price(price: Price) -> PriceFields:
     """The inverse of `read_price`, for showing a price."""
-    amounts = {
+    return PriceFields.model_validate({**_amounts(price), "tiers": write_tiers(price)})
+
+
+def write_tiers(price: Price) -> tuple[TierFields, ...]:
+    return tuple(
+        TierFields.model_validate(
+            {
+                **_amounts(tier.rates),
+                "service_tier": tier.service_tier.value,
+                "over_input_tokens": tier.over_input_tokens,
+            }
+        )
+        for tier in price.tiers
+    )
+
+
+def _pico(price: RateFields) -> dict[str, Any]:
+    tokens = {
+        target: None if (amount := getattr(price, source)) is None else pico_per_token(amount)
+        for source, target in PRICE_CLASSES.items()
+    }
+    units = {
+        target: None if (amount := getattr(price, source)) is None else pico_per_unit(amount, count)
+        for source, (target, count) in UNITS.items()
+    }
+    return tokens | units
+
+
+def _said(price: RateFields) -> Iterable[str]:
+    return (f"{name}={value}" for name, value in _pico(price).items() if value is not None)
+
+
+def _rates(version: UUID, price: RateFields) -> Price:
+    pico = _pico(price)
+    return Price(version=version, input=pico.pop("input") or 0, output=pico.pop("output") or 0, **pico)
+
+
+def _amounts(price: Price) -> dict[str, Decimal | None]:
+    tokens = {
         source: None if (pico := getattr(price, target)) is None else Decimal(pico) / 1_000_000
         for source, target in PRICE_CLASSES.items()
     }
-    return PriceFields.model_validate(amounts)
+    units = {
+        source: None if (pico := getattr(price, target)) is None else Decimal(pico * count) / 1_000_000_000_000
+        for source, (target, count) in UNITS.items()
+    }
+    return tokens | units
 
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType(
+    dict.fromkeys((one.name for one in fields(Price) if one.name not in {"version", "tiers"}), 0)
+)
 FREE: Final = Price(
     version=stable_id("price", "builtin", "free"),
-    **dict.fromkeys((field.name for field in fields(Price) if field.name != "version"), 0),
+    **_NOTHING,
 )
 
 
 class ListedModel(PriceFields):
-    """One row of the price list. `note` says what a single price per class leaves out."""
+    """One row of a price list. `note` says what the prices leave out."""
 
     model: UpstreamModel
-    note: str | None = None
+    note: Annotated[str, Field(max_length=500)] | None = None
 
 
 class VendorPrices(BaseModel):
@@ -81,23 +143,44 @@ class VendorPrices(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: str
-    source: str = Field(pattern="^https://")
+    kind: Annotated[str, Field(min_length=1, max_length=100)]
+    source: Reference
     checked: date
-    models: tuple[ListedModel, ...]
+    models: Annotated[tuple[ListedModel, ...], Field(max_length=5000)]
 
 
 class PriceFile(BaseModel):
+    """A price list: the form of the one that ships, and of what `tollkeeper prices update` takes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    vendors: tuple[VendorPrices, ...]
+    vendors: Annotated[tuple[VendorPrices, ...], Field(max_length=1000)]
+
+    @model_validator(mode="after")
+    def _lists_each_model_once(self) -> Self:
+        seen: set[tuple[str, str]] = set()
+        for vendor in self.vendors:
+            for row in vendor.models:
+                if (vendor.kind, row.model) in seen:
+                    raise ValueError(f"{vendor.kind} lists {row.model} twice")
+                seen.add((vendor.kind, row.model))
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a price was read, and when."""
+
+    reference: str
+    checked: date
 
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """Public prices by (provider kind, the vendor's model name)."""
+    """Public prices by (provider kind, the vendor's model name); where each was read by its version."""
 
     prices: Mapping[tuple[str, str], Price]
+    origins: Mapping[UUID, Origin] = field(default_factory=lambda: MappingProxyType({}))
 
     def find(self, kind: str, model: str) -> Price | None:
         return self.prices.get((kind, model))
@@ -106,17 +189,22 @@ class PriceList:
         """The priced models of a vendor, in the order of the file."""
         return [(model, price) for (vendor, model), price in self.prices.items() if vendor == kind]
 
+    def checked(self, price: Price) -> date:
+        """When the price was read; long ago for one that does not say."""
+        origin = self.origins.get(price.version)
+        return date.min if origin is None else origin.checked
+
 
 def read_price_file(content: bytes) -> PriceList:
-    """Raises pydantic's ValidationError for content that is no price list, ValueError for a model listed twice."""
+    """Raises pydantic's ValidationError for content that is no price list."""
     prices: dict[tuple[str, str], Price] = {}
+    origins: dict[UUID, Origin] = {}
     for vendor in PriceFile.model_validate_json(content).vendors:
         for row in vendor.models:
-            key = (vendor.kind, row.model)
-            if key in prices:
-                raise ValueError(f"{vendor.kind} lists {row.model} twice")
-            prices[key] = read_price(row, "builtin", vendor.kind, row.model)
-    return PriceList(MappingProxyType(prices))
+            price = read_price(row, "builtin", vendor.kind, row.model)
+            prices[vendor.kind, row.model] = price
+            origins[price.version] = Origin(vendor.source, vendor.checked)
+    return PriceList(MappingProxyType(prices), MappingProxyType(origins))
 
 
 def load_price_list() -> PriceList:

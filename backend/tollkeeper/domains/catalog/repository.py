@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, collate, func, or_, select, tuple_
@@ -13,6 +13,9 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from tollkeeper.db.models.catalog import Model, Price, Provider, ProviderCredential
 from tollkeeper.db.models.tenants import Tenant
+
+# Prices that are decided here; those of the file and of the list that ships are kept for the ledger alone.
+_STORED: Final = ("api", "list")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +31,14 @@ class CatalogRows:
 
 async def read_catalog(session: AsyncSession) -> CatalogRows:
     """The active rows of every tenant, and of each price the one in force."""
+    owner = (Price.tenant_id, Price.provider, Price.vendor, Price.model)
     in_force = (
         select(Price)
-        .where(Price.source == "api", Price.effective_at <= func.now())
-        .ext(distinct_on(Price.tenant_id, Price.provider, Price.model))
-        .order_by(Price.tenant_id, Price.provider, Price.model, Price.effective_at.desc(), Price.id.desc())
+        .where(Price.source.in_(_STORED), Price.effective_at <= func.now())
+        .ext(distinct_on(*owner))
+        .order_by(*owner, Price.effective_at.desc(), Price.id.desc())
     )
-    upcoming = select(func.min(Price.effective_at)).where(Price.source == "api", Price.effective_at > func.now())
+    upcoming = select(func.min(Price.effective_at)).where(Price.source.in_(_STORED), Price.effective_at > func.now())
     return CatalogRows(
         providers=(await session.scalars(select(Provider).where(Provider.is_active))).all(),
         credentials=(

@@ -1,6 +1,6 @@
 """What the catalog's routes take and answer. Secrets go in and never come out: a reply says that one is there."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -16,6 +16,7 @@ from tollkeeper.domains.catalog.fields import (
     Options,
     PriceFields,
     ProviderName,
+    Reference,
     Secret,
     Target,
     Timeouts,
@@ -188,6 +189,8 @@ class PriceCreate(PriceFields):
     provider: ProviderName | None = Field(None, description="Price this provider's model instead of a name of ours.")
     tenant_id: TenantId | None = Field(None, description="A price agreed with one tenant.")
     effective_at: AwareDatetime | None = None
+    reference: Reference | None = None
+    checked: date | None = Field(None, description="When the price was read there.")
 
 
 class PriceOut(PriceFields):
@@ -196,10 +199,13 @@ class PriceOut(PriceFields):
     id: PriceId
     model: str
     provider: str | None
+    vendor: str | None = Field(description="The kind of provider that a row of a public price list speaks of.")
     tenant_id: TenantId | None
     effective_at: datetime
     is_in_force: bool
-    source: Literal["file", "api", "builtin"]
+    source: Literal["file", "api", "builtin", "list"]
+    reference: str | None
+    checked: date | None
     created_at: datetime
 
 

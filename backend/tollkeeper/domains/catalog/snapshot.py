@@ -6,6 +6,7 @@ the database and swapping snapshots is `loader.py`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
@@ -27,13 +28,16 @@ SIMULATED: Final = "simulated"
 class StoredPrice:
     """A price from the database that is in force now.
 
-    With a provider it prices that provider's model; without one the name that callers use.
+    With a provider it prices that provider's model, with a vendor the model of every provider of that kind; with
+    neither the name that callers use.
     """
 
     tenant_id: UUID | None
     provider: str | None
     model: str
     price: Price
+    vendor: str | None = None
+    checked: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,11 @@ def build_snapshot(version: int, sources: Sources) -> Snapshot:
         providers.setdefault(provider.name, provider)
     pricing = _Pricing(providers, sources.stored.prices, sources.price_list)
     models: dict[tuple[UUID | None, str], ModelRoute] = {}
-    for route in (*sources.file.models, *sources.stored.models, *sources.environment.models, *builtin.models):
+    for route in (*sources.file.models, *sources.stored.models):
+        models.setdefault((route.tenant_id, route.name), pricing.complete(route))
+    for route in (*sources.environment.models, *pricing.newly_listed(sources.environment.providers)):
+        models.setdefault((route.tenant_id, route.name), pricing.newest(route))
+    for route in builtin.models:
         models.setdefault((route.tenant_id, route.name), pricing.complete(route))
     for route in [*pricing.of_tenants(models), *pricing.known_names(models.values())]:
         models.setdefault((route.tenant_id, route.name), route)
@@ -112,7 +120,8 @@ class _Pricing:
         self, providers: Mapping[str, ProviderConfig], stored: Sequence[StoredPrice], price_list: PriceList
     ) -> None:
         self._providers = providers
-        self._stored = {(row.tenant_id, row.provider, row.model): row.price for row in stored}
+        self._stored = {(row.tenant_id, row.provider, row.model): row.price for row in stored if row.vendor is None}
+        self._updated = {(row.vendor, row.model): row for row in stored if row.vendor is not None}
         self._price_list = price_list
 
     def complete(self, route: ModelRoute) -> ModelRoute:
@@ -120,6 +129,20 @@ class _Pricing:
         is_simulated = all(self._kind(target.provider) == SIMULATED for target in route.targets)
         price = route.price or self._find(route) or (FREE if is_simulated else None)
         return replace(route, is_simulated=is_simulated, price=price)
+
+    def newest(self, route: ModelRoute) -> ModelRoute:
+        """A route that took its price from the list, with the price that has taken that one's place since."""
+        return self.complete(replace(route, price=self._find(route) or route.price))
+
+    def newly_listed(self, providers: Iterable[ProviderConfig]) -> Iterable[ModelRoute]:
+        """The models that an updated list added to vendors which serve all that is listed."""
+        for provider in providers:
+            for (vendor, model), row in self._updated.items():
+                if vendor == provider.kind and self._providers[provider.name] is provider:
+                    for name in (model, f"{provider.name}/{model}"):
+                        target = (Target(provider.name, model),)
+                        route = ModelRoute(stable_id("model", name), name, target, price=row.price)
+                        yield replace(route, owned_by=provider.name)
 
     def of_tenants(self, models: Mapping[tuple[UUID | None, str], ModelRoute]) -> Iterable[ModelRoute]:
         """A price agreed with one tenant makes a route of the tenant's own out of the shared one."""
@@ -133,7 +156,9 @@ class _Pricing:
         for route in routes:
             if not route.name.endswith("*") or route.price is not None or any(t.model != "*" for t in route.targets):
                 continue
-            for name, _ in self._price_list.models_of(self._kind(route.targets[0].provider)):
+            kind = self._kind(route.targets[0].provider)
+            listed = [name for name, _ in self._price_list.models_of(kind)]
+            for name in (*listed, *(model for vendor, model in self._updated if vendor == kind)):
                 if name.startswith(route.name[:-1]):
                     targets = tuple(replace(target, model=name) for target in route.targets)
                     named = replace(route, id=stable_id("model", str(route.id), name), name=name, targets=targets)
@@ -157,4 +182,13 @@ class _Pricing:
 
     def _of_target(self, target: Target) -> Price | None:
         stored = self._stored.get((None, target.provider, target.model))
-        return stored or self._price_list.find(self._kind(target.provider), target.model)
+        return stored or self._public(self._kind(target.provider), target.model)
+
+    def _public(self, kind: str, model: str) -> Price | None:
+        """Of the list that ships and the one that an operator put in, what was read last."""
+        shipped, updated = self._price_list.find(kind, model), self._updated.get((kind, model))
+        if updated is None:
+            return shipped
+        if shipped is not None and self._price_list.checked(shipped) > (updated.checked or date.min):
+            return shipped
+        return updated.price

@@ -19,8 +19,15 @@ from tollkeeper.db.models.catalog import Model, Provider, ProviderCredential
 from tollkeeper.db.models.catalog import Price as PriceRow
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog import repository
-from tollkeeper.domains.catalog.fields import Target, Timeouts, is_private_host, read_base_url, read_proxy_url
-from tollkeeper.domains.catalog.prices import PRICE_CLASSES
+from tollkeeper.domains.catalog.fields import (
+    Target,
+    TierFields,
+    Timeouts,
+    is_private_host,
+    read_base_url,
+    read_proxy_url,
+)
+from tollkeeper.domains.catalog.prices import PRICE_CLASSES, UNITS, Origin, price_of, write_price, write_tiers
 from tollkeeper.domains.catalog.sealing import ProviderSecrets, SecretUnreadable
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPrice
 
@@ -29,6 +36,9 @@ log = structlog.get_logger(__name__)
 # Reading is off the request path: it may take longer than a lookup, but a database that hangs must not hold it up.
 READ_SECONDS: Final = 5.0
 _TARGETS: Final = TypeAdapter(tuple[Target, ...])
+_TIERS: Final = TypeAdapter(tuple[TierFields, ...])
+# Columns of integers: the classes of tokens, then what is charged beside them.
+_AMOUNTS: Final = (*PRICE_CLASSES.values(), *(target for target, _ in UNITS.values()))
 
 
 class _Row(Protocol):
@@ -141,38 +151,45 @@ def read_model(row: Model) -> ModelRoute:
 
 
 def read_price_row(row: PriceRow) -> Price:
-    return Price(
-        version=row.id,
-        input=row.input_pico,
-        output=row.output_pico,
-        cache_read=row.cache_read_pico,
-        cache_write=row.cache_write_pico,
-        cache_write_1h=row.cache_write_1h_pico,
-        input_audio=row.input_audio_pico,
-        input_image=row.input_image_pico,
-        reasoning=row.reasoning_pico,
-        output_audio=row.output_audio_pico,
-        output_image=row.output_image_pico,
-    )
+    price = Price(version=row.id, **{name: getattr(row, f"{name}_pico") for name in _AMOUNTS})
+    if not row.tiers:
+        return price
+    return price_of(row.id, write_price(price).model_copy(update={"tiers": _TIERS.validate_python(row.tiers)}))
+
+
+def price_columns(price: Price) -> dict[str, Any]:
+    """The inverse of `read_price_row`: the columns that say how much."""
+    amounts: dict[str, Any] = {f"{name}_pico": getattr(price, name) for name in _AMOUNTS}
+    return {**amounts, "tiers": [tier.model_dump(exclude_none=True) for tier in write_tiers(price)]}
 
 
 def declared_prices(sources: Sources) -> Iterable[dict[str, Any]]:
     """The prices that stand in the file, and those of the public list that vendors from the environment are served at."""
     for route in sources.file.models:
         if route.price is not None:
-            yield _price_values(route.price, model=route.name, provider=None, source="file")
+            yield _price_values(route.price, None, model=route.name, provider=None, source="file")
     seen: set[UUID] = set()
     for route in sources.environment.models:
-        target = route.targets[0]
-        if route.price is not None and route.price.version not in seen:
-            seen.add(route.price.version)
-            yield _price_values(route.price, model=target.model, provider=target.provider, source="builtin")
+        target, price = route.targets[0], route.price
+        if price is not None and price.version not in seen:
+            seen.add(price.version)
+            origin = sources.price_list.origins.get(price.version)
+            yield _price_values(price, origin, model=target.model, provider=target.provider, source="builtin")
 
 
-def _price_values(price: Price, *, model: str, provider: str | None, source: str) -> dict[str, Any]:
-    amounts = {f"{target}_pico": getattr(price, target) for target in PRICE_CLASSES.values()}
-    return {"id": price.version, "model": model, "provider": provider, "source": source, **amounts}
+def _price_values(
+    price: Price, origin: Origin | None, *, model: str, provider: str | None, source: str
+) -> dict[str, Any]:
+    return {
+        "id": price.version,
+        "model": model,
+        "provider": provider,
+        "source": source,
+        "reference": None if origin is None else origin.reference,
+        "checked_on": None if origin is None else origin.checked,
+        **price_columns(price),
+    }
 
 
 def read_stored_price(row: PriceRow) -> StoredPrice:
-    return StoredPrice(row.tenant_id, row.provider, row.model, read_price_row(row))
+    return StoredPrice(row.tenant_id, row.provider, row.model, read_price_row(row), row.vendor, row.checked_on)

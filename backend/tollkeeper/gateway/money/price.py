@@ -1,17 +1,73 @@
-"""What tokens cost: exact integer pico-dollars, rounded to nano-dollars once, half up. Pure.
+"""What a call costs: exact integer pico-dollars, rounded to nano-dollars once, half up. Pure.
 
 A class of tokens without a price of its own is charged as the class it is part of: input classes as `input` (the
 one-hour cache write as `cache_write` first), output classes as `output`. Adding up several attempts means adding
 their rounded costs: each ledger row is rounded once and sums of rows are exact.
 """
 
-from tollkeeper.contracts.catalog import Price
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from tollkeeper.contracts.catalog import Price, ServiceTier
 from tollkeeper.contracts.chat import Usage
 from tollkeeper.core.money import nano_from_pico
 
+# What vendors call their tiers, in requests and answers; every other word is the standard one. OpenAI renamed
+# "priority" to "fast" ("Fast mode", 2026-07-30) and takes both.
+_TIERS: Final[Mapping[object, ServiceTier]] = MappingProxyType(
+    {
+        "batch": ServiceTier.BATCH,
+        "flex": ServiceTier.FLEX,
+        "priority": ServiceTier.PRIORITY,
+        "fast": ServiceTier.PRIORITY,
+    }
+)
 
-def cost_pico(usage: Usage, price: Price) -> int:
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a price may count beside tokens, and how the vendor served the call."""
+
+    service_tier: ServiceTier = ServiceTier.STANDARD
+    requests: int = 1
+    images: int = 0
+    audio_ms: int = 0
+    characters: int = 0
+
+
+ONE_CALL: Final = Measure()
+# For an attempt that the vendor takes nothing for.
+NO_CALL: Final = Measure(requests=0)
+_TIERED: Final = MappingProxyType({tier: Measure(tier) for tier in ServiceTier})
+
+
+def measure_of(word: object) -> Measure:
+    """One call in the service tier that a vendor names so."""
+    return _TIERED[_TIERS.get(word, ServiceTier.STANDARD) if isinstance(word, str) else ServiceTier.STANDARD]
+
+
+def rates_of(price: Price, input_tokens: int, service_tier: ServiceTier) -> Price:
+    """The rates for a call of this many input tokens, cached ones included: of the longest step it is beyond.
+
+    A service tier without rates of its own costs what the standard one does.
+    """
+    for wanted in (service_tier, ServiceTier.STANDARD):
+        steps = [
+            tier
+            for tier in price.tiers
+            if tier.service_tier is wanted and (tier.over_input_tokens == 0 or input_tokens > tier.over_input_tokens)
+        ]
+        if steps:
+            return max(steps, key=lambda tier: tier.over_input_tokens).rates
+    return price
+
+
+def cost_pico(usage: Usage, price: Price, measure: Measure = ONE_CALL) -> int:  # noqa: C901 - one branch a class
     """Pico-dollars of one attempt, exact. The classes of `Usage` are disjoint, so each token is charged once."""
+    if price.tiers:
+        price = rates_of(price, usage.prompt_tokens, measure.service_tier)
     # Most calls have these two classes only; the rest is looked at when there is a rest.
     total = usage.input * price.input + usage.output * price.output
     if usage.cache_read:
@@ -30,12 +86,22 @@ def cost_pico(usage: Usage, price: Price) -> int:
         total += usage.output_audio * _or(price.output_audio, price.output)
     if usage.output_image:
         total += usage.output_image * _or(price.output_image, price.output)
+    if price.request or measure is not ONE_CALL:
+        total += _beside_tokens(price, measure)
     return total
 
 
-def cost_nano(usage: Usage, price: Price) -> int:
+def _beside_tokens(price: Price, measure: Measure) -> int:
+    total = measure.requests * (price.request or 0)
+    total += measure.images * (price.image or 0)
+    total += measure.characters * (price.character or 0)
+    # Exact: the price of a second is a whole number of nano-dollars.
+    return total + measure.audio_ms * (price.audio_second or 0) // 1000
+
+
+def cost_nano(usage: Usage, price: Price, measure: Measure = ONE_CALL) -> int:
     """Nano-dollars of one attempt: what `Settlement.cost_nano` holds."""
-    return nano_from_pico(cost_pico(usage, price))
+    return nano_from_pico(cost_pico(usage, price, measure))
 
 
 def _or(price: int | None, fallback: int) -> int:

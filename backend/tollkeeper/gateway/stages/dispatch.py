@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
-from tollkeeper.contracts.chat import Batch, Chunk, Reply
+from tollkeeper.contracts.chat import Batch, Chunk, Reply, Usage
 from tollkeeper.contracts.usage import Intent
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import BadRequest, NoTargetAvailable, RequestTimeout, UpstreamError, UpstreamTimeout
-from tollkeeper.core.money import nano_from_pico
 from tollkeeper.gateway.dialect import Dialect
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.estimate import estimate_input_tokens
 from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.money.price import ONE_CALL, cost_nano, measure_of
 from tollkeeper.gateway.openai_fields import dropped_fields
 from tollkeeper.gateway.provider import (
     Channel,
@@ -122,7 +122,7 @@ class Dispatch:
             upstream_model=exchange.call.model if target.model == "*" else target.model,
             estimated_input_tokens=tokens,
             price_version=None if route.price is None else route.price.version,
-            estimated_cost_nano=None if route.price is None else nano_from_pico(tokens * route.price.input),
+            estimated_cost_nano=_estimate_nano(exchange, tokens),
             is_stream=exchange.call.is_stream,
             environment=principal.environment,
             end_user=exchange.call.end_user,
@@ -205,6 +205,15 @@ class Dispatch:
         attempt.error, attempt.ended = error, self._clock.monotonic()
         kind = FailureClass.TIMEOUT if error.status == 504 else FailureClass.SERVER
         return Failure(kind, error, error.retry_after_seconds)
+
+
+def _estimate_nano(exchange: Exchange, input_tokens: int) -> int | None:
+    """What the input costs: the least that an interrupted attempt is charged."""
+    price = exchange.route.price
+    if price is None:
+        return None
+    measure = measure_of(exchange.call.body.get("service_tier")) if price.tiers else ONE_CALL
+    return cost_nano(Usage(input=input_tokens), price, measure)
 
 
 def _carried(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, str]:

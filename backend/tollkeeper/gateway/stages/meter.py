@@ -7,7 +7,7 @@ from tollkeeper.contracts.usage import CallStatus, Settlement
 from tollkeeper.core.clock import Clock
 from tollkeeper.gateway.money.estimate import estimate_usage
 from tollkeeper.gateway.money.journal import Journal
-from tollkeeper.gateway.money.price import cost_nano
+from tollkeeper.gateway.money.price import NO_CALL, ONE_CALL, cost_nano, measure_of
 from tollkeeper.gateway.stage import Attempt, Ending, Exchange, Next, Outcome
 
 _NOTHING = Usage()
@@ -44,7 +44,7 @@ class Meter:
                 continue
             usage = usage_of(attempt)
             # Priced already where the answer's end went by.
-            cost = exchange.cost_nano if attempt.is_priced else _cost(exchange, usage)
+            cost = exchange.cost_nano if attempt.is_priced else _cost(exchange, attempt, usage)
             total += cost or 0
             is_ok = attempt is last and outcome.ending is Ending.DONE
             error = attempt.error or (outcome.error if attempt is last else None)
@@ -72,9 +72,10 @@ def _count(exchange: Exchange, attempt: Attempt, chunk: Chunk) -> None:
     attempt.text_length += chunk.text_length
     if chunk.usage is not None:
         attempt.usage = chunk.usage
+        attempt.service_tier = chunk.data.get("service_tier")
     if chunk.is_final and chunk.error is None:
         # Known now, so that a header or the closing comment can say it.
-        exchange.cost_nano = _cost(exchange, usage_of(attempt))
+        exchange.cost_nano = _cost(exchange, attempt, usage_of(attempt))
         attempt.is_priced = True
 
 
@@ -85,9 +86,18 @@ def usage_of(attempt: Attempt) -> Usage:
     return attempt.usage or estimate_usage(attempt.intent.estimated_input_tokens, attempt.text_length)
 
 
-def _cost(exchange: Exchange, usage: Usage) -> int | None:
+def _cost(exchange: Exchange, attempt: Attempt, usage: Usage) -> int | None:
     price = exchange.route.price
-    return None if price is None else cost_nano(usage, price)
+    if price is None:
+        return None
+    if not attempt.may_cost:
+        return cost_nano(usage, price, NO_CALL)
+    # The tier asked for is not always the one given; it counts where the answer does not tell.
+    return cost_nano(
+        usage,
+        price,
+        measure_of(attempt.service_tier or exchange.call.body.get("service_tier")) if price.tiers else ONE_CALL,
+    )
 
 
 def _lasted(attempt: Attempt, now: float) -> float:
