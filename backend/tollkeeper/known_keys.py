@@ -7,7 +7,7 @@ them when a change is announced.
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -27,6 +27,8 @@ from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 
 log = structlog.get_logger(__name__)
+
+_CONTROL_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,10 @@ class KnownKeys:
     ) -> "KnownKeys":
         """`is_late`: PostgreSQL is away, so the snapshot is read before anybody is served."""
         cache = KeyCache(settings.key_cache_size)
-        lookup = SqlKeyLookup(database, default_requests_per_minute=settings.default_requests_per_minute)
+        rate = settings.default_requests_per_minute
+        lookup = SqlKeyLookup(database, default_requests_per_minute=rate)
+        # Administrators have time; the calls' 100 ms would refuse a burst of them on a busy database.
+        patient = SqlKeyLookup(database, default_requests_per_minute=rate, deadline_seconds=_CONTROL_SECONDS)
         foreign = ForeignDigests(database)
         folder = settings.data_dir / "snapshots"
         snapshot = KeySnapshot(folder, box, cache, clock, stale_seconds=settings.stale_key_seconds)
@@ -64,7 +69,7 @@ class KnownKeys:
             with suppress(DependencyUnavailable):
                 await foreign.refresh()
         uses = KeyUseWriter(database, cache, clock, on_refused=on_refused)
-        return cls(cache, lookup, foreign, uses, snapshot, KeyProof(lookup, hasher, foreign))
+        return cls(cache, lookup, foreign, uses, snapshot, KeyProof(patient, hasher, foreign))
 
     def heard(self, announcement: Announcement) -> None:
         """A key, or the owner or tenant of keys, was changed: forget it everywhere, and look again at its next use."""

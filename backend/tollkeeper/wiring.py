@@ -29,7 +29,7 @@ from tollkeeper.core.clock import Clock, SystemClock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import MasterKey, MasterKeyError, SecretBox
 from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
-from tollkeeper.core.events import UserDeleted
+from tollkeeper.core.events import TeamMemberRemoved, UserDeleted
 from tollkeeper.core.first_run_file import write_first_run
 from tollkeeper.core.mail import MailServer, MailSettingsError, Smtp
 from tollkeeper.core.master_keys import MasterKeys
@@ -55,11 +55,12 @@ from tollkeeper.domains.identity.tasks import AccountTasks
 from tollkeeper.domains.identity.throttle import LoginThrottle
 from tollkeeper.domains.identity_providers.issuers import Issuers
 from tollkeeper.domains.identity_providers.lookup import WorkloadTokens
-from tollkeeper.domains.jobs.outbox import OutboxDelivery
+from tollkeeper.domains.jobs.outbox import OutboxDelivery, Subscriber
 from tollkeeper.domains.jobs.runner import Runner
 from tollkeeper.domains.jobs.schemas import JobKind
 from tollkeeper.domains.jobs.tasks import make_kinds
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
+from tollkeeper.domains.keys.subscribers import RevokeKeysOfTeam
 from tollkeeper.domains.keys.uses import KeyUseWriter
 from tollkeeper.domains.mail.service import SEND, Mail
 from tollkeeper.domains.secrets import service as secret_store
@@ -288,7 +289,10 @@ async def run_jobs(settings: Settings) -> None:
 
 
 def make_runner(settings: Settings, database: Database, more: Sequence[JobKind], *, name: str) -> Runner:
-    subscribers = {UserDeleted.name: [EndGuestMemberships(database, SystemClock())]}
+    subscribers: dict[str, list[Subscriber]] = {
+        UserDeleted.name: [EndGuestMemberships(database, SystemClock())],
+        TeamMemberRemoved.name: [RevokeKeysOfTeam(database, SystemClock())],
+    }
     kinds = make_kinds(
         database,
         ensure_partitions=ensure_partitions,

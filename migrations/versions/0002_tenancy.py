@@ -376,8 +376,8 @@ def _move_roles() -> None:
     users = connection.execute(sa.text("SELECT count(*) FROM users")).scalar_one()
     moved = connection.execute(
         sa.text(
-            "INSERT INTO members (id, tenant_id, user_id, role, is_active, created_at) "
-            "SELECT id, tenant_id, id, role, is_active, created_at FROM users"
+            "INSERT INTO members (id, tenant_id, user_id, role, is_active, created_at, updated_at) "
+            "SELECT id, tenant_id, id, role, is_active, created_at, updated_at FROM users"
         )
     ).rowcount
     if moved != users:

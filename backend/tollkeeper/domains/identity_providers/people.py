@@ -208,6 +208,8 @@ class People:
             "teams_removed": [format_id("team", team_id) for team_id in sorted(removed)],
         }
         await audit.record(session, actor, "users.update", "user", user, None, after, tenant_id=provider.tenant_id)
+        for team_id in sorted(removed):
+            await events.emit(session, provider.tenant_id, events.TeamMemberRemoved(team_id, user_id))
         await announce(session, Topic.USER, user_id)
 
 

@@ -14,10 +14,16 @@ from tollkeeper.domains.keys.record import KEY_QUERY, record_from_row
 class SqlKeyLookup:
     """Failure policy: PostgreSQL late or gone: `DependencyUnavailable`, never "no such key"."""
 
-    def __init__(self, database: Database, *, default_requests_per_minute: int = 0) -> None:
-        """`default_requests_per_minute` is the rate of a key that has none of its own; 0 is unlimited."""
+    def __init__(
+        self, database: Database, *, default_requests_per_minute: int = 0, deadline_seconds: float | None = None
+    ) -> None:
+        """`default_requests_per_minute` is the rate of a key that has none of its own; 0 is unlimited.
+
+        `deadline_seconds`: for callers with time. Without it the look-up has the deadline and the breaker of the calls' path.
+        """
         self._database = database
         self._default_requests_per_minute = default_requests_per_minute
+        self._deadline_seconds = deadline_seconds
 
     async def find_by_public_id(self, public_id: str) -> KeyRecord | None:
         return await self._find(ApiKey.public_id == public_id)
@@ -36,7 +42,7 @@ class SqlKeyLookup:
         return await self._find(and_(ApiKey.id == key_id, ApiKey.tenant_id == tenant_id, ApiKey.user_id == user_id))
 
     async def _find(self, condition: ColumnElement[bool]) -> KeyRecord | None:
-        async with self._database.lookup() as session:
+        async with self._database.lookup(deadline_seconds=self._deadline_seconds) as session:
             # A key we were shown goes before one of which only a hash was handed in: nobody takes over another's token
             # by importing its hash.
             query = KEY_QUERY.where(condition).order_by(ApiKey.is_imported).limit(1)

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.core.permissions import Permission, permissions_of
 from tollkeeper.core.permissions import Role as BuiltInRole
 from tollkeeper.core.tenant_settings import TenantSettings
-from tollkeeper.db.models import ApiKey, Member, Role, Tenant, User
+from tollkeeper.db.models import ApiKey, Member, Project, Role, TeamMember, Tenant, User
 from tollkeeper.db.session import Database
 
 _IMPORT_SECONDS: Final = 5.0
@@ -46,6 +46,7 @@ class Owner:
     role: str
     permissions: frozenset[Permission]
     is_active: bool
+    is_person: bool
 
 
 # What `_owner` reads. Restricted by the caller to one member.
@@ -56,6 +57,7 @@ _OWNER: Final[Select[*tuple[Any, ...]]] = (
         Role.name.label("role_name"),
         Role.permissions.label("role_permissions"),
         and_(User.is_active, Member.is_active).label("is_active"),
+        User.kind,
     )
     .join(User, User.id == Member.user_id)
     .outerjoin(Role, and_(Role.tenant_id == Member.tenant_id, Role.id == Member.role_id))
@@ -118,6 +120,22 @@ async def list_active_of(session: AsyncSession, tenant_id: UUID, user_id: UUID) 
     return (await session.scalars(query.order_by(ApiKey.id).with_for_update())).all()
 
 
+async def list_active_in(session: AsyncSession, tenant_id: UUID, team_id: UUID, user_id: UUID) -> Sequence[ApiKey]:
+    """A user's keys in a team or in one of its projects; none for somebody who is a member of the team."""
+    is_member = exists().where(
+        TeamMember.tenant_id == tenant_id, TeamMember.team_id == team_id, TeamMember.user_id == user_id
+    )
+    below = select(Project.id).where(Project.tenant_id == tenant_id, Project.team_id == team_id)
+    query = select(ApiKey).where(
+        ApiKey.tenant_id == tenant_id,
+        ApiKey.user_id == user_id,
+        ApiKey.status == "active",
+        or_(ApiKey.team_id == team_id, ApiKey.project_id.in_(below)),
+        ~is_member,
+    )
+    return (await session.scalars(query.order_by(ApiKey.id).with_for_update())).all()
+
+
 async def find_by_digest(session: AsyncSession, digests: Sequence[bytes]) -> ApiKey | None:
     """A key in another form than ours, over all tenants the session sees."""
     query = select(ApiKey).where(ApiKey.public_id.is_(None), ApiKey.digest.in_(digests))
@@ -171,4 +189,10 @@ def _has_status(status: str, now: datetime) -> ColumnElement[bool]:
 
 
 def _owner(row: Row[*tuple[Any, ...]]) -> Owner:
-    return Owner(row.user_id, row.role_name or row.role, permissions_of(row.role, row.role_permissions), row.is_active)
+    return Owner(
+        row.user_id,
+        row.role_name or row.role,
+        permissions_of(row.role, row.role_permissions),
+        row.is_active,
+        is_person=row.kind == "person",
+    )

@@ -4,7 +4,7 @@ A key never grants more than its maker holds: its owner's role is covered by the
 bounded by that key. Who may not see every user sees and manages only their own keys; a foreign id is simply not found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -77,6 +77,7 @@ class Keys:
     ) -> ApiKey:
         """A key as its maker may have it, without its secret and not stored yet."""
         self._check_scopes(owner, wanted.scopes)
+        _check_hand(caller, owner, wanted.scopes)
         self._check_expiry(wanted.expires_at)
         if wanted.expires_at is None and settings.default_key_days is not None:
             ends = self._clock.now() + timedelta(days=settings.default_key_days)
@@ -165,6 +166,7 @@ class Keys:
         fields = {name: getattr(changed, name) for name in changed.model_fields_set}
         if "scopes" in fields:
             self._check_scopes(owner, fields["scopes"])
+            _check_widened(caller, owner, row, fields["scopes"])
             fields["scopes"] = _distinct(fields["scopes"])
         if "expires_at" in fields:
             self._check_expiry(fields["expires_at"])
@@ -192,9 +194,10 @@ class Keys:
         if_match: frozenset[int] | None,
     ) -> tuple[ApiKey, str]:
         """A new secret. The one before works for the grace period, one from an earlier rotation no longer."""
-        row, _ = await self._for_change(session, caller, key_id)
+        row, owner = await self._for_change(session, caller, key_id)
         check_match(if_match, row)
         _refuse_revoked(row)
+        _check_hand(caller, owner, map(Scope, row.scopes))
         # Who holds a key may not gain more by a rotation than the key they came with has.
         bounds.check(caller, {"environment": row.environment, **bounds.limits(row)})
         token: NewKey = new_key(row.environment, public_id=row.public_id)
@@ -206,7 +209,7 @@ class Keys:
             row.previous_digest = row.previous_pepper_id = row.previous_expires_at = None
         row.digest, row.pepper_id = digest.digest, digest.pepper_id
         row.public_id, row.display_prefix, row.last_four = token.public_id, token.display_prefix, token.last_four
-        row.is_imported = False
+        row.is_imported, row.created_by = False, caller.user_id
         await session.flush()
         after = {"grace_seconds": grace_seconds, "last_four": row.last_four}
         await audit.record(session, caller, "keys.rotate", "key", _id(row), None, after, tenant_id=row.tenant_id)
@@ -306,6 +309,27 @@ class Keys:
             raise MalformedPayload("expires_at lies in the past.", param="expires_at")
 
 
+def _check_hand(caller: Caller, owner: Owner, scopes: Iterable[Scope]) -> None:
+    """An admin key grows with its owner's role, so nobody else may hold the secret of a person's admin key.
+
+    A service account's keys are made by others always: who widens its role knows that.
+    """
+    is_own = owner.user_id == caller.user_id or not owner.is_person
+    if Scope.ADMIN in scopes and not is_own and not caller.is_platform:
+        raise BeyondAuthority(
+            "A key with scope 'admin' acts with its owner's role, today's and tomorrow's: only they make and rotate it. "
+            "Let a service account own it instead."
+        )
+
+
+def _check_widened(caller: Caller, owner: Owner, row: ApiKey, scopes: Sequence[Scope]) -> None:
+    if Scope.ADMIN in scopes and Scope.ADMIN.value not in row.scopes:
+        _check_hand(caller, owner, scopes)
+        # `created_by` is whoever was shown the secret last.
+        if owner.is_person and row.created_by not in {None, row.user_id} and not caller.is_platform:
+            raise BeyondAuthority("Somebody else was shown this key's secret; make a new key with scope 'admin'.")
+
+
 async def revoke_all_of(
     session: AsyncSession, caller: Caller | audit.Actor, tenant_id: UUID, user_id: UUID, reason: str, now: datetime
 ) -> int:
@@ -313,6 +337,16 @@ async def revoke_all_of(
     rows = await repository.list_active_of(session, tenant_id, user_id)
     for row in rows:
         await _revoke(session, caller, row, reason, now)
+    return len(rows)
+
+
+async def revoke_all_in(
+    session: AsyncSession, actor: audit.Actor, tenant_id: UUID, team_id: UUID, user_id: UUID, now: datetime
+) -> int:
+    """The keys that somebody who left a team had in it."""
+    rows = await repository.list_active_in(session, tenant_id, team_id, user_id)
+    for row in rows:
+        await _revoke(session, actor, row, "its owner left the team", now)
     return len(rows)
 
 

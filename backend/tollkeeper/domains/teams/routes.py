@@ -91,7 +91,7 @@ async def list_team_members(
     return Page(data=[service.view_member(caller, member) for member in page], next_cursor=next_cursor)
 
 
-@router.put("/{team_id}/members/{user_id}", dependencies=[requires(Permission.TEAMS_MAINTAIN)])
+@router.put("/{team_id}/members/{user_id}", dependencies=[requires(Permission.TEAMS_MAINTAIN, fresh=True)])
 async def put_team_member(
     team_id: TeamId, user_id: UserId, body: TeamMemberSet, caller: CurrentCaller, session: ObjectSession
 ) -> TeamMemberView:

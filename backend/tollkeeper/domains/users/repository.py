@@ -195,15 +195,17 @@ async def count_teams(session: AsyncSession, tenant_id: UUID, team_ids: Collecti
     return await session.scalar(query) or 0
 
 
-async def set_teams(session: AsyncSession, tenant_id: UUID, user_id: UUID, team_ids: Collection[UUID]) -> None:
-    """Leave the others, join those it is not in yet; what a member is in a team already stays."""
+async def set_teams(session: AsyncSession, tenant_id: UUID, user_id: UUID, team_ids: Collection[UUID]) -> list[UUID]:
+    """Leave the others, join those it is not in yet; what a member is in a team already stays. The teams that were left."""
     own = and_(TeamMember.tenant_id == tenant_id, TeamMember.user_id == user_id)
-    await session.execute(delete(TeamMember).where(own, TeamMember.team_id.not_in(team_ids)))
+    leaving = delete(TeamMember).where(own, TeamMember.team_id.not_in(team_ids)).returning(TeamMember.team_id)
+    left = sorted(await session.scalars(leaving))
     known = set(await session.scalars(select(TeamMember.team_id).where(own)))
     session.add_all(
         TeamMember(tenant_id=tenant_id, team_id=team_id, user_id=user_id) for team_id in sorted(set(team_ids) - known)
     )
     await session.flush()
+    return left
 
 
 async def find_tenant(session: AsyncSession, tenant_id: UUID) -> Tenant | None:

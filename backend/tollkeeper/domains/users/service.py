@@ -380,7 +380,8 @@ async def set_teams(session: AsyncSession, tenant_id: UUID, user_id: UUID, team_
     distinct = set(team_ids)
     if await repository.count_teams(session, tenant_id, distinct) != len(distinct):
         raise TeamNotFound("There is no such team.")
-    await repository.set_teams(session, tenant_id, user_id, distinct)
+    for team_id in await repository.set_teams(session, tenant_id, user_id, distinct):
+        await events.emit(session, tenant_id, events.TeamMemberRemoved(team_id, user_id))
 
 
 async def teams_of(session: AsyncSession, caller: Caller, rows: Sequence[Membership]) -> dict[UUID, list[UserTeam]]:
