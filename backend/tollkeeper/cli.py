@@ -6,7 +6,20 @@ from typing import Annotated
 import typer
 
 from tollkeeper import __version__
-from tollkeeper.commands import audit, catalog, chat, config, doctor, keys, secrets, serving, teams, tenants, users
+from tollkeeper.commands import (
+    audit,
+    catalog,
+    chat,
+    config,
+    doctor,
+    keys,
+    ledger,
+    secrets,
+    serving,
+    teams,
+    tenants,
+    users,
+)
 from tollkeeper.commands.output import Json, print_json, print_line
 
 app = typer.Typer(
@@ -63,6 +76,7 @@ app.add_typer(catalog.models, name="models")
 app.add_typer(config.app, name="config")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(audit.app, name="audit")
+app.add_typer(ledger.app, name="ledger")
 
 
 def main() -> None:

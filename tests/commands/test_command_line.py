@@ -34,6 +34,7 @@ def test_every_noun_of_the_issue_is_there() -> None:
         "config",
         "doctor",
         "keys",
+        "ledger",
         "migrate",
         "models",
         "openapi",
