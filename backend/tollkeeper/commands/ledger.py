@@ -46,9 +46,9 @@ def verify(*, day: Day = None, data_dir: StoresDir = None, config: Config = None
         days, calls = len({entry.day for entry in found}), sum(entry.requests for entry in found)
         print_line(f"{calls} calls on {days} days add up to the sums: drift 0.")
     if wrong:
-        days = sorted({str(entry.day) for entry in wrong})
+        named = ", ".join(sorted({str(entry.day) for entry in wrong}))
         fail(
-            f"the sums of {', '.join(days)} differ from the calls. Run: tollkeeper ledger rebuild --day DAY",
+            f"the sums of {named} differ from the calls. Run: tollkeeper ledger rebuild --day DAY",
             code=FAILED,
         )
 
