@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from tollkeeper import __version__
-from tollkeeper.api import health, v1
+from tollkeeper.api import health, pages, v1
 from tollkeeper.api.inference import with_inference_paths
 from tollkeeper.core.config import Settings
 from tollkeeper.gateway.app import ASGIApp, Gateway
@@ -67,6 +67,7 @@ def create_app(settings: Settings | None = None) -> Application:
     )
     app.include_router(health.router)
     app.include_router(v1.router)
+    app.include_router(pages.make_router())
     install_kernel(app)
     plain = app.openapi
 

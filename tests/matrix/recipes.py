@@ -148,6 +148,9 @@ RECIPES: Final[dict[str, Recipe]] = {
     "GET /health/ready": Recipe(public="probes"),
     "GET /metrics": Recipe(public="scrapers"),
     "GET /openapi.json": Recipe(public="documentation"),
+    "GET /": Recipe(public="what this is"),
+    "GET /console": Recipe(public="a page that knows nothing by itself"),
+    "GET /console/{path:path}": Recipe(public="pages that know nothing by themselves"),
     "POST /api/v1/auth/login": Recipe(
         public="the password is the credential", body=lambda scene: {"email": "a@b.c", "password": "x"}
     ),

@@ -57,7 +57,9 @@ def test_routes_across_tenants_ask_for_what_no_tenants_role_can_hold() -> None:
 
 def test_every_id_in_a_path_is_a_public_id() -> None:
     for operation in operations():
-        assert None not in operation.path_ids.values(), operation
+        # What stands behind /console/ is looked up in a table of pages.
+        if operation.name != "GET /console/{path:path}":
+            assert None not in operation.path_ids.values(), operation
 
 
 # ── Strangers ──
