@@ -18,6 +18,7 @@ from tollkeeper.commands import (
     serving,
     teams,
     tenants,
+    usage,
     users,
 )
 from tollkeeper.commands.output import Json, print_json, print_line
@@ -77,6 +78,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(audit.app, name="audit")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(usage.app, name="usage")
 
 
 def main() -> None:

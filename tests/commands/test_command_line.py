@@ -46,6 +46,7 @@ def test_every_noun_of_the_issue_is_there() -> None:
         "simulate",
         "teams",
         "tenants",
+        "usage",
         "users",
         "version",
         "worker",

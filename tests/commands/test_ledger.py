@@ -1,6 +1,7 @@
-"""`tollkeeper ledger` verifies and repairs the sums of a gateway that is running."""
+"""`tollkeeper ledger` verifies and repairs the sums of a gateway that is running; `usage` holds them against a bill."""
 
 import time
+from pathlib import Path
 
 from tests.commands.conftest import Gateway, Tollkeeper
 
@@ -27,3 +28,17 @@ def test_mistakes_of_use_are_named(alone: Tollkeeper) -> None:
     assert alone("ledger", "verify", "--day", "yesterday").code == 2
     assert alone("ledger", "rebuild").code == 2
     assert alone("ledger", "rebuild", "--all", "--day", "2026-01-01").code == 2
+
+
+def test_usage_is_reconciled_with_a_providers_export(tollkeeper: Tollkeeper, tmp_path: Path) -> None:
+    export = tmp_path / "export.csv"
+    export.write_text("date,model,input_tokens\n2020-01-31,gpt-4o,1000\n")
+    said = tollkeeper("usage", "reconcile", str(export), "--provider", "openai", "--json")
+    assert said.code == 1
+    assert said.json["data"][0]["reasons"] == [
+        "not in the ledger: called without this gateway, or a model by another name"
+    ]
+    assert "1 of 1 days and models differ" in said.error
+    assert tollkeeper("usage", "reconcile", str(export), "--provider", "openai", "--tolerance", "x").code == 2
+    export.write_text("nothing")
+    assert "--column day=NAME" in tollkeeper("usage", "reconcile", str(export), "--provider", "openai").error
