@@ -12,9 +12,13 @@ from tollkeeper.commands import (
     chat,
     config,
     doctor,
+    identity_providers,
     keys,
     ledger,
+    projects,
+    roles,
     secrets,
+    service_accounts,
     serving,
     teams,
     tenants,
@@ -69,9 +73,11 @@ app.command()(chat.chat)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tenants.tenants, name="tenants")
 app.add_typer(users.users, name="users")
-app.add_typer(users.roles, name="roles")
-app.add_typer(teams.teams, name="teams")
-app.add_typer(teams.projects, name="projects")
+app.add_typer(roles.app, name="roles")
+app.add_typer(service_accounts.app, name="service-accounts")
+app.add_typer(identity_providers.app, name="identity-providers")
+app.add_typer(teams.app, name="teams")
+app.add_typer(projects.app, name="projects")
 app.add_typer(catalog.providers, name="providers")
 app.add_typer(catalog.models, name="models")
 app.add_typer(config.app, name="config")

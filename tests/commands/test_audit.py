@@ -31,8 +31,9 @@ def test_refused_export_leaves_no_file(tollkeeper: Tollkeeper, tmp_path: Path) -
 def test_trail_of_a_running_gateway_is_verified_in_its_database(tollkeeper: Tollkeeper, gateway: Gateway) -> None:
     said = tollkeeper("audit", "verify", "--json")
     assert said.code == 0, said.error
-    [report] = [report for report in said.json if report["records"]]
-    assert report["is_intact"] is True
+    # Other tests may have made more tenants than the first.
+    report = max(said.json, key=lambda report: report["records"])
+    assert all(report["is_intact"] for report in said.json)
     again = tollkeeper("audit", "verify", "--tenant", report["tenant_id"], "--head", report["head"])
     assert again.code == 0, again.error
     cut = tollkeeper("audit", "verify", "--tenant", report["tenant_id"], "--head", "0123" * 16)

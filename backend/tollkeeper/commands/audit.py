@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
+from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Tenant, Url
 from tollkeeper.commands.output import FAILED, Json, fail, logs_aside, note, print_json, print_rows
 from tollkeeper.commands.serving import Config
 from tollkeeper.commands.stores import StoresDir, master_keys, open_database, open_stores
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The audit trail: list, export, verify.", no_args_is_help=True)
 
-Tenant = Annotated[str | None, typer.Option("--tenant", help="A tenant's id: ten_…")]
+TenantId = Annotated[str | None, typer.Option("--tenant", help="A tenant's id: ten_…")]
 Action = Annotated[str | None, typer.Option("--action", help="keys.create, or 'keys.*' for all that begin so.")]
-Actor = Annotated[str | None, typer.Option("--actor", help="Who: usr_… or key_…")]
-Object = Annotated[str | None, typer.Option("--object", help="What was changed, by its id.")]
+Actor = Annotated[str | None, typer.Option("--actor", "--actor-id", help="Who: usr_… or key_…")]
+Object = Annotated[str | None, typer.Option("--object", "--object-id", help="What was changed, by its id.")]
 Since = Annotated[str | None, typer.Option("--from", help="Not before this time, such as 2026-01-31T00:00:00Z.")]
 Until = Annotated[str | None, typer.Option("--to", help="Before this time.")]
 
@@ -46,8 +46,9 @@ def list_records(
     as_json: Json = False,
 ) -> None:
     """List the newest records of the trail."""
-    query = _query(tenant, action, actor, changed, since, until)
-    rows = Client(url, key, data_dir).pages("/api/v1/audit", most=limit, **query)
+    client = Client(url, key, data_dir)
+    query = _query(client.tenant_id(tenant), action, actor, changed, since, until)
+    rows = client.pages("/api/v1/audit", most=limit, **query)
     shown = [row if as_json else {**row, "actor": row["actor"]["name"]} for row in rows]
     print_rows(shown, ("sequence", "created_at", "actor", "action", "object_id", "outcome"), as_json=as_json)
 
@@ -68,9 +69,9 @@ def export(
     as_json: Json = True,  # noqa: ARG001 - it is JSON in any case
 ) -> None:
     """Write the trail as JSON lines, oldest first. The export itself is recorded."""
-    chunks = Client(url, key, data_dir).download(
-        "/api/v1/audit/export", **_query(tenant, action, actor, changed, since, until)
-    )
+    client = Client(url, key, data_dir)
+    query = _query(client.tenant_id(tenant), action, actor, changed, since, until)
+    chunks = client.download("/api/v1/audit/export", **query)
     if output is None:
         for chunk in chunks:
             sys.stdout.buffer.write(chunk)
@@ -95,7 +96,7 @@ def export(
 @app.command("verify")
 def verify(
     *,
-    tenant: Tenant = None,
+    tenant: TenantId = None,
     head: Annotated[str | None, typer.Option("--head", help="A hash that you noted earlier, with --tenant.")] = None,
     data_dir: StoresDir = None,
     config: Config = None,

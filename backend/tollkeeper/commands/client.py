@@ -18,7 +18,11 @@ Key = Annotated[
 DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="TOLLKEEPER_DATA_DIR", help="The folder of a gateway on this machine.")
 ]
+Tenant = Annotated[
+    str | None, typer.Option("--tenant", help="Another tenant, by its id or slug; for platform administrators.")
+]
 DEFAULT_DATA_DIR = Path(".data")
+_MOST_TENANTS = 100_000
 _DEFAULT_ORIGIN = "http://localhost:8000"
 
 
@@ -92,6 +96,16 @@ class Client:
             cursor = page["next_cursor"]
             if cursor is None:
                 return
+
+    def tenant_id(self, named: str | None) -> str | None:
+        """The id of the tenant that `--tenant` names by its id or slug; None leaves it to the key."""
+        if named is None or named.startswith("ten_"):
+            return named
+        tenants = self.pages("/api/v1/tenants", most=_MOST_TENANTS)
+        found = next((str(tenant["id"]) for tenant in tenants if tenant["slug"] == named), None)
+        if found is None:
+            fail(f"no tenant that this key sees has the slug {named}. See them: tollkeeper tenants list")
+        return found
 
     def stream(self, path: str, body: Any) -> Iterator[str]:
         """The data of each event of a streamed inference call."""

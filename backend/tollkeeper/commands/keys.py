@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
+from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Tenant, Url
 from tollkeeper.commands.key_import import LARGEST_PART, read_rows
-from tollkeeper.commands.output import Json, note, print_json, print_line, print_object, print_rows
+from tollkeeper.commands.output import Json, Yes, confirm, note, print_json, print_line, print_object, print_rows
 
 app = typer.Typer(help="Make, import, list, rotate and revoke keys.", no_args_is_help=True)
 
@@ -17,9 +17,17 @@ _COLUMNS = ("id", "name", "environment", "scopes", "status", "last_used_at", "ex
 
 
 @app.command("list")
-def list_keys(*, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False) -> None:
+def list_keys(
+    *,
+    tenant: Tenant = None,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Json = False,
+) -> None:
     """List the keys of the tenant."""
-    print_rows(Client(url, key, data_dir).pages("/api/v1/keys"), _COLUMNS, as_json=as_json)
+    client = Client(url, key, data_dir)
+    print_rows(client.pages("/api/v1/keys", tenant_id=client.tenant_id(tenant)), _COLUMNS, as_json=as_json)
 
 
 @app.command("create")
@@ -29,6 +37,8 @@ def create(
     scope: Annotated[list[str] | None, typer.Option("--scope", help="inference, admin; may repeat.")] = None,
     environment: Annotated[str, typer.Option("--environment", help="live, or test: simulated models only.")] = "live",
     model: Annotated[list[str] | None, typer.Option("--model", help="Allowed model; may repeat.")] = None,
+    provider: Annotated[list[str] | None, typer.Option("--provider", help="Allowed provider; may repeat.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="name=value, goes with each call; may repeat.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option("--rpm", min=1, help="Requests per minute.")] = None,
     expires_at: Annotated[str | None, typer.Option("--expires-at", help="RFC 3339 time.")] = None,
     user: Annotated[str | None, typer.Option("--user", help="Whose key it is: usr_…")] = None,
@@ -43,6 +53,7 @@ def create(
     origin: Annotated[
         list[str] | None, typer.Option("--origin", help="Origin of pages that may use it; may repeat.")
     ] = None,
+    tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -50,9 +61,12 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a key. Its secret is shown here and never again."""
+    client = Client(url, key, data_dir)
     body: dict[str, object] = {"name": name, "scopes": scope or ["inference"], "environment": environment}
     optional = {
         "allowed_models_override": model,
+        "allowed_providers_override": provider,
+        "tags": _tags(tag),
         "rate_limit_override": requests_per_minute,
         "expires_at": expires_at,
         "user_id": user,
@@ -61,16 +75,17 @@ def create(
         "allowed_endpoints": endpoint,
         "allowed_addresses": address,
         "allowed_origins": origin,
+        "tenant_id": client.tenant_id(tenant),
     }
     body |= {field: value for field, value in optional.items() if value is not None}
-    _show_secret(Client(url, key, data_dir).request("POST", "/api/v1/keys", body), quiet=quiet, as_json=as_json)
+    _show_secret(client.request("POST", "/api/v1/keys", body), quiet=quiet, as_json=as_json)
 
 
 @app.command("import")
 def import_keys(
     file: Annotated[Path, typer.Argument(help="JSON Lines, or CSV with a header line: sha256 or key, name, email, …")],
     *,
-    tenant: Annotated[str | None, typer.Option("--tenant", help="Another tenant: ten_…")] = None,
+    tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -79,12 +94,13 @@ def import_keys(
     """Take over keys of another gateway: whoever holds one goes on using it. Tokens are hashed here, never sent."""
     rows = read_rows(file)
     client = Client(url, key, data_dir)
+    tenant_id = client.tenant_id(tenant)
     made: list[dict[str, object]] = []
     for start in range(0, len(rows), LARGEST_PART):
         part = rows[start : start + LARGEST_PART]
         body: dict[str, object] = {"keys": [row for _, row in part]}
-        if tenant is not None:
-            body["tenant_id"] = tenant
+        if tenant_id is not None:
+            body["tenant_id"] = tenant_id
         if start:
             note(f"{start} keys are imported; going on with {part[0][0]} ...")
         names = [place for place, _ in part]
@@ -143,7 +159,7 @@ def rotate(
 def revoke(
     key_id: KeyId,
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     url: Url = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -151,13 +167,21 @@ def revoke(
 ) -> None:
     """Revoke a key, on every worker within a second."""
     client = Client(url, key, data_dir)
-    if not yes:
-        typer.confirm(f"Revoke {key_id}? Calls that use it are refused at once", abort=True, err=True)
+    confirm(f"Revoke {key_id}? Calls that use it are refused at once", is_sure=yes)
     answer = client.request("POST", f"/api/v1/keys/{key_id}/revoke")
     if as_json:
         print_json(answer)
     else:
         note(f"{key_id} is revoked.")
+
+
+def _tags(words: list[str] | None) -> dict[str, str] | None:
+    if words is None:
+        return None
+    tags = dict(word.partition("=")[::2] for word in words)
+    if "" in tags or not all("=" in word for word in words):
+        raise typer.BadParameter("expected name=value, as in --tag app=shop", param_hint="--tag")
+    return tags
 
 
 def _show_secret(answer: dict[str, object], *, quiet: bool, as_json: bool) -> None:

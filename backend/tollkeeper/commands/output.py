@@ -18,6 +18,7 @@ UNREACHABLE = 3
 REFUSED = 4
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 # Where there is no terminal, rows are for programs: they are not folded to one's width.
@@ -42,6 +43,19 @@ def note(text: str) -> None:
 def fail(text: str, *, code: int = FAILED) -> NoReturn:
     note(f"tollkeeper: {text}")
     raise typer.Exit(code)
+
+
+def confirm(question: str, *, is_sure: bool) -> None:
+    """Ask before what cannot be taken back; anything but a yes ends the command."""
+    if not is_sure:
+        typer.confirm(question, abort=True, err=True)
+
+
+def print_removed(name: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": name, "is_removed": True})
+    else:
+        note(f"{name} is removed.")
 
 
 def print_json(document: object) -> None:

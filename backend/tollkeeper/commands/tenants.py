@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
-from tollkeeper.commands.output import Json, print_object, print_rows
+from tollkeeper.commands.output import Json, Yes, confirm, print_object, print_rows
 
 tenants = typer.Typer(help="List, make, suspend and resume tenants.", no_args_is_help=True)
+
+TenantName = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id, ten_…, or its slug.")]
 
 
 @tenants.command("list")
@@ -15,7 +17,7 @@ def list_tenants(
     *, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False
 ) -> None:
     """List the tenants."""
-    columns = ("id", "name", "is_active", "rate_limit", "monthly_budget_usd", "current_spend_usd", "created_at")
+    columns = ("id", "name", "slug", "is_active", "rate_limit", "monthly_budget_usd", "current_spend_usd", "created_at")
     print_rows(Client(url, key, data_dir).pages("/api/v1/tenants"), columns, as_json=as_json)
 
 
@@ -38,7 +40,7 @@ def create_tenant(
 
 @tenants.command("show")
 def show_tenant(
-    tenant_id: Annotated[str, typer.Argument(help="The tenant's id: ten_…")],
+    tenant: TenantName,
     *,
     url: Url = None,
     key: Key = None,
@@ -46,15 +48,16 @@ def show_tenant(
     as_json: Json = False,
 ) -> None:
     """Show one tenant."""
-    print_object(Client(url, key, data_dir).request("GET", f"/api/v1/tenants/{tenant_id}"), as_json=as_json)
+    client = Client(url, key, data_dir)
+    print_object(client.request("GET", f"/api/v1/tenants/{client.tenant_id(tenant)}"), as_json=as_json)
 
 
 @tenants.command("suspend")
 def suspend_tenant(
-    tenant_id: Annotated[str, typer.Argument(help="The tenant's id: ten_…")],
+    tenant: TenantName,
     *,
     reason: Annotated[str, typer.Option("--reason", help="Told to everybody of the tenant who tries a call.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     url: Url = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -62,15 +65,15 @@ def suspend_tenant(
 ) -> None:
     """Refuse every key and session of a tenant, on every worker within a second."""
     client = Client(url, key, data_dir)
-    if not yes:
-        typer.confirm(f"Suspend {tenant_id}? Its calls are refused at once", abort=True, err=True)
+    tenant_id = client.tenant_id(tenant)
+    confirm(f"Suspend {tenant}? Its calls are refused at once", is_sure=yes)
     answer = client.request("POST", f"/api/v1/tenants/{tenant_id}/suspend", {"reason": reason})
     print_object(answer, as_json=as_json)
 
 
 @tenants.command("resume")
 def resume_tenant(
-    tenant_id: Annotated[str, typer.Argument(help="The tenant's id: ten_…")],
+    tenant: TenantName,
     *,
     url: Url = None,
     key: Key = None,
@@ -78,4 +81,5 @@ def resume_tenant(
     as_json: Json = False,
 ) -> None:
     """Let a suspended tenant work again."""
-    print_object(Client(url, key, data_dir).request("POST", f"/api/v1/tenants/{tenant_id}/resume"), as_json=as_json)
+    client = Client(url, key, data_dir)
+    print_object(client.request("POST", f"/api/v1/tenants/{client.tenant_id(tenant)}/resume"), as_json=as_json)
