@@ -15,6 +15,7 @@ from tollkeeper.commands import (
     identity_providers,
     keys,
     ledger,
+    prices,
     projects,
     roles,
     secrets,
@@ -80,6 +81,7 @@ app.add_typer(teams.app, name="teams")
 app.add_typer(projects.app, name="projects")
 app.add_typer(catalog.providers, name="providers")
 app.add_typer(catalog.models, name="models")
+app.add_typer(prices.app, name="prices")
 app.add_typer(config.app, name="config")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(audit.app, name="audit")

@@ -39,6 +39,7 @@ def test_every_noun_of_the_issue_is_there() -> None:
         "migrate",
         "models",
         "openapi",
+        "prices",
         "projects",
         "providers",
         "roles",

@@ -293,6 +293,21 @@ RECIPES: Final[dict[str, Recipe]] = {
     "DELETE /api/v1/catalog/models/{model_id}": Recipe(),
     "GET /api/v1/catalog/prices": Recipe(),
     "POST /api/v1/catalog/prices": Recipe(body=lambda scene: {"model": scene.word(), **_PRICE}),
+    "POST /api/v1/catalog/prices/update": Recipe(
+        body=lambda scene: {
+            "apply": True,
+            "price_list": {
+                "vendors": [
+                    {
+                        "kind": "openai",
+                        "source": "https://prices.example",
+                        "checked": "2026-11-01",
+                        "models": [{"model": scene.word(), **_PRICE}],
+                    }
+                ]
+            },
+        }
+    ),
     "GET /api/v1/catalog/prices/{price_id}": Recipe(),
     "POST /api/v1/catalog/reload": Recipe(),
     # What happened

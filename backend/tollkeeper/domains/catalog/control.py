@@ -18,6 +18,7 @@ from tollkeeper.domains.catalog.loader import (
 )
 from tollkeeper.domains.catalog.models import Models
 from tollkeeper.domains.catalog.price_history import PriceHistory
+from tollkeeper.domains.catalog.price_update import PriceUpdate
 from tollkeeper.domains.catalog.prices import PriceList
 from tollkeeper.domains.catalog.providers import Providers
 from tollkeeper.domains.catalog.sealing import ProviderSecrets
@@ -37,6 +38,7 @@ class CatalogControl:
     providers: Providers
     models: Models
     prices: PriceHistory
+    price_update: PriceUpdate
     reload: ConfigurationReload
 
 
@@ -73,5 +75,6 @@ def build_catalog(
         providers=Providers(catalog),
         models=Models(catalog, prices),
         prices=prices,
+        price_update=PriceUpdate(catalog),
         reload=ConfigurationReload(reloader),
     )

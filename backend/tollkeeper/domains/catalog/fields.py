@@ -6,15 +6,26 @@ An address or a name ends up in URLs and headers of calls to vendors, so each is
 import ipaddress
 import re
 import socket
+from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
 
 from tollkeeper.core.money import Usd, pico_per_token, pico_per_unit
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]{0,4096}")
 # Set by the HTTP client itself; a second value would make a request that two parsers read differently.
@@ -123,6 +134,13 @@ def _check_price(amount: Decimal) -> Decimal:
     return amount
 
 
+def _check_day(value: object) -> object:
+    if isinstance(value, date) or (isinstance(value, str) and _DAY.fullmatch(value)):
+        return value
+    # Numbers would be read as seconds since 1970.
+    raise ValueError('a day is written "2026-11-21"')
+
+
 def _check_unit_price(amount: Decimal) -> Decimal:
     pico_per_unit(amount, 1000)
     return amount
@@ -150,6 +168,7 @@ BaseUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(read
 Secret = Annotated[SecretStr, Field(max_length=16384), AfterValidator(_check_secret)]
 Headers = Annotated[dict[str, SecretStr], Field(max_length=50), AfterValidator(_check_headers)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Day = Annotated[date, BeforeValidator(_check_day)]
 Reference = Annotated[
     str,
     StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,500}$", strip_whitespace=True),

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tollkeeper.contracts.catalog import Price, PriceTier, ServiceTier
 from tollkeeper.core.money import pico_per_token, pico_per_unit
-from tollkeeper.domains.catalog.fields import PriceFields, RateFields, Reference, TierFields, UpstreamModel
+from tollkeeper.domains.catalog.fields import Day, PriceFields, RateFields, Reference, TierFields, UpstreamModel
 
 # Fixed for ever: ids derived from it stand in ledgers.
 NAMESPACE: Final = UUID("6f1d3c52-9c6b-5e0a-8f3e-5a4b1d0c7e21")
@@ -145,7 +145,7 @@ class VendorPrices(BaseModel):
 
     kind: Annotated[str, Field(min_length=1, max_length=100)]
     source: Reference
-    checked: date
+    checked: Day
     models: Annotated[tuple[ListedModel, ...], Field(max_length=5000)]
 
 

@@ -132,6 +132,18 @@ async def find_price_in_force(session: AsyncSession, tenant_id: UUID | None, mod
     return await session.scalar(query.limit(1))
 
 
+async def lock_price_list(session: AsyncSession) -> None:
+    """Until the transaction ends, nobody else compares with the list and adds to it."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("price list", 0))))
+
+
+async def list_listed_prices(session: AsyncSession) -> Sequence[Price]:
+    """Of every vendor's model the price that was put in last."""
+    query = select(Price).where(Price.source == "list").ext(distinct_on(Price.vendor, Price.model))
+    order = (Price.vendor, Price.model, Price.effective_at.desc(), Price.id.desc())
+    return (await session.scalars(query.order_by(*order))).all()
+
+
 async def has_tenant(session: AsyncSession, tenant_id: UUID) -> bool:
     return await session.get(Tenant, tenant_id) is not None
 

@@ -16,6 +16,7 @@ from tollkeeper.domains.catalog.changes import ConfigurationReload
 from tollkeeper.domains.catalog.fields import ModelName
 from tollkeeper.domains.catalog.models import Models
 from tollkeeper.domains.catalog.price_history import PriceHistory
+from tollkeeper.domains.catalog.price_update import PriceUpdate
 from tollkeeper.domains.catalog.providers import Providers
 from tollkeeper.domains.catalog.schemas import (
     CredentialCreate,
@@ -27,6 +28,8 @@ from tollkeeper.domains.catalog.schemas import (
     ModelUpdate,
     PriceCreate,
     PriceOut,
+    PriceUpdateIn,
+    PriceUpdateOut,
     ProviderCreate,
     ProviderOut,
     ProviderTest,
@@ -54,6 +57,8 @@ class CatalogServices(Protocol):
     def models(self) -> Models: ...
     @property
     def prices(self) -> PriceHistory: ...
+    @property
+    def price_update(self) -> PriceUpdate: ...
     @property
     def reload(self) -> ConfigurationReload: ...
 
@@ -252,6 +257,14 @@ async def create_price(
 ) -> PriceOut:
     """A price that takes over at `effective_at`; what was charged before stays as it was charged."""
     return await catalog.prices.create(session, caller, body)
+
+
+@router.post("/prices/update", dependencies=_UPDATE)
+async def update_prices(
+    catalog: Catalog, caller: CurrentCaller, session: PlatformSession, body: PriceUpdateIn
+) -> PriceUpdateOut:
+    """What a public price list would change, or with `apply` the change itself: new rows, in force from now on."""
+    return await catalog.price_update(session, caller, body.price_list, apply=body.apply)
 
 
 @router.get("/prices/{price_id}", dependencies=_VIEW)

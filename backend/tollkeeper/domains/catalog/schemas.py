@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, model_vali
 from tollkeeper.core.ids import ModelId, PriceId, ProviderId, PublicId, TenantId
 from tollkeeper.domains.catalog.fields import (
     BaseUrl,
+    Day,
     Headers,
     Label,
     ModelName,
@@ -22,6 +23,7 @@ from tollkeeper.domains.catalog.fields import (
     Timeouts,
     read_proxy_url,
 )
+from tollkeeper.domains.catalog.prices import PriceFile
 from tollkeeper.web.schemas import Schema
 
 CredentialId = Annotated[UUID, PublicId("crd")]
@@ -190,7 +192,7 @@ class PriceCreate(PriceFields):
     tenant_id: TenantId | None = Field(None, description="A price agreed with one tenant.")
     effective_at: AwareDatetime | None = None
     reference: Reference | None = None
-    checked: date | None = Field(None, description="When the price was read there.")
+    checked: Day | None = Field(None, description="When the price was read there.")
 
 
 class PriceOut(PriceFields):
@@ -207,6 +209,42 @@ class PriceOut(PriceFields):
     reference: str | None
     checked: date | None
     created_at: datetime
+
+
+class PriceUpdateIn(Schema):
+    """A price list, to compare with what is known and, with `apply`, to put in force."""
+
+    price_list: PriceFile
+    apply: bool = Field(False, strict=True)
+
+
+class FieldChange(Schema):
+    field: str
+    old: str | None
+    new: str | None
+
+
+class ListedPrice(Schema):
+    vendor: str
+    model: str
+    price: PriceFields
+
+
+class ListedChange(Schema):
+    vendor: str
+    model: str
+    changes: list[FieldChange]
+
+
+class PriceUpdateOut(Schema):
+    """What a price list changes. Nothing is ever removed: `kept` models are not in it and keep their price."""
+
+    is_applied: bool
+    added: list[ListedPrice]
+    changed: list[ListedChange]
+    unchanged: int
+    older: int = Field(description="Rows that were read earlier than what is known, and change nothing.")
+    kept: int
 
 
 class KindOut(Schema):
