@@ -25,7 +25,7 @@ CONTENT = files("tollkeeper.domains.catalog").joinpath("prices.json").read_bytes
 def test_every_listed_price_becomes_exact_pico_dollars() -> None:
     prices = load_price_list()
     rows = [(vendor["kind"], row) for vendor in json.loads(CONTENT)["vendors"] for row in vendor["models"]]
-    assert 30 <= len(rows) <= 120
+    assert 60 <= len(rows) <= 300
     for kind, row in rows:
         price = prices.find(kind, row["model"])
         assert price is not None
@@ -124,3 +124,26 @@ def test_tiers_that_say_two_things_or_nothing_are_refused(tiers: list[dict[str, 
 def test_unit_price_finer_than_a_nano_dollar_is_refused() -> None:
     with pytest.raises(ValidationError, match="nine decimals"):
         PriceFields.model_validate({**TIERED, "per_image": "0.0000000001"})
+
+
+@pytest.mark.parametrize("day", [0, 1, "0", "1700000000", "2026-11-21T00:00:00", "2026-13-01", None, True])
+def test_what_is_no_day_is_refused(day: object) -> None:
+    with pytest.raises(ValidationError):
+        PriceFile.model_validate({"vendors": [{"kind": "k", "source": "s", "checked": day, "models": []}]})
+
+
+def test_long_prompts_and_other_tiers_of_the_list_are_priced_apart() -> None:
+    prices = load_price_list()
+    sol, haiku = prices.find("openai", "gpt-6.1-sol"), prices.find("anthropic", "claude-haiku-5-5")
+    assert sol is not None
+    assert haiku is not None
+    # OpenAI and Anthropic, their pricing pages, 2026-10: twice the input and 1.5 times the output; five times both.
+    assert {(t.service_tier, t.over_input_tokens, t.rates.input, t.rates.output) for t in sol.tiers} >= {
+        ("standard", 272_000, 4_000_000, 15_000_000),
+        ("flex", 0, 1_000_000, 5_000_000),
+        ("priority", 0, 4_000_000, 20_000_000),
+    }
+    assert {(t.service_tier, t.over_input_tokens, t.rates.cache_write_1h) for t in haiku.tiers} >= {
+        ("standard", 100_000, 1_000_000),
+        ("batch", 0, 100_000),
+    }
