@@ -36,14 +36,24 @@ class Markup(HTMLParser):
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.inline = ""
         self._open = ""
+        # Whether each open section is hidden, and the forms that are shown before the script is there.
+        self._sections: list[bool] = []
+        self.bare_forms: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, {name: value or "" for name, value in attrs}))
         self._open = tag
+        is_hidden = "hidden" in dict(attrs)
+        if tag == "section":
+            self._sections.append(is_hidden)
+        elif tag == "form" and not is_hidden and not any(self._sections):
+            self.bare_forms.append(dict(attrs)["id"] or "")
 
     def handle_endtag(self, tag: str) -> None:
         self._open = ""
+        if tag == "section":
+            self._sections.pop()
 
     def handle_data(self, data: str) -> None:
         if self._open in {"script", "style"}:
@@ -147,6 +157,11 @@ def test_a_page_can_be_used_without_eyes_and_on_a_small_screen(page: Path) -> No
     if page.stem in PAGES.values():
         roles = {attributes.get("role") for _, attributes in markup.tags}
         assert roles >= {"alert", "status"}
+
+
+@pytest.mark.parametrize("page", HTML, ids=lambda page: page.name)
+def test_no_form_is_shown_before_its_script_listens(page: Path) -> None:
+    assert markup_of(page).bare_forms == []
 
 
 def test_no_form_puts_what_is_typed_into_an_address() -> None:

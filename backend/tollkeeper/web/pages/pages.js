@@ -103,6 +103,9 @@ async function signIn() {
     say("Choose how to go on.");
     find("providers").querySelector("a").focus();
   });
+  // Forms are shown when somebody listens: before, they would be sent to the page itself.
+  show("password-form", "provider-form");
+  find("email").focus();
 
   const me = await whoAmI();
   if (me !== null) {
@@ -185,6 +188,7 @@ async function stepUp() {
     location.replace(`/console/sign-in?${new URLSearchParams({ next: here })}`);
     return;
   }
+  find("email").value = me.email;
   find("go-on").href = ownPath(new URLSearchParams(location.search).get("next"));
   if (new Date(me.session.fresh_until) > new Date()) proven(me.session.fresh_until);
   else show("prove");
