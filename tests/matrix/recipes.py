@@ -271,7 +271,10 @@ RECIPES: Final[dict[str, Recipe]] = {
     ),
     "DELETE /api/v1/keys/{key_id}": Recipe(colleagues=Permission.USERS_UPDATE),
     "POST /api/v1/keys/{key_id}/revoke": Recipe(colleagues=Permission.USERS_UPDATE),
-    "POST /api/v1/keys/{key_id}/rotate": Recipe(colleagues=Permission.USERS_UPDATE),
+    # An admin key of another person is nobody's to rotate, so these have the other scope.
+    "POST /api/v1/keys/{key_id}/rotate": Recipe(
+        colleagues=Permission.USERS_UPDATE, columns={"key": {"scopes": ["inference"]}}
+    ),
     # Catalogue
     "GET /api/v1/catalog/providers/kinds": Recipe(),
     "GET /api/v1/catalog/providers": Recipe(),

@@ -96,7 +96,7 @@ def odd_values(where: str) -> list[Any]:
 def is_spelling(schema: Json, value: Any) -> bool:
     """A number where the document names only text: an amount as JSON writes it, a moment in seconds since 1970."""
     told = [variant for variant in variants(schema) if variant.get("type") == "string"]
-    is_text = any(variant.get("format") == "date-time" or "pattern" in variant for variant in told)
+    is_text = any(variant.get("format") in {"date-time", "date"} or "pattern" in variant for variant in told)
     return is_text and isinstance(value, int | float) and not isinstance(value, bool)
 
 
