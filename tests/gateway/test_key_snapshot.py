@@ -28,7 +28,7 @@ from tollkeeper.core.ids import uuid7
 from tollkeeper.core.sealed_file import read_sealed, shape_of, write_sealed
 from tollkeeper.core.secrets import new_key
 from tollkeeper.gateway.key_cache import FORGOTTEN_IDS, KeyCache
-from tollkeeper.gateway.key_snapshot import KIND, KeySnapshot
+from tollkeeper.gateway.key_snapshot import KIND, RELEASE, KeySnapshot
 
 MASTER, OTHER_MASTER = MasterKey("snapshot-" * 5), MasterKey("another-" * 5)
 Worker = Callable[..., AbstractAsyncContextManager[Serving]]
@@ -259,7 +259,19 @@ async def test_expired_key_is_refused_from_the_snapshot_too(host: Host) -> None:
     host.end()
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "another master key", "another kind", "another release"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "flip",
+        "cut",
+        "empty",
+        "another master key",
+        "another kind",
+        "forged name",
+        "release before",
+        "another release",
+    ],
+)
 async def test_file_that_is_not_ours_is_ignored_with_one_line(host: Host, damage: str) -> None:
     await leave_behind(host)
     path = host.folder / "keys-0"
@@ -273,17 +285,28 @@ async def test_file_that_is_not_ours_is_ignored_with_one_line(host: Host, damage
         case "empty":
             path.write_bytes(b"")
         case "another master key":
-            write_sealed(path, SecretBox(OTHER_MASTER), b"{}", kind=KIND)
+            write_sealed(path, SecretBox(OTHER_MASTER), b"{}", kind=KIND, release=RELEASE)
         case "another kind":
-            write_sealed(path, box, read_sealed(path, box, kind=KIND) or b"", kind="catalog")
+            write_sealed(
+                path, box, read_sealed(path, box, kind=KIND, release=RELEASE) or b"", kind="catalog", release=RELEASE
+            )
+        case "release before":
+            write_sealed(path, box, b"{}", kind=KIND, release="0-abc")
+        case "forged name":
+            path.write_bytes(envelope.replace(RELEASE.encode(), b"0-abc", 1))
         case "another release":
             write_sealed(
-                path, box, b'{"forgotten":{},"all_forgotten":0}\n{"read_at":1,"record":{"principal":{}}}', kind=KIND
+                path,
+                box,
+                b'{"forgotten":{},"all_forgotten":0}\n{"read_at":1,"record":{"principal":{}}}',
+                kind=KIND,
+                release=RELEASE,
             )
     async with host.worker("after") as after:
         with structlog.testing.capture_logs() as logs:
             assert await host.last.load() == 0
-        assert [line["event"] for line in logs] == ["sealed_file_ignored"]
+        level = "info" if "release" in damage else "warning"
+        assert [(line["event"], line["log_level"]) for line in logs] == [("sealed_file_ignored", level)]
         after.keys.is_down = True
         assert await status(after) == 503
     host.end()
@@ -295,7 +318,7 @@ def test_shape_of_what_is_kept_is_part_of_its_kind() -> None:
     renamed = dataclasses.make_dataclass("SecretDigest", ["pepper_id", "digest", "ends_at"])
     shapes = {shape_of(kind) for kind in (SecretDigest, wider, renamed)}
     assert len(shapes) == 3
-    assert shape_of(KeyRecord, Principal, SecretDigest) in KIND
+    assert shape_of(KeyRecord, Principal, SecretDigest) in RELEASE
 
 
 async def test_older_master_key_still_opens_the_file(host: Host) -> None:
@@ -310,7 +333,7 @@ async def test_file_is_closed_to_others_and_holds_no_secret(host: Host) -> None:
     files = sorted(host.folder.iterdir())
     assert [path.name for path in files] == ["keys-0", "keys-0.lock"]
     assert all(path.stat().st_mode & 0o077 == 0 for path in [host.folder, *files])
-    plain = read_sealed(host.folder / "keys-0", SecretBox(MASTER), kind=KIND)
+    plain = read_sealed(host.folder / "keys-0", SecretBox(MASTER), kind=KIND, release=RELEASE)
     assert plain is not None
     for text in (KEY, KEY[24:56]):
         assert text.encode() not in plain

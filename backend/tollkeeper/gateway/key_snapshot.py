@@ -24,12 +24,14 @@ from pydantic import TypeAdapter, ValidationError
 from tollkeeper.contracts.principal import KeyRecord, Principal, SecretDigest
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.crypto import SecretBox
-from tollkeeper.core.sealed_file import read_sealed, shape_of, to_json, write_sealed
+from tollkeeper.core.sealed_file import note_other_release, read_sealed, shape_of, to_json, write_sealed
 from tollkeeper.gateway.key_cache import FORGOTTEN_IDS, KeyCache
 
 log = structlog.get_logger(__name__)
 
-KIND: Final = f"key-snapshot-1-{shape_of(KeyRecord, Principal, SecretDigest)}"
+KIND: Final = "key-snapshot"
+RELEASE: Final = f"1-{shape_of(KeyRecord, Principal, SecretDigest)}"
+_FILES: Final = "keys-*"
 WRITE_SECONDS: Final = 30.0
 # A key nobody on this host knew before is on disk this soon.
 MET_SECONDS: Final = 2.0
@@ -142,7 +144,7 @@ class KeySnapshot:
             # What is forgotten goes on changing: it is written down here, not in the thread.
             payload = b"\n".join([self._head(), *lines])
             try:
-                await asyncio.to_thread(write_sealed, self._claimed[1], self._box, payload, kind=KIND)
+                await asyncio.to_thread(write_sealed, self._claimed[1], self._box, payload, kind=KIND, release=RELEASE)
             except OSError as error:
                 self._fail(error)
             else:
@@ -191,8 +193,8 @@ class KeySnapshot:
         return orjson.dumps({"forgotten": forgotten, "all_forgotten": self._all_forgotten})
 
     def _read_all(self) -> list[tuple[dict[UUID, float], float, list[_Kept]]]:
-        paths = sorted(path for path in self._folder.glob("keys-*") if path.suffix != ".lock")
-        payloads = (read_sealed(path, self._box, kind=KIND) for path in paths)
+        paths = sorted(path for path in self._folder.glob(_FILES) if path.suffix != ".lock")
+        payloads = (read_sealed(path, self._box, kind=KIND, release=RELEASE) for path in paths)
         return [_read(payload) for payload in payloads if payload is not None]
 
     def _bound_forgotten(self) -> None:
@@ -234,7 +236,7 @@ def _read(payload: bytes) -> tuple[dict[UUID, float], float, list[_Kept]]:
         forgotten = {UUID(name): float(moment) for name, moment in document["forgotten"].items()}
         return forgotten, float(document["all_forgotten"]), [_kept(line) for line in lines]
     except (ValueError, KeyError, TypeError):
-        log.warning("sealed_file_ignored", kind=KIND, reason="another release wrote it")
+        note_other_release(_FILES)
         return {}, 0.0, []
 
 
@@ -258,5 +260,5 @@ def _remembered(kept: _Kept) -> Remembered | None:
     try:
         return Remembered(_RECORD.validate_json(orjson.dumps(record)), kept.read_at)
     except ValidationError:
-        log.warning("sealed_file_ignored", kind=KIND, reason="another release wrote it")
+        note_other_release(_FILES)
         return None

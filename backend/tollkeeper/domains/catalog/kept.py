@@ -16,14 +16,14 @@ from pydantic import TypeAdapter, ValidationError
 from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, PriceTier, ProviderConfig, Target
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import DependencyUnavailable
-from tollkeeper.core.sealed_file import read_sealed, shape_of, to_json, write_sealed
+from tollkeeper.core.sealed_file import note_other_release, read_sealed, shape_of, to_json, write_sealed
 from tollkeeper.domains.catalog.loader import StoredCatalogSource
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPrice
 
 log = structlog.get_logger(__name__)
 
 _SHAPE: Final = shape_of(StoredCatalog, StoredPrice, ProviderConfig, Credential, ModelRoute, Target, Price, PriceTier)
-_KIND: Final = f"catalog-snapshot-1-{_SHAPE}"
+_RELEASE: Final = f"1-{_SHAPE}"
 _CATALOG: Final = TypeAdapter(StoredCatalog)
 
 
@@ -33,18 +33,18 @@ class CatalogFile:
     def __init__(self, path: Path, box: SecretBox, database_url: str) -> None:
         self._path = path
         self._box = box
-        self._kind = f"{_KIND}|{_place(database_url)}"
+        self._kind = f"catalog-snapshot|{_place(database_url)}"
         self._written: bytes | None = None
         self._is_failing = False
 
     def read(self) -> StoredCatalog | None:
-        payload = read_sealed(self._path, self._box, kind=self._kind)
+        payload = read_sealed(self._path, self._box, kind=self._kind, release=_RELEASE)
         if payload is None:
             return None
         try:
             return _CATALOG.validate_json(payload)
         except ValidationError:
-            log.warning("sealed_file_ignored", file=self._path.name, reason="another release wrote it")
+            note_other_release(self._path.name)
             return None
 
     async def write(self, catalog: StoredCatalog) -> None:
@@ -54,7 +54,7 @@ class CatalogFile:
         if digest == self._written:
             return
         try:
-            await asyncio.to_thread(write_sealed, self._path, self._box, payload, kind=self._kind)
+            await asyncio.to_thread(write_sealed, self._path, self._box, payload, kind=self._kind, release=_RELEASE)
         except OSError as error:
             if not self._is_failing:
                 log.warning("catalog_snapshot_not_written", reason=error.strerror)
