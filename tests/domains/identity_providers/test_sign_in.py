@@ -400,6 +400,18 @@ async def test_only_addresses_of_the_domains_come_in(
     assert answer.status_code == (302 if is_let_in else 403)
 
 
+async def test_unverified_address_of_a_domain_that_may_come_in_is_told_so(
+    plane: ControlPlane, provider: Provider
+) -> None:
+    provider.people["ann"] |= {"email": "ann@corp.example", "email_verified": False}
+    provider_id = await trust(plane, provider, email_domains=["corp.example"])
+
+    async with browser(plane) as window:
+        refused(await window.sign_in(provider_id), 403, "oidc_email_unverified")
+        provider.people["ann"] |= {"email": "ann@evil.example", "email_verified": True}
+        refused(await window.sign_in(provider_id), 403, "oidc_not_admitted")
+
+
 @pytest.mark.parametrize("change", [{"is_active": False}, {"allows_sign_in": False}], ids=str)
 async def test_provider_out_of_force_is_not_there(
     plane: ControlPlane, provider: Provider, change: dict[str, Any]

@@ -42,7 +42,7 @@ class NotAdmitted(Forbidden):
 
 
 class AddressUnverified(Forbidden):
-    """A new account needs an address that the provider vouches for."""
+    """A new account, and a sign-in bounded to domains, need an address that the provider vouches for."""
 
     code = "oidc_email_unverified"
 
@@ -93,7 +93,12 @@ class People:
         """The user who may now sign in. Raises `NotAdmitted`, `AddressUnverified`, `AccountExists`."""
         await repository.lock_subject(session, provider.id, proven.subject)
         if provider.email_domains is not None:
-            domain = (proven.email or "").rpartition("@")[2]
+            if proven.email is None:
+                raise AddressUnverified(
+                    "The provider does not vouch for your e-mail address (claims email and email_verified), and only "
+                    "verified addresses of certain domains may sign in here. Verify it there, or ask an administrator."
+                )
+            domain = proven.email.rpartition("@")[2]
             if domain not in provider.email_domains:
                 raise NotAdmitted("Your address is of none of the domains that may sign in here.")
         external = await repository.find_external(session, provider.id, proven.subject)
