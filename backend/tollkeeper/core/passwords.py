@@ -15,7 +15,7 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import Any, Final, TypeVar
 
-from tollkeeper.core.errors import BadRequest
+from tollkeeper.core.errors import MalformedPayload
 from tollkeeper.core.lane import Lane
 
 with warnings.catch_warnings():
@@ -48,7 +48,7 @@ _READABLE: Final = "".join(sorted(set(string.ascii_letters + string.digits) - se
 Result = TypeVar("Result")
 
 
-class WeakPassword(BadRequest):
+class WeakPassword(MalformedPayload):
     """One of those that are guessed first."""
 
     code = "weak_password"

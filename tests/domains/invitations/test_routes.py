@@ -259,7 +259,7 @@ async def test_a_new_account_needs_a_password_worth_the_name(plane: ControlPlane
     missing = await accept(plane, token, password=None)
     weak = await accept(plane, token, password="password1")
     assert (missing.status_code, missing.json()["code"]) == (422, "password_required")
-    assert (weak.status_code, weak.json()["code"]) == (400, "weak_password")
+    assert (weak.status_code, weak.json()["code"]) == (422, "weak_password")
     assert (await accept(plane, token)).status_code == 200
 
 
