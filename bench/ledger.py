@@ -1,7 +1,8 @@
 """How fast the console's questions are answered over a large ledger: `python -m bench.ledger [--rows N] [--keep DIR]`.
 
-Rows are made by PostgreSQL itself, of one large tenant (six of ten calls) and nine others, 40 keys and 8 models each,
-evenly over 30 days: every hour of every key is a rollup of its own, which is the most rollups such a number can make.
+Rows are made by PostgreSQL itself, evenly over 30 days, of one large tenant (six of ten calls) and a few others with 40
+keys each. A key calls two models, in every hour of every day; with `--worst` it calls eight at three providers each, and
+nearly every row is a rollup of its own.
 """
 
 import argparse
@@ -39,10 +40,12 @@ _FILL: Final = """
     SELECT tenant_id, (at AT TIME ZONE 'UTC')::date, gen_random_uuid(), 1, 'settled', key_id,
            md5('user' || key_id)::uuid, md5('team' || (key % 5))::uuid, md5('project' || (key % 10))::uuid,
            jsonb_build_object('cost-centre', (key % 7)::text), 'user-' || n % 1000, 'live', 'chat',
-           'model-' || n % 8, 'provider-' || n % 3, 'model-' || n % 8, CASE WHEN n % 50 = 0 THEN 'error' ELSE 'ok' END, 200,
+           'model-' || model, 'provider-' || provider, 'model-' || model, CASE WHEN n % 50 = 0 THEN 'error' ELSE 'ok' END, 200,
            n % 4000, n % 300, n % 900, n % 100, n % 90000, n % 100000, 200 + n % 3000, at
     FROM (
-        SELECT n, n / 7 % 40 AS key, tenant_id, md5(tenant_id::text || n / 7 % 40)::uuid AS key_id,
+        SELECT n, n / 7 % 40 AS key, tenant_id,
+               CASE WHEN CAST(:worst AS bool) THEN n % 8 ELSE (n / 7 % 40 + n % 2) % 8 END AS model,
+               CASE WHEN CAST(:worst AS bool) THEN n % 3 ELSE (n / 7 % 40 + n % 2) % 8 % 3 END AS provider, md5(tenant_id::text || n / 7 % 40)::uuid AS key_id,
                CAST(:since AS timestamptz) + ((n - 1)::float / :rows * :days) * interval '1 day' AS at
         FROM (
             SELECT n, lpad(to_hex(CASE WHEN n % 10 < 6 THEN 1 ELSE n % 10 END), 32, '0')::uuid AS tenant_id
@@ -57,19 +60,20 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--keep", type=Path, help="A folder that keeps the filled database for the next run.")
+    parser.add_argument("--worst", action="store_true", help="As many rollups as there can be.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sys.exit(asyncio.run(_run(options.keep or Path(folder), options.rows, options.rounds)))
+        sys.exit(asyncio.run(_run(options.keep or Path(folder), options.rows, options.rounds, is_worst=options.worst)))
 
 
-async def _run(folder: Path, rows: int, rounds: int) -> int:
+async def _run(folder: Path, rows: int, rounds: int, *, is_worst: bool) -> int:
     server = EmbeddedPostgres(folder)
     await asyncio.to_thread(server.start)
     try:
         await migrations.upgrade(server.endpoint.url)
         database = Database(server.endpoint.url)
         try:
-            await _fill(database, rows)
+            await _fill(database, rows, is_worst=is_worst)
             worst = await _measure(database, rounds)
         finally:
             await database.close()
@@ -78,7 +82,7 @@ async def _run(folder: Path, rows: int, rounds: int) -> int:
     return 0 if worst <= BAR_MS else 1
 
 
-async def _fill(database: Database, rows: int) -> None:
+async def _fill(database: Database, rows: int, *, is_worst: bool) -> None:
     now = SystemClock().now().astimezone(UTC)
     since = now - timedelta(days=DAYS)
     async with database.platform() as session:
@@ -92,19 +96,22 @@ async def _fill(database: Database, rows: int) -> None:
         async with database.platform() as session:
             await session.execute(text("SELECT set_config('statement_timeout', '0', true)"))
             last = min(rows, first + _CHUNK - 1)
-            await session.execute(
-                text(_FILL), {"since": since, "rows": rows, "days": DAYS, "first": first, "last": last}
-            )
+            values = {"since": since, "rows": rows, "days": DAYS, "first": first, "last": last, "worst": is_worst}
+            await session.execute(text(_FILL), values)
     async with database.platform() as session:
         await session.execute(text("SELECT set_config('statement_timeout', '0', true)"))
         made = await session.execute(
             text(f"INSERT INTO usage_rollups ({', '.join(rollup.COLUMNS)}) {rollup.select_from('usage_logs')}")
         )
         count = made.rowcount  # type: ignore[attr-defined]
+    await _analyze(database)
+    _say(f"{rows} rows, {count} rollups, filled in {time.perf_counter() - begun:.0f} s")
+
+
+async def _analyze(database: Database) -> None:
     async with database.owner() as session:
         for table in ("usage_logs", "usage_rollups"):
             await session.execute(text(f"ANALYZE {table}"))
-    _say(f"{rows} rows, {count} rollups, filled in {time.perf_counter() - begun:.0f} s")
 
 
 async def _measure(database: Database, rounds: int) -> float:
