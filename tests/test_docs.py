@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from fastapi.routing import iter_route_contexts
 
 from tollkeeper.cli import app
 from tollkeeper.configuration import load_configuration
@@ -161,7 +162,7 @@ def test_addresses_named_are_served(document: Path) -> None:
     from tollkeeper.main import create_app
 
     application = create_app()
-    served = {*application.openapi()["paths"], *(getattr(route, "path", "") for route in application.routes)}
+    served = {*application.openapi()["paths"], *(context.path for context in iter_route_contexts(application.routes))}
     for address in re.findall(r"`(/[\w./{}-]*)`", document.read_text()):
         assert any(path == address or path.startswith(f"{address}/") for path in served), address
 

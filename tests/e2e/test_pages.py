@@ -1,5 +1,6 @@
 """The built-in pages in a real browser: what a person does with the links that the product hands out."""
 
+import asyncio
 import base64
 import json
 import secrets
@@ -12,6 +13,7 @@ import pytest
 from tests.canaries import canary
 from tests.e2e.browser import Browser, find_chromium, running_browser
 from tests.e2e.processes import Product
+from tests.oidc_provider import running_provider
 from tollkeeper.core import totp
 from tollkeeper.core.ids import uuid7
 
@@ -168,6 +170,33 @@ def test_a_failed_way_through_a_provider_is_told_in_words_and_as_text(browser: B
     assert browser.ask("document.images.length") == 0
     browser.submit("provider-form", organisation="nobody-here")
     browser.sees("No login of that organisation is known here.")
+
+
+async def test_a_person_comes_back_from_an_identity_provider_signed_in(browser: Browser, product: Product) -> None:
+    # Another host name than the provider's: to a browser, the way back comes from another site.
+    origin = product.origin.replace("127.0.0.1", "localhost")
+    domain = f"{uuid7().hex}.example"
+
+    def walk() -> None:
+        browser.go(f"{origin}/console/sign-in")
+        browser.submit("provider-form", organisation=f"ann@{domain}")
+        browser.wait("document.querySelector('#providers a').textContent === 'Continue with Login <i>of</i> Ann'")
+        browser.ask("void document.querySelector('#providers a').click()")
+        browser.wait("location.pathname === '/console' && document.querySelector('#account').checkVisibility()")
+        browser.sees(f"ann@{domain}")
+
+    async with running_provider() as provider:
+        provider.add("ann", email=f"ann@{domain}")
+        body = {
+            "name": "Login <i>of</i> Ann", "issuer": provider.issuer, "client_id": provider.client_id,
+            "client_secret": provider.client_secret, "default_role": "developer", "allow_private_address": True,
+            "email_domains": [domain],
+        }  # fmt: skip
+        made = await asyncio.to_thread(product.admin, "POST", "/identity-providers", json=body)
+        provider.redirect_uris.add(made.json()["redirect_uri"])
+        await asyncio.to_thread(walk)
+        assert any(url.startswith(provider.issuer) for url in browser.requests)
+        browser.requests[:] = [url for url in browser.requests if not url.startswith((provider.issuer, origin))]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
