@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.core.ids import uuid7
+from tollkeeper.main import create_app
 from tollkeeper.web.pagination import PageRequest, Position, cut, decode_cursor, encode_cursor
 
 VALUES: st.SearchStrategy[Position] = st.one_of(
@@ -54,3 +55,16 @@ def test_the_extra_row_makes_the_cursor() -> None:
     assert cursor is not None
     assert PageRequest(2, cursor).after_id("things") == ids[1]
     assert cut(ids, PageRequest(3, None), "things", lambda row: (row,)) == (ids, None)
+
+
+def test_no_list_of_the_control_plane_is_a_bare_array() -> None:
+    """A page can grow members and a cursor; an array can grow nothing."""
+    arrays = [
+        f"{method} {path}"
+        for path, methods in create_app().openapi()["paths"].items()
+        for method, operation in methods.items()
+        for status, answer in operation["responses"].items()
+        for content in answer.get("content", {}).values()
+        if status.startswith("2") and content.get("schema", {}).get("type") == "array"
+    ]
+    assert arrays == []

@@ -12,6 +12,9 @@ from tollkeeper.core.ids import format_id, parse_id, uuid7
 from tollkeeper.core.permissions import Role
 from tollkeeper.db.models import AnnouncementRow, Tenant, UsageRollup
 
+# Of a key in no team and no project.
+NONE = UUID(int=0)
+
 
 def a_name() -> str:
     return f"Acme {uuid7().hex}"
@@ -72,8 +75,8 @@ async def spend(plane: ControlPlane, tenant_id: UUID, hour: object, nano: int) -
     async with plane.database.platform() as session:
         session.add(
             UsageRollup(
-                hour=hour, tenant_id=tenant_id, api_key_id=uuid7(), user_id=uuid7(), model="m", provider="p",
-                charge_nano=nano, cost_nano=nano,
+                hour=hour, tenant_id=tenant_id, api_key_id=uuid7(), user_id=uuid7(), team_id=NONE,
+                project_id=NONE, model="m", provider="p", charge_nano=nano, cost_nano=nano,
             )
         )  # fmt: skip
 
@@ -213,7 +216,8 @@ async def test_flags_of_the_platform_are_not_the_tenants_to_set(plane: ControlPl
         cleared = await platform.patch(own, json={"flags": {"key_import": None, "provider_headers": None}})
         assert cleared.json()["flags"] == {}
         listed = (await admin.get("/api/v1/tenants/flags")).json()
-    assert {flag["name"]: flag["is_self_service"] for flag in listed} == {
+    assert listed["next_cursor"] is None
+    assert {flag["name"]: flag["is_self_service"] for flag in listed["data"]} == {
         "provider_headers": True,
         "maintainers_make_projects": True,
         "key_import": False,

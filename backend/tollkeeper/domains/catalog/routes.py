@@ -83,8 +83,8 @@ def _tag(response: Response, version: int | None) -> None:
 
 
 @router.get("/providers/kinds", dependencies=_VIEW)
-async def list_provider_kinds(catalog: Catalog) -> list[KindOut]:
-    return catalog.providers.list_kinds()
+async def list_provider_kinds(catalog: Catalog) -> Page[KindOut]:
+    return Page(data=catalog.providers.list_kinds())
 
 
 @router.get("/providers", dependencies=_VIEW)

@@ -45,9 +45,9 @@ async def list_tenants(session: ObjectSession, paging: Paging, tenants: TenantSe
 
 
 @router.get("/flags", dependencies=[requires(Permission.TENANTS_VIEW)])
-async def list_flags() -> list[FlagView]:
+async def list_flags() -> Page[FlagView]:
     """Every feature flag there is: what it does, and who sets it."""
-    return service.list_flags()
+    return Page(data=service.list_flags())
 
 
 @router.get("/{tenant_id}", dependencies=[requires(Permission.TENANTS_VIEW)])
