@@ -168,7 +168,7 @@ async def test_developer_puts_keys_into_their_own_teams_only(plane: ControlPlane
         key = await make(client, team_id=own)
         assert (key["team_id"], key["project_id"]) == (own, None)
         placed = await make(client, project_id=in_own, team_id=own)
-        assert (placed["team_id"], placed["project_id"]) == (None, in_own)
+        assert (placed["team_id"], placed["project_id"]) == (own, in_own)
         assert await refusal(client, team_id=foreign) == (403, "not_in_team")
         assert await refusal(client, project_id=in_foreign) == (403, "not_in_team")
         moved = await client.patch(f"/api/v1/keys/{key['id']}", json={"team_id": foreign})
@@ -196,10 +196,10 @@ async def test_key_moves_between_teams_and_projects(plane: ControlPlane) -> None
         key = await make(client, team_id=first)
         path = f"/api/v1/keys/{key['id']}"
         steps: list[tuple[dict[str, object], object]] = [
-            ({"project_id": project}, (None, project)),
+            ({"project_id": project}, (second, project)),
             ({"team_id": first}, "team_mismatch"),
             ({"project_id": None}, (None, None)),
-            ({"team_id": second, "project_id": project}, (None, project)),
+            ({"team_id": second, "project_id": project}, (second, project)),
             ({"team_id": first, "project_id": project}, "team_mismatch"),
             ({"team_id": first, "project_id": None}, (first, None)),
             ({"team_id": None}, (None, None)),
@@ -207,6 +207,22 @@ async def test_key_moves_between_teams_and_projects(plane: ControlPlane) -> None
         for change, expected in steps:
             answer = (await client.patch(path, json=change)).json()
             assert (answer.get("code") or (answer["team_id"], answer["project_id"])) == expected, change
+
+
+async def test_key_of_a_project_is_shown_with_the_projects_team_everywhere(plane: ControlPlane) -> None:
+    team, later = await new_team(plane), await new_team(plane)
+    project, alone = await new_project(plane, team), await new_project(plane, None)
+    async with plane.as_role(Role.TENANT_ADMIN) as client:
+        key = await make(client, project_id=project)
+        path = f"/api/v1/keys/{key['id']}"
+        rotated = (await client.post(f"{path}/rotate")).json()
+        read = (await client.get(path)).json()
+        listed = (await client.get("/api/v1/keys", params={"project_id": project})).json()["data"][0]
+        mine = next(row for row in (await client.get("/api/v1/me")).json()["keys"] if row["id"] == key["id"])
+        assert {shown["team_id"] for shown in (key, rotated, read, listed, mine)} == {team}
+        await client.patch(f"/api/v1/projects/{project}", json={"team_id": later})
+        assert (await client.get(path)).json()["team_id"] == later
+        assert (await make(client, project_id=alone))["team_id"] is None
 
 
 async def test_another_tenants_team_and_project_are_not_found(plane: ControlPlane) -> None:

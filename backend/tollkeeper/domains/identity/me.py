@@ -22,8 +22,9 @@ from tollkeeper.domains.identity.me_schemas import (
     MeTenant,
     MeUsage,
 )
-from tollkeeper.domains.keys.schemas import Effective, KeyView
+from tollkeeper.domains.keys.schemas import Effective, KeyView, placed
 from tollkeeper.domains.keys.service import Explanations, Keys, of_member
+from tollkeeper.domains.projects.service import teams_of
 from tollkeeper.web.caller import Caller
 
 _MOST_KEYS: Final = 100
@@ -112,7 +113,9 @@ class Mirror:
         """A key without scope `admin` knows of itself alone, not of its siblings."""
         rows = await self._keys.list_own(session, caller, _MOST_KEYS)
         knows_all = caller.key is None or caller.may(Permission.API_KEYS_VIEW)
-        return [self._keys.view(row) for row in rows if knows_all or row.id == caller.key_id]
+        rows = [row for row in rows if knows_all or row.id == caller.key_id]
+        teams = await teams_of(session, {row.project_id for row in rows if row.project_id is not None})
+        return placed([self._keys.view(row) for row in rows], teams)
 
     async def _effective(self, caller: Caller, tenant: Tenant, now: datetime) -> Effective:
         if caller.key is None:

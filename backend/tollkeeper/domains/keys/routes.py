@@ -1,12 +1,15 @@
 """`/api/v1/keys`."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Depends, Query, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.principal import Environment
 from tollkeeper.core.ids import KeyId, ProjectId, TeamId, UserId, format_id
 from tollkeeper.core.permissions import Permission
+from tollkeeper.db.models import ApiKey
 from tollkeeper.domains.keys.effective import Explanations
 from tollkeeper.domains.keys.effective_schemas import Effective
 from tollkeeper.domains.keys.importing import Importing
@@ -20,8 +23,10 @@ from tollkeeper.domains.keys.schemas import (
     KeyStatus,
     KeyUpdate,
     KeyView,
+    placed,
 )
 from tollkeeper.domains.keys.service import Filter, Keys
+from tollkeeper.domains.projects.service import teams_of
 from tollkeeper.web.deps import (
     CurrentCaller,
     ObjectSession,
@@ -57,7 +62,7 @@ async def create_key(
     row, secret = await keys.create(session, caller, tenant_id, body)
     withhold_answer(session, format_id("key", row.id))
     write_etag(response, row)
-    return KeyCreated(**dict(keys.view(row)), key=secret)
+    return KeyCreated(**dict(await _view(session, keys, row)), key=secret)
 
 
 @router.post("/import", status_code=201, dependencies=[requires(Permission.API_KEYS_IMPORT, fresh=True)])
@@ -90,7 +95,7 @@ async def list_keys(
     wanted = Filter(services.clock.now(), status, environment, user_id, team_id, project_id)
     rows = await keys.list_page(session, caller, tenant_id, wanted, after=after, limit=paging.limit + 1)
     page, next_cursor = cut(rows, paging, _LIST, lambda row: (row.id,))
-    return Page(data=[keys.view(row) for row in page], next_cursor=next_cursor)
+    return Page(data=await _views(session, keys, page), next_cursor=next_cursor)
 
 
 @router.get("/{key_id}", dependencies=[requires(Permission.API_KEYS_VIEW)])
@@ -99,7 +104,7 @@ async def show_key(
 ) -> KeyView:
     row = await keys.get(session, caller, key_id)
     write_etag(response, row)
-    return keys.view(row)
+    return await _view(session, keys, row)
 
 
 @router.get("/{key_id}/effective", dependencies=[requires(Permission.API_KEYS_VIEW)])
@@ -127,7 +132,7 @@ async def update_key(
     """Change what is sent. Workers follow within a second."""
     row = await keys.update(session, caller, key_id, body, if_match)
     write_etag(response, row)
-    return keys.view(row)
+    return await _view(session, keys, row)
 
 
 @router.post("/{key_id}/rotate", dependencies=[requires(Permission.API_KEYS_UPDATE, fresh=True)])
@@ -145,7 +150,7 @@ async def rotate_key(
     row, secret = await keys.rotate(session, caller, key_id, grace_seconds, if_match)
     withhold_answer(session, format_id("key", row.id))
     write_etag(response, row)
-    return KeyCreated(**dict(keys.view(row)), key=secret)
+    return KeyCreated(**dict(await _view(session, keys, row)), key=secret)
 
 
 @router.post("/{key_id}/revoke", dependencies=[requires(Permission.API_KEYS_DELETE)])
@@ -155,7 +160,7 @@ async def revoke_key(
     """Refuse the key from now on, on every worker within a second. It stays listed."""
     row = await keys.revoke(session, caller, key_id)
     write_etag(response, row)
-    return keys.view(row)
+    return await _view(session, keys, row)
 
 
 @router.delete("/{key_id}", status_code=204, dependencies=[requires(Permission.API_KEYS_DELETE)])
@@ -164,3 +169,13 @@ async def delete_key(
 ) -> None:
     """The same as revoking it: the row stays, because usage and the audit trail name it."""
     await keys.revoke(session, caller, key_id, if_match)
+
+
+async def _view(session: AsyncSession, keys: Keys, row: ApiKey) -> KeyView:
+    [view] = await _views(session, keys, [row])
+    return view
+
+
+async def _views(session: AsyncSession, keys: Keys, rows: Sequence[ApiKey]) -> list[KeyView]:
+    teams = await teams_of(session, {row.project_id for row in rows if row.project_id is not None})
+    return placed([keys.view(row) for row in rows], teams)

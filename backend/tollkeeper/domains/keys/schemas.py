@@ -1,8 +1,10 @@
 """Payloads of the keys API. The secret stands in `KeyCreated` alone."""
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
 
@@ -153,7 +155,7 @@ class KeyView(Schema):
     id: KeyId
     tenant_id: TenantId
     user_id: UserId
-    team_id: TeamId | None
+    team_id: TeamId | None = Field(description="The key's team; of a key in a project, the project's.")
     project_id: ProjectId | None
     name: str
     display_prefix: str
@@ -177,6 +179,14 @@ class KeyView(Schema):
     created_at: datetime
     updated_at: datetime
     version: int
+
+
+def placed(views: Sequence[KeyView], teams: Mapping[UUID, UUID]) -> list[KeyView]:
+    """With the team of each project that is in one: a key in a project has none of its own."""
+    return [
+        view.model_copy(update={"team_id": teams.get(view.project_id)}) if view.project_id is not None else view
+        for view in views
+    ]
 
 
 class KeyCreated(KeyView):

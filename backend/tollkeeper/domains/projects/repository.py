@@ -1,6 +1,6 @@
 """Rows of projects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -39,6 +39,11 @@ async def find(session: AsyncSession, project_id: UUID) -> Project | None:
 async def find_in(session: AsyncSession, tenant_id: UUID, project_id: UUID) -> Project | None:
     query = select(Project).where(Project.tenant_id == tenant_id, Project.id == project_id)
     return (await session.scalars(query)).one_or_none()
+
+
+async def teams_of(session: AsyncSession, project_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    query = select(Project.id, Project.team_id).where(Project.id.in_(project_ids), Project.team_id.is_not(None))
+    return {project_id: team_id for project_id, team_id in await session.execute(query) if team_id is not None}
 
 
 async def find_locked(session: AsyncSession, project_id: UUID) -> Project | None:

@@ -5,7 +5,7 @@ Who holds `teams:update` manages every project; others those of the teams they m
 lists of all levels are intersected at each use, so a move can never reach beyond the new team.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -62,6 +62,11 @@ async def get(session: AsyncSession, project_id: UUID) -> Project:
 async def get_in(session: AsyncSession, tenant_id: UUID, project_id: UUID) -> Project:
     """A project that an object of the tenant is to be put into; another tenant's is not found."""
     return _found(await repository.find_in(session, tenant_id, project_id))
+
+
+async def teams_of(session: AsyncSession, project_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """The team of each project that is in one."""
+    return await repository.teams_of(session, project_ids) if project_ids else {}
 
 
 async def list_page(
