@@ -281,9 +281,10 @@ async def test_refused_use_of_a_proven_key_is_noted_and_garbage_is_not(gateway: 
     assert [(key_id, reason) for key_id, reason, _ in gateway.keys.refusals] == [(who.key_id, "This key was revoked.")]
 
 
-async def test_team_and_tags_of_a_key_go_into_the_ledger(gateway: Serving) -> None:
-    team_id = uuid7()
-    gateway.keys.add(OTHER, team_id=team_id, tags={"cost": "7"})
+async def test_team_project_and_tags_of_a_key_go_into_the_ledger(gateway: Serving) -> None:
+    team_id, project_id = uuid7(), uuid7()
+    gateway.keys.add(OTHER, team_id=team_id, project_id=project_id, tags={"cost": "7"})
     await call(gateway, carry("api-key", OTHER))
     [settlement] = await gateway.settled()
-    assert (settlement.intent.team_id, settlement.extra) == (team_id, {"cost": "7"})
+    intent = settlement.intent
+    assert (intent.team_id, intent.project_id, intent.tags) == (team_id, project_id, {"cost": "7"})
