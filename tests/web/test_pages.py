@@ -1,9 +1,10 @@
 """The built-in pages: every link of the product leads to one, and none of them runs or loads what is not ours."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -200,12 +201,12 @@ async def test_no_spelling_reaches_another_file(address: str) -> None:
         "headers": [(b"host", b"testserver"), (b"accept", b"text/html")],
     }  # fmt: skip
     scope["path"] = re.sub(r"%([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), address)
-    sent = []
+    sent: list[MutableMapping[str, Any]] = []
 
-    async def send(message: dict) -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    async def receive() -> dict:
+    async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     await app(scope, receive, send)
