@@ -31,6 +31,42 @@ CONTRACT: list[tuple[Event, str, dict[str, object]]] = [
     (events.UserCreated(ID, "viewer"), "user.created", {"user_id": TEXT_ID, "role": "viewer"}),
     (events.UserChanged(ID, ["role"]), "user.changed", {"user_id": TEXT_ID, "changed": ["role"]}),
     (events.CatalogChanged("model", ID), "catalog.changed", {"object_type": "model", "object_id": TEXT_ID}),
+    (events.KeysImported(["key_1"]), "key.imported", {"key_ids": ["key_1"]}),
+    (events.UserDeleted(ID), "user.deleted", {"user_id": TEXT_ID}),
+    (events.MemberAdded(ID, "viewer"), "member.added", {"user_id": TEXT_ID, "role": "viewer"}),
+    (
+        events.MemberRoleChanged(ID, "viewer", "auditor"),
+        "member.role_changed",
+        {"user_id": TEXT_ID, "former_role": "viewer", "role": "auditor"},
+    ),
+    (events.MemberRemoved(ID), "member.removed", {"user_id": TEXT_ID}),
+    (events.InvitationCreated(ID, "viewer"), "invitation.created", {"invitation_id": TEXT_ID, "role": "viewer"}),
+    (events.InvitationAccepted(ID, ID), "invitation.accepted", {"invitation_id": TEXT_ID, "user_id": TEXT_ID}),
+    (events.InvitationRevoked(ID), "invitation.revoked", {"invitation_id": TEXT_ID}),
+    (events.RoleCreated(ID, "ops"), "role.created", {"role_id": TEXT_ID, "role_name": "ops"}),
+    (events.RoleChanged(ID, ["name"]), "role.changed", {"role_id": TEXT_ID, "changed": ["name"]}),
+    (events.RoleDeleted(ID), "role.deleted", {"role_id": TEXT_ID}),
+    (
+        events.IdentityProviderChanged(ID, "create"),
+        "identity_provider.changed",
+        {"provider_id": TEXT_ID, "action": "create"},
+    ),
+    (events.TeamCreated(ID, "core"), "team.created", {"team_id": TEXT_ID, "team_name": "core"}),
+    (events.TeamChanged(ID, ["name"]), "team.changed", {"team_id": TEXT_ID, "changed": ["name"]}),
+    (events.TeamDeleted(ID), "team.deleted", {"team_id": TEXT_ID}),
+    (
+        events.TeamMemberSet(ID, ID, "member"),
+        "team.member_set",
+        {"team_id": TEXT_ID, "user_id": TEXT_ID, "role": "member"},
+    ),
+    (events.TeamMemberRemoved(ID, ID), "team.member_removed", {"team_id": TEXT_ID, "user_id": TEXT_ID}),
+    (
+        events.ProjectCreated(ID, "search", None),
+        "project.created",
+        {"project_id": TEXT_ID, "project_name": "search", "team_id": None},
+    ),
+    (events.ProjectChanged(ID, ["name"]), "project.changed", {"project_id": TEXT_ID, "changed": ["name"]}),
+    (events.ProjectDeleted(ID), "project.deleted", {"project_id": TEXT_ID}),
 ]
 
 

@@ -43,3 +43,4 @@ async def world(database_url: str, valkey_url: str, tmp_path_factory: pytest.Tem
         yield World(app, listener.getsockname()[1], await make_side(platform), await make_side(platform))
         server.drain()
         await serving
+    structlog.reset_defaults()
