@@ -34,6 +34,8 @@ _AT_ONCE: Final = 48
 # Every call of the control plane looks its credential up; who waits too long for that on a busy machine gets a 503.
 _CONTROL_AT_ONCE: Final = 6
 _SEED: Final = 3
+# Answers in a row, on connections of their own, after which both workers have served a key.
+_SERVED_BY_BOTH: Final = 12
 _READS: Final = (
     "/api/v1/me",
     "/api/v1/keys?limit=50",
@@ -197,6 +199,18 @@ async def gateway(new_gateway: Callable[..., Gateway], echo_port: int, valkey_ur
     return gateway
 
 
+async def _make_known(session: aiohttp.ClientSession, origin: str, key: str) -> None:
+    """To both workers: a key's first look-up may be late on a busy machine, and every call that waits for it with it."""
+    served = 0
+    deadline = time.monotonic() + 20
+    while served < _SERVED_BY_BOTH:
+        # Not kept: the next connection goes to either worker.
+        headers = {"authorization": f"Bearer {key}", "connection": "close"}
+        async with session.get(f"{origin}/v1/models", headers=headers) as answer:
+            served = served + 1 if answer.status == 200 else 0
+        assert time.monotonic() < deadline, "the key is not served"
+
+
 @pytest.fixture(scope="module")
 async def traffic(gateway: Gateway, valkey_url: str) -> AsyncIterator[Traffic]:
     """All the calls, made once for the tests of this file."""
@@ -206,6 +220,8 @@ async def traffic(gateway: Gateway, valkey_url: str) -> AsyncIterator[Traffic]:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as session:
         traffic = Traffic(gateway.origin, (first, second), session)
+        for twin in (first, second):
+            await _make_known(session, gateway.origin, twin.key)
         began = time.monotonic()
         looking = asyncio.create_task(_look_into_redis(valkey_url, traffic.kept))
         await traffic.run(CALLS)
@@ -226,7 +242,7 @@ async def test_no_answer_holds_a_word_of_the_other_tenant(traffic: Traffic) -> N
     assert tally.statuses[200] > CALLS * 0.5
     assert tally.cut > CALLS * 0.02
     assert {status for status in tally.statuses if status >= 500} <= {503}
-    assert tally.statuses[503] < CALLS * 0.2, tally.statuses
+    assert tally.statuses[503] < CALLS * 0.02, tally.statuses
 
 
 async def test_ledger_and_reports_hold_ones_own_calls_alone(gateway: Gateway, traffic: Traffic) -> None:
