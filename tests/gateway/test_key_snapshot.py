@@ -22,6 +22,7 @@ from tests.gateway.serving import (
 )
 from tests.gateway.upstream import FakeUpstream
 from tollkeeper.contracts.key_bounds import read_network
+from tollkeeper.contracts.money import Budget, Limit, Period, RuleScope, ScopeKind, Unit, Window, WindowKind
 from tollkeeper.contracts.principal import KeyRecord, Principal, SecretDigest
 from tollkeeper.core.crypto import MasterKey, SecretBox
 from tollkeeper.core.ids import uuid7
@@ -31,6 +32,8 @@ from tollkeeper.gateway.key_cache import FORGOTTEN_IDS, KeyCache
 from tollkeeper.gateway.key_snapshot import KIND, RELEASE, KeySnapshot
 
 MASTER, OTHER_MASTER = MasterKey("snapshot-" * 5), MasterKey("another-" * 5)
+LIMIT = Limit(uuid7(), RuleScope(ScopeKind.TAG, "team=*"), Unit.REQUESTS, 7, Period.MINUTE, models=frozenset({"gpt-*"}))
+BUDGET = Budget(uuid7(), RuleScope(ScopeKind.END_USER), 10**9, Window(WindowKind.MONTH, "Europe/Berlin"), 1_790_000_000)
 Worker = Callable[..., AbstractAsyncContextManager[Serving]]
 
 
@@ -106,7 +109,8 @@ async def test_everything_that_bounds_a_key_is_kept(host: Host) -> None:
         "allowed_endpoints": frozenset({"models"}),
         "allowed_networks": (read_network("127.0.0.0/8"), read_network("2001:db8::/32")),
         "allowed_origins": frozenset({"https://app.example.com"}),
-        "key_requests_per_minute": 7,
+        "limits": (LIMIT,),
+        "budgets": (BUDGET,),
         "tags": {"team": "search"},
         "flags": {"provider_headers": False},
         "logging_policy": "none",
@@ -318,7 +322,7 @@ def test_shape_of_what_is_kept_is_part_of_its_kind() -> None:
     renamed = dataclasses.make_dataclass("SecretDigest", ["pepper_id", "digest", "ends_at"])
     shapes = {shape_of(kind) for kind in (SecretDigest, wider, renamed)}
     assert len(shapes) == 3
-    assert shape_of(KeyRecord, Principal, SecretDigest) in RELEASE
+    assert shape_of(KeyRecord, Principal, SecretDigest, Limit, Budget, RuleScope, Window) in RELEASE
 
 
 async def test_older_master_key_still_opens_the_file(host: Host) -> None:

@@ -1,12 +1,13 @@
 """What the money tests are made of: a clock that is moved by hand, calls, and a ledger that counts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from tollkeeper.contracts.chat import Usage
+from tollkeeper.contracts.money import Limit, Period, RuleScope, ScopeKind, Spend, Unit
 from tollkeeper.contracts.principal import Environment, Principal
 from tollkeeper.contracts.usage import CallStatus, Intent, Settlement
 from tollkeeper.core.errors import DependencyUnavailable
@@ -67,10 +68,15 @@ def make_principal(*, key_limit: int | None = None, tenant_limit: int | None = N
         "user_id": None,
         "environment": Environment.LIVE,
         "permissions": frozenset(),
-        "key_requests_per_minute": key_limit,
-        "tenant_requests_per_minute": tenant_limit,
     }
-    return Principal(**(values | fields))
+    principal = Principal(**(values | fields))
+    rates = ((ScopeKind.KEY, principal.key_id, key_limit), (ScopeKind.TENANT, principal.tenant_id, tenant_limit))
+    limits = [
+        Limit(subject, RuleScope(kind, subject.hex), Unit.REQUESTS, amount, Period.MINUTE)
+        for kind, subject, amount in rates
+        if amount is not None
+    ]
+    return replace(principal, limits=(*limits, *principal.limits))
 
 
 RowKey = tuple[UUID, int, str]
@@ -85,7 +91,7 @@ class CountingLedger:
     is_away: bool = False
     refuses: frozenset[UUID] = frozenset()
 
-    async def ship(self, settlements: Sequence[Settlement]) -> None:
+    async def ship(self, settlements: Sequence[Settlement]) -> Sequence[Spend]:
         if self.is_away:
             raise DependencyUnavailable("The ledger is away.")
         if any(settlement.intent.request_id in self.refuses for settlement in settlements):
@@ -94,3 +100,4 @@ class CountingLedger:
         for settlement in settlements:
             intent = settlement.intent
             self.rows.setdefault((intent.request_id, intent.attempt, settlement.kind.value), settlement)
+        return ()

@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from tests.money.records import CountingLedger, HandClock, make_intent, make_settlement
+from tollkeeper.contracts.money import Spend
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import SystemClock
 from tollkeeper.gateway.money.journal import Journal
@@ -77,11 +78,12 @@ class StalledLedger(CountingLedger):
 
     stalls = True
 
-    async def ship(self, settlements: Sequence[Settlement]) -> None:
+    async def ship(self, settlements: Sequence[Settlement]) -> Sequence[Spend]:
         await super().ship(settlements)
         if self.stalls:
             self.stalls = False
             await asyncio.Event().wait()
+        return ()
 
 
 async def test_a_stalled_ledger_is_given_up_and_asked_again(journal: Journal, tmp_path: Path) -> None:
@@ -97,11 +99,12 @@ async def test_a_stalled_ledger_is_given_up_and_asked_again(journal: Journal, tm
 
 async def test_what_is_settled_while_others_are_shipped_gathers(journal: Journal, tmp_path: Path) -> None:
     class BusyLedger(CountingLedger):
-        async def ship(self, settlements: Sequence[Settlement]) -> None:
+        async def ship(self, settlements: Sequence[Settlement]) -> Sequence[Spend]:
             await super().ship(settlements)
             if len(self.batches) == 1:
                 settle_many(journal, 1)
                 asyncio.get_running_loop().call_soon(settle_many, journal, 1)
+            return ()
 
     ledger = BusyLedger()
     task = asyncio.create_task(Shipper(journal, ledger, SystemClock(), directory=tmp_path, interval_seconds=0.01).run())

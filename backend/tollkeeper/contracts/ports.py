@@ -6,6 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
+from tollkeeper.contracts.money import Limit, Spend
 from tollkeeper.contracts.principal import KeyRecord, Principal
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.secrets import KeyDigest
@@ -72,8 +73,10 @@ class SnapshotSource(Protocol):
 
 
 class UsageSink(Protocol):
-    async def ship(self, settlements: Sequence[Settlement]) -> None:
-        """Write ledger rows and rollups, exactly once however often the same settlement is shipped.
+    async def ship(self, settlements: Sequence[Settlement]) -> Sequence[Spend]:
+        """Write ledger rows, rollups and what the budgets have spent, once however often the same is shipped.
+
+        Returns the counters that the settlements name, as they are after the commit, also those it did not change.
 
         Raises `DependencyUnavailable` when nothing was committed; the caller keeps the lines and tries again. Raises
         `ValueError`, nothing committed either, when the ledger can never take one of them.
@@ -96,3 +99,63 @@ class ProviderProbe(Protocol):
     async def probe(self, config: ProviderConfig) -> list[ProbeResult]:
         """Ask the provider for its models with each credential. Never raises for a provider that fails."""
         ...
+
+
+class SpendSource(Protocol):
+    async def read(self, tenant_id: UUID, refs: Sequence[str]) -> Sequence[Spend]:
+        """What the ledger holds of these counters now; one nobody has spent from is 0 at version 0.
+
+        Raises `DependencyUnavailable`.
+        """
+        ...
+
+
+class Fleet(Protocol):
+    """The other processes that admit calls."""
+
+    async def call_for_counters(self, tenant_id: UUID) -> frozenset[UUID]:
+        """Ask every worker, this one too, for what it holds of a tenant; the ids of those that have to answer.
+
+        Raises `DependencyUnavailable`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CounterState:
+    """`held_nano`: holds of open calls and what is settled but not in the ledger yet; None for both: not known now."""
+
+    ref: str
+    spent_nano: int | None
+    held_nano: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHold:
+    request_id: UUID
+    worker_id: UUID
+    amount_nano: int
+    age_seconds: float
+    is_settled: bool
+    model: str | None = None
+    key_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateState:
+    """Of one limit and subject. `refused` counts since the worker's start, `shadow_refused` what would have been."""
+
+    remaining: int
+    reset_seconds: float
+
+
+class CounterView(Protocol):
+    """Live counters, for the control plane. Everything raises `DependencyUnavailable` when Redis does not answer."""
+
+    async def counters(self, tenant_id: UUID, refs: Sequence[str]) -> Sequence[CounterState]: ...
+
+    async def holds(self, tenant_id: UUID, ref: str, *, limit: int) -> Sequence[OpenHold]:
+        """Open holds that count against a counter, oldest first."""
+        ...
+
+    async def rate(self, tenant_id: UUID, limit: Limit, subject: str) -> RateState: ...

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
+from tollkeeper.contracts.money import Budget, Limit, Period, ScopeKind, Unit
 from tollkeeper.core.permissions import Permission
 
 EXPIRED: Final = "This API key has expired. Create a new one or ask an administrator."
@@ -20,10 +21,7 @@ class Environment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A key in use. Limits are requests per minute; None means no limit of that kind, 0 never appears.
-
-    Everything is effective: already narrowed by the project, the team and the tenant above the key.
-    """
+    """A key in use. Everything is effective: already narrowed by the project, the team and the tenant above the key."""
 
     tenant_id: UUID
     key_id: UUID
@@ -33,8 +31,6 @@ class Principal:
     # None allows every model or provider; names may end in `*`.
     allowed_models: frozenset[str] | None = None
     allowed_providers: frozenset[str] | None = None
-    key_requests_per_minute: int | None = None
-    tenant_requests_per_minute: int | None = None
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     team_id: UUID | None = None
     project_id: UUID | None = None
@@ -43,6 +39,11 @@ class Principal:
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] | None = None
     allowed_origins: frozenset[str] | None = None
     logging_policy: str = "metadata"
+    # Every rule that may apply to a call with this key, the tenant's and the platform's among them.
+    limits: tuple[Limit, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    # Set for a run key: the name its calls carry in the ledger.
+    run_id: str | None = None
     flags: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     # Whether one of the three is set; told here once, so that a call with a key without them pays nothing.
     is_bounded: bool = field(init=False, default=False)
@@ -50,6 +51,19 @@ class Principal:
     def __post_init__(self) -> None:
         is_bounded = (self.allowed_endpoints, self.allowed_networks, self.allowed_origins) != (None, None, None)
         object.__setattr__(self, "is_bounded", is_bounded)
+
+    def requests_per_minute(self, kind: ScopeKind) -> int | None:
+        """What all calls of the key, or of the level above it that is named, may do in a minute; None without a limit."""
+        rates = [
+            limit.amount
+            for limit in self.limits
+            if limit.scope.kind is kind
+            and limit.unit is Unit.REQUESTS
+            and limit.period is Period.MINUTE
+            and limit.models is None
+            and not (limit.is_per_model or limit.is_shadow)
+        ]
+        return min(rates, default=None)
 
 
 @dataclass(frozen=True, slots=True)

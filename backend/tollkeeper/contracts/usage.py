@@ -50,6 +50,9 @@ class Intent:
     project_id: UUID | None = None
     # The key's, as its levels narrow them. Here and not with the ending, so that an interrupted call has them too.
     tags: dict[str, str] | None = None
+    # The counters this attempt is charged to (`money.counter_ref`); those of the platform begin with `@` and take the cost.
+    budgets: tuple[str, ...] = ()
+    run_id: str | None = None
 
 
 @dataclass(slots=True)  # as `Intent`

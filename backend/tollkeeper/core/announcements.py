@@ -66,6 +66,8 @@ class Topic(StrEnum):
     TENANT = "tenant"
     USER = "user"
     CATALOG = "catalog"
+    # Every worker is to tell Redis what it holds of a tenant (`gateway/money/counters`).
+    COUNTERS = "counters"
 
 
 @dataclass(frozen=True, slots=True)

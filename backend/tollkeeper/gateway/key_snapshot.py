@@ -21,6 +21,7 @@ import orjson
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from tollkeeper.contracts.money import Budget, Limit, RuleScope, Window
 from tollkeeper.contracts.principal import KeyRecord, Principal, SecretDigest
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.crypto import SecretBox
@@ -30,7 +31,7 @@ from tollkeeper.gateway.key_cache import FORGOTTEN_IDS, KeyCache
 log = structlog.get_logger(__name__)
 
 KIND: Final = "key-snapshot"
-RELEASE: Final = f"1-{shape_of(KeyRecord, Principal, SecretDigest)}"
+RELEASE: Final = f"1-{shape_of(KeyRecord, Principal, SecretDigest, Limit, Budget, RuleScope, Window)}"
 _FILES: Final = "keys-*"
 WRITE_SECONDS: Final = 30.0
 # A key nobody on this host knew before is on disk this soon.

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text, update
 
 from tollkeeper.contracts.key_proof import KeyProof
+from tollkeeper.contracts.money import ScopeKind
 from tollkeeper.contracts.principal import Environment, KeyRecord, SecretDigest
 from tollkeeper.core.crypto import MasterKey
 from tollkeeper.core.errors import DependencyUnavailable
@@ -219,14 +220,14 @@ async def test_key_reaches_only_what_its_tenant_may(
 
 async def test_rates_come_from_key_tenant_and_default(database: Database) -> None:
     own = (await record_of(database, rate_limit_override=7, tenant={"rate_limit": 90})).principal
-    assert (own.key_requests_per_minute, own.tenant_requests_per_minute) == (7, 90)
+    assert (own.requests_per_minute(ScopeKind.KEY), own.requests_per_minute(ScopeKind.TENANT)) == (7, 90)
     token = new_key().token
     await store(database, token)
     for default, expected in ((0, None), (60, 60)):
         record = await look(database, token, default_requests_per_minute=default)
         assert record is not None
-        assert record.principal.key_requests_per_minute == expected
-        assert record.principal.tenant_requests_per_minute is None
+        assert record.principal.requests_per_minute(ScopeKind.KEY) == expected
+        assert record.principal.requests_per_minute(ScopeKind.TENANT) is None
 
 
 async def test_providers_are_the_tenants(database: Database) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tollkeeper.contracts.money import ScopeKind
 from tollkeeper.core.errors import NotFound
 from tollkeeper.core.money import format_usd, usd_from_nano
 from tollkeeper.core.permissions import Permission
@@ -127,7 +128,7 @@ def _limits(caller: Caller, tenant: Tenant, spent_nano: int) -> MeLimits:
     budget = tenant.monthly_budget_nano
     return MeLimits(
         tenant_requests_per_minute=tenant.rate_limit,
-        key_requests_per_minute=None if caller.key is None else caller.key.key_requests_per_minute,
+        key_requests_per_minute=None if caller.key is None else caller.key.requests_per_minute(ScopeKind.KEY),
         monthly_budget_usd=None if budget is None else usd_from_nano(budget),
         current_spend_usd=format_usd(spent_nano),
         remaining_usd=None if budget is None else format_usd(max(0, budget - spent_nano)),

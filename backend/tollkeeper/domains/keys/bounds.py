@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tollkeeper.contracts.key_bounds import covers_endpoint, covers_network, read_network
+from tollkeeper.contracts.money import ScopeKind
 from tollkeeper.contracts.principal import Environment, Principal, name_allowed
 from tollkeeper.db.models import ApiKey
 from tollkeeper.domains.keys.errors import BeyondAuthority
@@ -33,7 +34,7 @@ def inherited(caller: Caller, wanted: KeyLimits) -> dict[str, Any]:
         return {}
     values: dict[str, Any] = {
         "expires_at": None if caller.key_expires_at is None else datetime.fromtimestamp(caller.key_expires_at, tz=UTC),
-        "rate_limit_override": key.key_requests_per_minute,
+        "rate_limit_override": key.requests_per_minute(ScopeKind.KEY),
         "allowed_models_override": _listed(key.allowed_models),
         "allowed_providers_override": _listed(key.allowed_providers),
         "allowed_endpoints": _listed(key.allowed_endpoints),
@@ -58,9 +59,10 @@ def check(caller: Caller, fields: Mapping[str, Any]) -> None:
         expires_at: datetime | None = fields["expires_at"]
         if expires_at is None or expires_at.timestamp() > caller.key_expires_at:
             raise BeyondAuthority("The key would outlive the one it is made with.")
-    if "rate_limit_override" in fields and key.key_requests_per_minute is not None:
+    own_rate = key.requests_per_minute(ScopeKind.KEY)
+    if "rate_limit_override" in fields and own_rate is not None:
         rate = fields["rate_limit_override"]
-        if rate is None or rate > key.key_requests_per_minute:
+        if rate is None or rate > own_rate:
             raise BeyondAuthority("The key would be faster than the one it is made with.")
     for name, what, is_inside in _lists(key):
         if name in fields and (fields[name] is None or not all(is_inside(value) for value in fields[name])):

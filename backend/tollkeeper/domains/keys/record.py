@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Row, Select, and_, func, select
 
 from tollkeeper.contracts.key_bounds import read_network
+from tollkeeper.contracts.money import Limit, Period, RuleScope, ScopeKind, Unit
 from tollkeeper.contracts.principal import Environment, KeyRecord, Principal, SecretDigest
 from tollkeeper.core.permissions import Scope, permissions_of, permissions_of_key
 from tollkeeper.db.models.keys import ApiKey
@@ -94,8 +95,7 @@ def record_from_row(row: KeyRow, *, default_requests_per_minute: int = 0) -> Key
             permissions=permissions_of_key(permissions_of(row.role, row.role_permissions), map(Scope, row.scopes)),
             allowed_models=inherited.allowed_models,
             allowed_providers=inherited.allowed_providers,
-            key_requests_per_minute=row.rate_limit_override or default_requests_per_minute or None,
-            tenant_requests_per_minute=row.tenant_rate_limit,
+            limits=_limits(row, default_requests_per_minute),
             tags=MappingProxyType(dict(inherited.tags)),
             team_id=row.team_id,
             project_id=row.project_id,
@@ -144,6 +144,19 @@ def levels_of(row: KeyRow) -> list[Level]:
         )
     )
     return levels
+
+
+def _limits(row: KeyRow, default_requests_per_minute: int) -> tuple[Limit, ...]:
+    """The short spellings; each is identified by what it stands on."""
+    rates = (
+        (ScopeKind.KEY, row.id, row.rate_limit_override or default_requests_per_minute),
+        (ScopeKind.TENANT, row.tenant_id, row.tenant_rate_limit),
+    )
+    return tuple(
+        Limit(subject, RuleScope(kind, subject.hex), Unit.REQUESTS, amount, Period.MINUTE)
+        for kind, subject, amount in rates
+        if amount
+    )
 
 
 def _set(names: Sequence[str] | None) -> frozenset[str] | None:

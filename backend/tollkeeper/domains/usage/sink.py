@@ -13,6 +13,7 @@ from typing import Any, Final
 import asyncpg
 import structlog
 
+from tollkeeper.contracts.money import Spend
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import DependencyUnavailable
@@ -66,10 +67,10 @@ class LedgerSink:
         self._clock = clock
         self._retention_days = retention_days
 
-    async def ship(self, settlements: Sequence[Settlement]) -> None:
+    async def ship(self, settlements: Sequence[Settlement]) -> Sequence[Spend]:
         """Raises `DependencyUnavailable` or, for rows the ledger can never take, `ValueError`: nothing is written then."""
         if not settlements:
-            return
+            return ()
         today = self._clock.now().date()
         first = unix_ms_of(oldest_kept_day(today, self._retention_days))
         end = unix_ms_of(today + timedelta(days=DAYS_AHEAD + 1))
@@ -86,6 +87,7 @@ class LedgerSink:
             except _NoPartition as error:
                 # Its day was dropped between the two; by the next try it is late.
                 raise DependencyUnavailable("A day of the ledger is missing. Try again shortly.") from error
+        return ()
 
     async def _add_days(self, days: set[date]) -> None:
         async with self._database.platform() as session:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
+from tollkeeper.contracts.money import Period, Unit
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.gateway.money.gcra import Rate, Verdict, per_minute
 
@@ -69,12 +70,10 @@ def limits_of(principal: Principal) -> Limits | None:
     """None when nothing limits the principal: such calls do not ask Redis at all."""
     tenant = principal.tenant_id.hex
     scopes: list[Scope] = []
-    if principal.key_requests_per_minute is not None:
-        key = f"tk:{{{tenant}}}:rpm:{principal.key_id.hex}".encode()
-        scopes.append(Scope(key, per_minute(principal.key_requests_per_minute), "key"))
-    if principal.tenant_requests_per_minute is not None:
-        key = f"tk:{{{tenant}}}:rpm".encode()
-        scopes.append(Scope(key, per_minute(principal.tenant_requests_per_minute), "tenant"))
+    for limit in principal.limits:
+        if limit.unit is Unit.REQUESTS and limit.period is Period.MINUTE:
+            key = f"tk:{{{tenant}}}:r:{limit.id.hex}".encode()
+            scopes.append(Scope(key, per_minute(limit.amount), limit.scope.kind))
     return Limits(principal.tenant_id, tuple(scopes)) if scopes else None
 
 

@@ -76,6 +76,8 @@ def pack_intent(intent: Intent) -> bytes:
             intent.team_id,
             intent.project_id,
             intent.tags,
+            intent.budgets or None,
+            intent.run_id,
         )
     )
 
@@ -161,8 +163,8 @@ def unpack_void(payload: bytes) -> tuple[UUID, int]:
 def _intent(fields: list[Any]) -> Intent:
     request_id, attempt, tenant_id, key_id, user_id, operation, model, provider, upstream_model, *rest = fields
     tokens, price_version, cost, is_stream, environment, end_user, *later = rest
-    # A line that an earlier release wrote ends here, or after the team.
-    team_id, project_id, tags = (*later, None, None, None)[:3]
+    # A line that an earlier release wrote ends here, or further on.
+    team_id, project_id, tags, budgets, run_id = (*later, None, None, None, None, None)[:5]
     return Intent(
         request_id=UUID(request_id),
         attempt=attempt,
@@ -182,6 +184,8 @@ def _intent(fields: list[Any]) -> Intent:
         team_id=team_id and UUID(team_id),
         project_id=project_id and UUID(project_id),
         tags=tags,
+        budgets=tuple(budgets or ()),
+        run_id=run_id,
     )
 
 

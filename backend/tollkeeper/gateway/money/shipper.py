@@ -6,7 +6,7 @@ One task per worker. PostgreSQL away: everything stays in the journal and is tri
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from tollkeeper.contracts.money import Spend
 from tollkeeper.contracts.ports import UsageSink
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
@@ -68,6 +69,8 @@ class Shipper:
         self._interval_seconds = interval_seconds
         self._adopt_seconds = adopt_seconds
         self._ship_seconds = ship_seconds
+        # Told what the ledger has taken, and the counters that it named, after each commit.
+        self.on_shipped: Callable[[Sequence[Settlement], Sequence[Spend]], None] | None = None
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
         self._gathered = 0
@@ -204,9 +207,11 @@ class Shipper:
     async def _hand_over(self, batch: Sequence[Settlement]) -> None:
         try:
             async with asyncio.timeout(self._ship_seconds):
-                await self._sink.ship(batch)
+                spends = await self._sink.ship(batch)
         except TimeoutError:
             raise DependencyUnavailable("The ledger does not answer in time.") from None
+        if self.on_shipped is not None:
+            self.on_shipped(batch, spends)
 
     def _put_aside(self, settlement: Settlement, error: ValueError) -> None:
         self._rejected += 1
