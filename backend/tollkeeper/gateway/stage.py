@@ -18,6 +18,7 @@ from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.usage import Intent
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.ids import format_id
+from tollkeeper.gateway.money.hold import Appraisal, Hold
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +91,9 @@ class Exchange:
     # resolve: the route and the targets in the order they will be tried
     route: ModelRoute = field(init=False)
     plan: tuple[Target, ...] = ()
+    # admit: what the call may come to, and what it has put aside for that; None where no budget limits it
+    appraisal: Appraisal | None = None
+    hold: Hold | None = None
     # dispatch: where the answer came from, how many attempts were sent, seconds spent waiting for providers
     target: Target | None = None
     attempts: int = 0
