@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 
@@ -106,6 +106,43 @@ class PriceTier:
     over_input_tokens: int = 0
 
 
+_MILLION: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """A margin or a discount: what a tenant is charged for what the vendor takes. Exact integers, rounded once.
+
+    `factor_millionths`: 1,200,000 charges a fifth more. `request_nano` is added for every attempt that a vendor may take
+    something for. `provider` and `model` None: any; a model is the name that callers use and may end in `*`.
+    """
+
+    id: UUID
+    factor_millionths: int
+    request_nano: int = 0
+    provider: str | None = None
+    model: str | None = None
+
+    def covers(self, provider: str, model: str) -> bool:
+        if self.provider is not None and self.provider != provider:
+            return False
+        if self.model is None or self.model == model:
+            return True
+        return self.model[-1:] == "*" and model.startswith(self.model[:-1])
+
+    def apply(self, cost_nano: int) -> int:
+        """The charge at settlement, rounded half up."""
+        return (cost_nano * self.factor_millionths + _MILLION // 2) // _MILLION + self.request_nano
+
+    def apply_up(self, cost_nano: int) -> int:
+        """The charge to hold: rounded up, so that it is never less than what `apply` makes of it."""
+        return -(-cost_nano * self.factor_millionths // _MILLION) + self.request_nano
+
+    def scale_pico(self, pico: int) -> int:
+        """The charge of one more token, rounded up; what is added for the whole attempt is not in it."""
+        return -(-pico * self.factor_millionths // _MILLION)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRoute:
     """A model name and where it leads. A name may end in `*`; the exact name wins, then the longest prefix."""
@@ -144,6 +181,8 @@ class Snapshot:
     models: Mapping[tuple[UUID | None, str], ModelRoute]
     # Routes whose name ends in `*`, longest first.
     wildcards: tuple[ModelRoute, ...] = ()
+    # Of a tenant, the most specific first.
+    adjustments: Mapping[UUID, tuple[Adjustment, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def find_model(self, tenant_id: UUID, name: str) -> ModelRoute | None:
         """The tenant's own route of that name, else the shared one, else the longest matching `prefix*`."""

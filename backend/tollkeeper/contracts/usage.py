@@ -53,6 +53,8 @@ class Intent:
     # The counters this attempt is charged to (`money.counter_ref`); those of the platform begin with `@` and take the cost.
     budgets: tuple[str, ...] = ()
     run_id: str | None = None
+    # What the tenant would be charged for `estimated_cost_nano`; None: just that.
+    estimated_charge_nano: int | None = None
 
 
 @dataclass(slots=True)  # as `Intent`

@@ -78,6 +78,7 @@ def pack_intent(intent: Intent) -> bytes:
             intent.tags,
             intent.budgets or None,
             intent.run_id,
+            intent.estimated_charge_nano,
         )
     )
 
@@ -164,7 +165,7 @@ def _intent(fields: list[Any]) -> Intent:
     request_id, attempt, tenant_id, key_id, user_id, operation, model, provider, upstream_model, *rest = fields
     tokens, price_version, cost, is_stream, environment, end_user, *later = rest
     # A line that an earlier release wrote ends here, or further on.
-    team_id, project_id, tags, budgets, run_id = (*later, None, None, None, None, None)[:5]
+    team_id, project_id, tags, budgets, run_id, charge = (*later, None, None, None, None, None, None)[:6]
     return Intent(
         request_id=UUID(request_id),
         attempt=attempt,
@@ -186,6 +187,7 @@ def _intent(fields: list[Any]) -> Intent:
         tags=tags,
         budgets=tuple(budgets or ()),
         run_id=run_id,
+        estimated_charge_nano=charge,
     )
 
 

@@ -81,12 +81,13 @@ class Leftover:
 
 def interruption(intent: Intent) -> Settlement:
     """The row of an attempt nobody saw the end of. No status was answered, hence 0."""
+    cost, charge = intent.estimated_cost_nano, intent.estimated_charge_nano
     return Settlement(
         intent=intent,
         status=CallStatus.INTERRUPTED,
         usage=Usage(input=intent.estimated_input_tokens, is_estimated=True),
-        cost_nano=intent.estimated_cost_nano,
-        charge_nano=intent.estimated_cost_nano,
+        cost_nano=cost,
+        charge_nano=cost if charge is None else charge,
         latency_ms=0,
         http_status=0,
         kind=LedgerKind.INTERRUPTED,

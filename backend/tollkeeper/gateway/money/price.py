@@ -2,15 +2,17 @@
 
 A class of tokens without a price of its own is charged as the class it is part of: input classes as `input` (the
 one-hour cache write as `cache_write` first), output classes as `output`. Adding up several attempts means adding
-their rounded costs: each ledger row is rounded once and sums of rows are exact.
+their rounded costs: each ledger row is rounded once and sums of rows are exact. What the vendor takes is the cost; what
+the tenant is charged for it is the cost after the tenant's `Adjustment`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+from uuid import UUID
 
-from tollkeeper.contracts.catalog import Price, ServiceTier
+from tollkeeper.contracts.catalog import Adjustment, Price, ServiceTier, Snapshot
 from tollkeeper.contracts.chat import Usage
 from tollkeeper.core.money import nano_from_pico
 
@@ -102,6 +104,26 @@ def _beside_tokens(price: Price, measure: Measure) -> int:
 def cost_nano(usage: Usage, price: Price, measure: Measure = ONE_CALL) -> int:
     """Nano-dollars of one attempt: what `Settlement.cost_nano` holds."""
     return nano_from_pico(cost_pico(usage, price, measure))
+
+
+def adjustment_of(snapshot: Snapshot, tenant_id: UUID, provider: str, model: str) -> Adjustment | None:
+    """The most specific of the tenant's that covers a call of `model` (as the caller named it) at `provider`."""
+    if not snapshot.adjustments:
+        return None
+    for adjustment in snapshot.adjustments.get(tenant_id, ()):
+        if adjustment.covers(provider, model):
+            return adjustment
+    return None
+
+
+def charge_nano(cost_nano: int | None, adjustment: Adjustment | None, *, may_cost: bool = True) -> int | None:
+    """What the tenant is charged for one attempt: `Settlement.charge_nano`. Unpriced stays unpriced.
+
+    `may_cost` False: the vendor takes nothing for the attempt, so nothing is added for it either.
+    """
+    if cost_nano is None or adjustment is None or not may_cost:
+        return cost_nano
+    return adjustment.apply(cost_nano)
 
 
 def _or(price: int | None, fallback: int) -> int:
