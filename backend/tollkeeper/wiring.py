@@ -1,15 +1,15 @@
-"""The composition root: the one file that names concrete parts and hands them to one another.
+"""The composition root: it names concrete parts and hands them to one another.
 
 `open_services` builds everything a worker of the gateway runs on and takes it down again in the reverse order;
-`run_jobs` is the background half alone.
+`run_jobs` is the background half alone. Its parts: `opening` (what a start checks), `background` (tasks and jobs) and
+`known_keys`.
 """
 
 import asyncio
 import os
-import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from pydantic import SecretStr
 
+from tollkeeper.background import mail_jobs, make_runner, running
 from tollkeeper.configuration import read_declared
 from tollkeeper.contracts.catalog import ModelRoute
 from tollkeeper.contracts.key_proof import KeyProof
@@ -27,20 +27,14 @@ from tollkeeper.core.access_log import AccessLogWriter
 from tollkeeper.core.announcements import PUBLISHER, Announcement, Listener, Publisher, Topic
 from tollkeeper.core.clock import Clock, SystemClock
 from tollkeeper.core.config import Settings
-from tollkeeper.core.crypto import MasterKey, MasterKeyError, SecretBox
-from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
-from tollkeeper.core.events import TeamMemberRemoved, UserDeleted
-from tollkeeper.core.first_run_file import write_first_run
+from tollkeeper.core.crypto import MasterKey, SecretBox
 from tollkeeper.core.mail import MailServer, MailSettingsError, Smtp
-from tollkeeper.core.master_keys import MasterKeys
 from tollkeeper.core.objects import Objects
 from tollkeeper.core.outbound import Outbound
 from tollkeeper.core.passwords import Passwords
 from tollkeeper.core.redis import RedisLink, create_client
 from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.core.tokens import AccessTokens
-from tollkeeper.db import migrations
-from tollkeeper.db.faults import explain, is_unreachable
 from tollkeeper.db.session import Database
 from tollkeeper.domains.audit.heads import EVERY_SECONDS, Heads, HeadSigning
 from tollkeeper.domains.audit.security import SecurityEvents
@@ -48,25 +42,17 @@ from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
 from tollkeeper.domains.catalog.kept import CatalogFile
 from tollkeeper.domains.catalog.prices import load_price_list
 from tollkeeper.domains.fleet.service import Fleet
-from tollkeeper.domains.identity.first_run import FirstRun, ensure_first_run
+from tollkeeper.domains.identity.first_run import FirstRun
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.sessions import Sessions
-from tollkeeper.domains.identity.tasks import AccountTasks
 from tollkeeper.domains.identity.throttle import LoginThrottle
 from tollkeeper.domains.identity_providers.issuers import Issuers
 from tollkeeper.domains.identity_providers.lookup import WorkloadTokens
-from tollkeeper.domains.jobs.outbox import OutboxDelivery, Subscriber
-from tollkeeper.domains.jobs.runner import Runner
 from tollkeeper.domains.jobs.schemas import JobKind
-from tollkeeper.domains.jobs.tasks import make_kinds
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
-from tollkeeper.domains.keys.subscribers import RevokeKeysOfTeam
 from tollkeeper.domains.keys.uses import KeyUseWriter
-from tollkeeper.domains.mail.service import SEND, Mail
-from tollkeeper.domains.secrets import service as secret_store
-from tollkeeper.domains.usage.partitions import drop_expired, ensure_partitions
+from tollkeeper.domains.mail.service import Mail
 from tollkeeper.domains.usage.sink import LedgerSink
-from tollkeeper.domains.users.subscribers import EndGuestMemberships
 from tollkeeper.gateway import pipeline
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission import Admission
@@ -76,21 +62,21 @@ from tollkeeper.gateway.probe import Probe
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
 from tollkeeper.gateway.upstream import Upstream
 from tollkeeper.known_keys import KnownKeys
+from tollkeeper.opening import (
+    StartRefused,
+    database_url_for_listening,
+    find_master_keys,
+    open_database,
+    open_for_gateway,
+    open_master_keys,
+    required,
+)
 from tollkeeper.readiness import Readiness
 
 log = structlog.get_logger(__name__)
 
-# How often PostgreSQL is asked after a start without it.
-_ARRIVAL_SECONDS: Final = 1.0
 # Time for the journal to be shipped once the last call has ended.
 _SHIP_SECONDS: Final = 5.0
-_MAIL_SECONDS: Final = 60.0
-
-
-class StartRefused(TollkeeperError):
-    """The gateway must not start like this; the message says what to do."""
-
-    code = "start_refused"
 
 
 @dataclass(slots=True)
@@ -157,14 +143,14 @@ class Services:
 async def open_services(settings: Settings, *, clock: Clock | None = None) -> AsyncIterator[Services]:
     """Everything a worker of the gateway needs, running. Raises `TollkeeperError` with what to do when it cannot."""
     clock = clock or SystemClock()
-    keys = _master_keys(settings)
+    keys = open_master_keys(settings)
     master = keys.current
     async with AsyncExitStack() as stack:
         box = keys.secret_box()
         hasher, passwords = KeyHasher(master, *keys.previous), Passwords()
-        opened = await _open_for_gateway(settings, keys, hasher, passwords, clock, stack)
+        opened = await open_for_gateway(settings, keys, hasher, passwords, clock, stack)
         database = opened.database
-        redis_url = _secret(settings.redis_url, "TOLLKEEPER_REDIS_URL")
+        redis_url = required(settings.redis_url, "TOLLKEEPER_REDIS_URL")
         link = RedisLink(redis_url, clock)
         await link.start()
         stack.push_async_callback(link.close)
@@ -261,10 +247,10 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         if settings.jobs_in_process:
             more = [
                 JobKind("audit.heads", HeadSigning(database, audit_heads).handle, every_seconds=EVERY_SECONDS),
-                *_mail_jobs(settings, database, box, mail, clock),
+                *mail_jobs(settings, database, box, mail, clock),
             ]
             work["jobs"] = make_runner(settings, database, more, name=str(fleet.worker_id)).run()
-        async with _running(work):
+        async with running(work):
             try:
                 yield services
             finally:
@@ -276,31 +262,16 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
 async def run_jobs(settings: Settings) -> None:
     """`tollkeeper worker`: background jobs alone, until cancelled."""
     async with AsyncExitStack() as stack:
-        database = await _open_database(settings, stack)
+        database = await open_database(settings, stack)
         more: list[JobKind] = []
-        if (keys := _find_master_keys(settings)) is not None:
+        if (keys := find_master_keys(settings)) is not None:
             heads = Heads(Objects.open(settings.objects_url, settings.data_dir), keys, SystemClock())
             more.append(JobKind("audit.heads", HeadSigning(database, heads).handle, every_seconds=EVERY_SECONDS))
             box = keys.secret_box()
-            more += _mail_jobs(settings, database, box, _open_mail(settings, box), SystemClock())
+            more += mail_jobs(settings, database, box, _open_mail(settings, box), SystemClock())
         else:
             log.warning("audit_heads_unsigned", note="set TOLLKEEPER_MASTER_KEY for the worker as for the gateway")
         await make_runner(settings, database, more, name=f"{socket.gethostname()}-{os.getpid()}").run()
-
-
-def make_runner(settings: Settings, database: Database, more: Sequence[JobKind], *, name: str) -> Runner:
-    subscribers: dict[str, list[Subscriber]] = {
-        UserDeleted.name: [EndGuestMemberships(database, SystemClock())],
-        TeamMemberRemoved.name: [RevokeKeysOfTeam(database, SystemClock())],
-    }
-    kinds = make_kinds(
-        database,
-        ensure_partitions=ensure_partitions,
-        drop_expired=drop_expired,
-        usage_retention_days=settings.usage_retention_days,
-        deliver_outbox=OutboxDelivery(database, subscribers).handle,
-    )
-    return Runner(database, [*kinds, *more], name=name)
 
 
 class _Hearing:
@@ -320,106 +291,6 @@ class _Hearing:
         """A channel was away: nothing heard meanwhile can be trusted to be all."""
         self._keys.resync()
         self._catalog.loader.changed()
-
-
-def _database_url(settings: Settings) -> str:
-    return _secret(settings.database_url, "TOLLKEEPER_DATABASE_URL")
-
-
-async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
-    database = _connect(settings, stack)
-    try:
-        await _check_database(settings, database)
-    except DependencyUnavailable as error:
-        raise StartRefused(explain(error, _database_url(settings))) from error
-    return database
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """`is_late`: PostgreSQL is away; what every start does with it is done when it comes."""
-
-    database: Database
-    kept: CatalogFile
-    first_run: FirstRun | None
-    is_late: bool
-
-
-async def _open_for_gateway(
-    settings: Settings,
-    keys: MasterKeys,
-    hasher: KeyHasher,
-    passwords: Passwords,
-    clock: Clock,
-    stack: AsyncExitStack,
-) -> _Opened:
-    """As `_open_database`; with what an earlier start left on disk also without PostgreSQL, to serve known keys."""
-    database = _connect(settings, stack)
-    kept = CatalogFile(settings.data_dir / "snapshots" / "catalog", keys.secret_box(), _database_url(settings))
-    complete = partial(_complete_start, settings, database, keys, hasher, passwords, clock)
-    try:
-        return _Opened(database, kept, await complete(), is_late=False)
-    except DependencyUnavailable as error:
-        reason = explain(error, _database_url(settings))
-        if not is_unreachable(error) or await asyncio.to_thread(kept.read) is None:
-            raise StartRefused(reason) from error
-        log.warning("started_without_postgresql", reason=reason)
-    await stack.enter_async_context(_running({"arrival": _arrive(complete)}))
-    return _Opened(database, kept, None, is_late=True)
-
-
-def _connect(settings: Settings, stack: AsyncExitStack) -> Database:
-    database = Database(
-        _database_url(settings),
-        pool_size=settings.database_pool_size,
-        is_behind_pooler=settings.database_direct_url is not None,
-    )
-    stack.push_async_callback(database.close)
-    return database
-
-
-async def _check_database(settings: Settings, database: Database) -> None:
-    direct = _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL")
-    pending = await migrations.pending(direct)
-    if pending:
-        if not settings.migrate_at_start:
-            raise StartRefused(
-                f"The database lacks {len(pending)} migrations ({', '.join(pending)}). Run: tollkeeper migrate"
-            )
-        await migrations.upgrade(direct)
-    await database.check()
-
-
-async def _complete_start(
-    settings: Settings,
-    database: Database,
-    keys: MasterKeys,
-    hasher: KeyHasher,
-    passwords: Passwords,
-    clock: Clock,
-) -> FirstRun | None:
-    """What every start of a gateway does with the database before it serves from it."""
-    await _check_database(settings, database)
-    first_run = await _ensure_first_run(settings, database, keys, hasher, passwords, clock)
-    await _check_envelopes(database, keys.secret_box())
-    return first_run
-
-
-async def _arrive(complete: Callable[[], Coroutine[Any, Any, FirstRun | None]]) -> None:
-    """Make up for what a start without PostgreSQL left out; a database that is not ours to use ends this worker."""
-    while True:
-        await asyncio.sleep(_ARRIVAL_SECONDS)
-        try:
-            await complete()
-        except DependencyUnavailable:
-            continue
-        except TollkeeperError as error:
-            # The next start of this worker says it again, to the operator.
-            log.critical("postgresql_refused", reason=str(error))
-            os.kill(os.getpid(), signal.SIGTERM)
-        else:
-            log.info("postgresql_arrived")
-        await asyncio.Event().wait()
 
 
 async def _open_catalog(
@@ -451,11 +322,6 @@ def _open_mail(settings: Settings, box: SecretBox) -> Mail:
         raise StartRefused(str(error)) from error
 
 
-def _mail_jobs(settings: Settings, database: Database, box: SecretBox, mail: Mail, clock: Clock) -> Sequence[JobKind]:
-    accounts = AccountTasks(database, box, mail, clock, settings.origin)
-    return [JobKind(SEND, mail.handle, timeout_seconds=_MAIL_SECONDS), *accounts.kinds()]
-
-
 def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) -> AccessLogWriter | None:
     if not settings.access_log:
         return None
@@ -465,43 +331,10 @@ def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) ->
     return writer
 
 
-@asynccontextmanager
-async def _running(work: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """Background tasks that live as long as the block; one that ends by itself is a bug and is logged as one."""
-    tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
-    for task in tasks:
-        task.add_done_callback(_report_end)
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _report_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        log.error("background_task_ended", task=task.get_name(), exc_info=task.exception())
-
-
 def _output_price(route: ModelRoute) -> tuple[bool, int]:
     """Cheapest first; models without output, such as embeddings, and unpriced ones last."""
     price = 0 if route.price is None else route.price.output
     return price == 0, price
-
-
-def _find_master_keys(settings: Settings) -> MasterKeys | None:
-    try:
-        return MasterKeys.of(settings)
-    except MasterKeyError as error:
-        raise StartRefused(str(error)) from error
-
-
-def _master_keys(settings: Settings) -> MasterKeys:
-    keys = _find_master_keys(settings)
-    if keys is None:
-        raise StartRefused("TOLLKEEPER_MASTER_KEY is not set.")
-    return keys
 
 
 def _open_journal(settings: Settings, folder: Path, clock: Clock, stack: AsyncExitStack) -> Journal:
@@ -518,7 +351,7 @@ def _open_journal(settings: Settings, folder: Path, clock: Clock, stack: AsyncEx
 
 async def _open_listener(settings: Settings, redis_url: str, hearing: "_Hearing", stack: AsyncExitStack) -> Listener:
     listener = Listener(
-        _secret(settings.database_direct_url or settings.database_url, "TOLLKEEPER_DATABASE_URL"),
+        database_url_for_listening(settings),
         create_client(redis_url, operation_seconds=None),
         on_announcement=hearing,
         on_resync=hearing.resync,
@@ -528,47 +361,7 @@ async def _open_listener(settings: Settings, redis_url: str, hearing: "_Hearing"
     return listener
 
 
-async def _ensure_first_run(
-    settings: Settings, database: Database, keys: MasterKeys, hasher: KeyHasher, passwords: Passwords, clock: Clock
-) -> FirstRun | None:
-    first_run = await ensure_first_run(
-        database,
-        settings,
-        hasher=hasher,
-        passwords=passwords,
-        master_key_fingerprint=keys.current.fingerprint(),
-        previous_fingerprints=keys.previous_fingerprints,
-        clock=clock,
-    )
-    if first_run is not None:
-        write_first_run(
-            settings.data_dir,
-            settings.origin,
-            api_key=first_run.api_key,
-            admin_email=first_run.admin_email,
-            admin_password=first_run.admin_password,
-        )
-    return first_run
-
-
 def _open_publisher(redis_url: str, database: Database, stack: AsyncExitStack) -> None:
     publisher = Publisher(create_client(redis_url))
     stack.push_async_callback(publisher.close)
     database.carry(PUBLISHER, publisher)
-
-
-async def _check_envelopes(database: Database, box: SecretBox) -> None:
-    """Better no start than secrets that fail one by one, each when it is needed."""
-    unknown = await secret_store.find_unknown_keks(database, box)
-    if unknown:
-        where = ", ".join(f"{table} ({count} rows, key {kek_id})" for table, kek_id, count in unknown)
-        raise StartRefused(
-            f"Stored secrets are sealed under a master key that is not given: {where}. "
-            "Name it in TOLLKEEPER_MASTER_KEYS_PREVIOUS, then run: tollkeeper secrets rotate"
-        )
-
-
-def _secret(value: SecretStr | None, name: str) -> str:
-    if value is None:
-        raise StartRefused(f"{name} is not set.")
-    return value.get_secret_value()

@@ -1,0 +1,70 @@
+"""A part of `wiring`: the work beside the calls.
+
+`running` keeps tasks of one process alive for as long as a block; the job runner and its kinds are here too, as any
+process may take a job.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import structlog
+
+from tollkeeper.core.clock import Clock, SystemClock
+from tollkeeper.core.config import Settings
+from tollkeeper.core.crypto import SecretBox
+from tollkeeper.core.events import TeamMemberRemoved, UserDeleted
+from tollkeeper.db.session import Database
+from tollkeeper.domains.identity.tasks import AccountTasks
+from tollkeeper.domains.jobs.outbox import OutboxDelivery, Subscriber
+from tollkeeper.domains.jobs.runner import Runner
+from tollkeeper.domains.jobs.schemas import JobKind
+from tollkeeper.domains.jobs.tasks import make_kinds
+from tollkeeper.domains.keys.subscribers import RevokeKeysOfTeam
+from tollkeeper.domains.mail.service import SEND, Mail
+from tollkeeper.domains.usage.partitions import drop_expired, ensure_partitions
+from tollkeeper.domains.users.subscribers import EndGuestMemberships
+
+log = structlog.get_logger(__name__)
+
+_MAIL_SECONDS: Final = 60.0
+
+
+@asynccontextmanager
+async def running(work: Mapping[str, Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Background tasks that live as long as the block; one that ends by itself is a bug and is logged as one."""
+    tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
+    for task in tasks:
+        task.add_done_callback(_report_end)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def make_runner(settings: Settings, database: Database, more: Sequence[JobKind], *, name: str) -> Runner:
+    subscribers: dict[str, list[Subscriber]] = {
+        UserDeleted.name: [EndGuestMemberships(database, SystemClock())],
+        TeamMemberRemoved.name: [RevokeKeysOfTeam(database, SystemClock())],
+    }
+    kinds = make_kinds(
+        database,
+        ensure_partitions=ensure_partitions,
+        drop_expired=drop_expired,
+        usage_retention_days=settings.usage_retention_days,
+        deliver_outbox=OutboxDelivery(database, subscribers).handle,
+    )
+    return Runner(database, [*kinds, *more], name=name)
+
+
+def mail_jobs(settings: Settings, database: Database, box: SecretBox, mail: Mail, clock: Clock) -> Sequence[JobKind]:
+    accounts = AccountTasks(database, box, mail, clock, settings.origin)
+    return [JobKind(SEND, mail.handle, timeout_seconds=_MAIL_SECONDS), *accounts.kinds()]
+
+
+def _report_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.error("background_task_ended", task=task.get_name(), exc_info=task.exception())
