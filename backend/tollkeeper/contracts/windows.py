@@ -1,8 +1,9 @@
 """When the windows of budgets begin and end. Pure: a window and a moment in, two whole seconds since 1970 out.
 
 The boundaries of a window are a sequence of moments that never goes back, and a window reaches from one to the next:
-so windows tile time whatever a zone does to its clocks. A day may last 23 or 25 hours. Local times that a zone skips
-stand for the moment of the jump; of those that come twice the first counts (the second if the anchor lies there).
+so windows tile time whatever a zone does to its clocks. A day may last 23 or 25 hours. A local time that a zone skips
+is read as if the clocks had not been moved yet; of one that comes twice the first counts, or the second if the anchor
+lies there.
 """
 
 from calendar import monthrange
@@ -140,22 +141,8 @@ def _boundary(kind: WindowKind, anchor: datetime, index: int, zone: tzinfo) -> i
 
 
 def _moment(local: datetime, zone: tzinfo) -> int:
-    """The moment at which the clocks of the zone show this, or jump over it."""
-    aware = local.replace(tzinfo=zone)
-    moment = (aware - _EPOCH) // _SECOND
-    if _local(moment, zone).replace(fold=0) == local.replace(fold=0):
-        return moment
-    # Skipped. Read with the offset after the jump it lies before the jump, with the one before the jump not before it.
-    readings = sorted((aware.replace(fold=fold) - _EPOCH) // _SECOND for fold in (0, 1))
-    earlier, later = readings
-    before = _offset(earlier, zone)
-    while later - earlier > 1:
-        middle = (earlier + later) // 2
-        if _offset(middle, zone) == before:
-            earlier = middle
-        else:
-            later = middle
-    return later
+    # No two boundaries are nearer than a day, and no zone skips more than one: their order stays.
+    return (local.replace(tzinfo=zone) - _EPOCH) // _SECOND
 
 
 def _local(moment: int, zone: tzinfo) -> datetime:
