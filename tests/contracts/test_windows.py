@@ -99,6 +99,14 @@ def test_a_window_begins_at_its_anchor(window: Window) -> None:
         assert bounds(window, window.anchor)[0] == window.anchor
 
 
+@pytest.mark.parametrize("kind", [WindowKind.DAY, WindowKind.WEEK, WindowKind.MONTH, WindowKind.YEAR])
+@pytest.mark.parametrize("moment", ["2026-10-25T00:30", "2026-10-25T01:30"])
+def test_an_anchor_in_an_hour_that_comes_twice_keeps_its_place(kind: WindowKind, moment: str) -> None:
+    window = Window(kind, "Europe/Berlin", at(moment))
+    assert bounds(window, at(moment))[0] == at(moment)
+    assert bounds(window, at(moment) - 1)[1] == at(moment)
+
+
 LONGEST_HOURS = {
     WindowKind.HOUR: 1.75,
     WindowKind.DAY: 26,
