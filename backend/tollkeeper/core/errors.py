@@ -14,6 +14,7 @@
     ├── Conflict                       409 conflict
     │   └── PreconditionFailed         412 precondition_failed
     ├── RateLimited                    429 rate_limit_exceeded
+    ├── InsufficientQuota              429 insufficient_quota (402 where a budget says so)
     ├── UpstreamError                  502 upstream_error (or the vendor's own 4xx)
     │   ├── UpstreamTimeout            504 upstream_timeout
     │   └── NoTargetAvailable          503 no_target_available
@@ -138,6 +139,17 @@ class RateLimited(TollkeeperError):
     status = 429
     code = "rate_limit_exceeded"
     type = "requests"
+
+
+class InsufficientQuota(TollkeeperError):
+    """A hard budget has no room for this call; trying again before its next window does not help."""
+
+    status = 429
+    code = "insufficient_quota"
+    type = "insufficient_quota"
+
+    def __init__(self, message: str, *, status: int = 429, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, status=status, headers=headers, should_retry=False)
 
 
 class UpstreamError(TollkeeperError):

@@ -82,6 +82,17 @@ class Channel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """How a vendor bills an answer that is not read to its end, and whether it can be counted as it comes."""
+
+    # Closing the connection ends the work and the bill; unknown counts as no.
+    stops_at_cancel: bool = False
+    # Everything that is billed as output appears in the answer: no hidden reasoning.
+    shows_output: bool = False
+    reports_stream_usage: bool = True
+
+
 class Provider(Protocol):
     """One entry of the registry in `providers/__init__`. Stateless; everything that varies comes in `config`."""
 
@@ -110,6 +121,12 @@ class Provider(Protocol):
 
     def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:
         """The call as this vendor takes it: its model name, its departures from the dialect."""
+        ...
+
+    def billing(self, config: ProviderConfig, model: str) -> Billing:
+        """`model` is the vendor's name for it. An operator may know better: `cancel_stops_billing`, `visible_output`
+        among the provider's options.
+        """
         ...
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure: ...

@@ -11,7 +11,7 @@ from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings, has_tokens
 from tollkeeper.gateway.openai_failures import read_failure
-from tollkeeper.gateway.provider import Channel, Failure
+from tollkeeper.gateway.provider import Billing, Channel, Failure
 from tollkeeper.gateway.providers.vendors import Vendor
 
 _PATHS: Final[Mapping[Operation, str]] = {
@@ -84,6 +84,15 @@ class Compatible:
         if not vendor.drops.isdisjoint(body):
             changes |= dict.fromkeys(vendor.drops & body.keys(), ABSENT)
         return call.replace(**changes) if changes else call
+
+    def billing(self, config: ProviderConfig, model: str) -> Billing:
+        vendor, options = self.vendor, config.options
+        stops, shows = options.get("cancel_stops_billing"), options.get("visible_output")
+        return Billing(
+            stops_at_cancel=stops if isinstance(stops, bool) else vendor.cancel_stops_billing,
+            shows_output=shows if isinstance(shows, bool) else vendor.shows(model),
+            reports_stream_usage=vendor.supports_stream_usage,
+        )
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         return read_failure(status, headers, body)

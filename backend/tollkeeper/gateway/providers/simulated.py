@@ -16,7 +16,7 @@ from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
 from tollkeeper.gateway.openai_failures import read_failure
-from tollkeeper.gateway.provider import Channel, Failure, UpstreamRequest, UpstreamResponse
+from tollkeeper.gateway.provider import Billing, Channel, Failure, UpstreamRequest, UpstreamResponse
 from tollkeeper.gateway.simulator import engine
 from tollkeeper.gateway.simulator.script import Ending, Part, Script
 
@@ -148,6 +148,9 @@ class Simulated:
         if call.is_stream and call.operation is not Operation.EMBEDDINGS and not call.wants_usage:
             changes["stream_options"] = {**(call.body.get("stream_options") or {}), "include_usage": True}
         return call.replace(**changes) if changes else call
+
+    def billing(self, config: ProviderConfig, model: str) -> Billing:  # noqa: ARG002 - the interface
+        return Billing(stops_at_cancel=True, shows_output="reasoning" not in model)
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         return read_failure(status, headers, body)

@@ -47,6 +47,17 @@ class Vendor:
     auth_scheme: str = "Bearer "
     # Whether closing a stream ends the billing (per OpenRouter's published list); unknown counts as no.
     cancel_stops_billing: bool = False
+    # How the names of the models begin that show all they are billed for; None: all of them do. Matters where closing
+    # ends the billing.
+    shows_output: tuple[str, ...] | None = None
+    # Parts of such names that make an exception.
+    hides_output: tuple[str, ...] = ()
+
+    def shows(self, model: str) -> bool:
+        """Whether all that the vendor bills as output of this model can be seen in its answer."""
+        if self.shows_output is None:
+            return True
+        return model.startswith(self.shows_output) and not any(part in model for part in self.hides_output)
 
 
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -79,6 +90,9 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         takes_tokens=True,
         embeds_base64=True,
         cancel_stops_billing=True,
+        # The others reason, and show nothing of it ("Reasoning models", OpenAI's guide, 2026-08).
+        shows_output=("gpt-4", "gpt-3.5", "gpt-5-chat", "chatgpt-4o", "ft:gpt-4", "ft:gpt-3.5", "davinci", "babbage"),
+        hides_output=("audio", "realtime", "search", "transcribe"),
     ),
     Vendor(
         "xai",
@@ -87,6 +101,8 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "XAI_API_KEY",
         max_tokens_field=None,
         cancel_stops_billing=True,
+        shows_output=("grok-2", "grok-3", "grok-4-fast-non-reasoning", "grok-4-1-fast-non-reasoning"),
+        hides_output=("mini", "image"),
     ),
     Vendor(
         "groq",

@@ -1,0 +1,29 @@
+"""Whether an answer may be stopped in the middle without costing more than what was seen of it (RULING 1).
+
+Only such a call may go out with less put aside than its worst case.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tollkeeper.contracts.catalog import ProviderConfig, Target
+from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.gateway.provider import Provider
+
+
+def can_cut(provider: Provider, config: ProviderConfig, call: Call, target: Target) -> bool:
+    """Closing ends the bill, all output is visible as it is made, and streams report their usage."""
+    if call.operation is Operation.EMBEDDINGS or _hides_output(call.body):
+        return False
+    billing = provider.billing(config, call.model if target.model == "*" else target.model)
+    return billing.stops_at_cancel and billing.shows_output and billing.reports_stream_usage
+
+
+def _hides_output(body: Mapping[str, Any]) -> bool:
+    """What is billed and not shown, or cannot be streamed as it is: candidates thrown away, sound, the vendor's own tools."""
+    if body.get("best_of") or body.get("echo") or body.get("prediction") or body.get("audio"):
+        return True
+    if body.get("modalities") not in (None, ["text"]) or body.get("web_search_options") is not None:
+        return True
+    tools = body.get("tools")
+    return isinstance(tools, list) and any(tool.get("type") not in {"function", "custom"} for tool in tools)
