@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from tollkeeper.contracts.key_proof import KeyProof
+from tollkeeper.contracts.money import PLATFORM
 from tollkeeper.core.announcements import Announcement, Topic
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
@@ -81,6 +82,10 @@ class KnownKeys:
                 self.cache.forget_tenant(subject)
             case Topic.USER:
                 self.cache.forget_user(subject)
+            case Topic.RULES:
+                # The key is as good as before; only what it may spend is not.
+                self.cache.outdate(None if subject == PLATFORM else subject)
+                return
             case _:
                 return
         self._look_again(subject)

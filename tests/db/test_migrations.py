@@ -27,6 +27,7 @@ async def test_a_fresh_database_is_migrated_once_however_many_ask(empty_database
         "0002_tenancy",
         "0003_attribution",
         "0004_prices",
+        "0005_rules",
     ]
 
     await asyncio.gather(*(migrations.upgrade(empty_database_url) for _ in range(2)))
@@ -143,4 +144,5 @@ def test_an_installed_package_finds_the_migrations_it_carries(tmp_path: Path) ->
         "0002_tenancy",
         "0003_attribution",
         "0004_prices",
+        "0005_rules",
     ]

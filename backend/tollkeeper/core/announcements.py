@@ -66,6 +66,8 @@ class Topic(StrEnum):
     TENANT = "tenant"
     USER = "user"
     CATALOG = "catalog"
+    # Limits or budgets: of a key, or of many keys of a user or a tenant; the zero UUID stands for every tenant.
+    RULES = "rules"
     # Every worker is to tell Redis what it holds of a tenant (`gateway/money/counters`).
     COUNTERS = "counters"
 

@@ -105,6 +105,21 @@ class KeyCache:
         """The owner of keys was changed: demoted, disabled, or no member any more."""
         self._forget(user_id)
 
+    def outdate(self, name: UUID | None) -> None:
+        """Rules of a key, a user's or a tenant's keys have changed, or (None) of all: look again at the next use.
+
+        The entries stay for the time PostgreSQL does not answer. A look-up that has begun may have read the rules before.
+        """
+        self._moment += 1
+        if name is None:
+            self._all_forgotten = self._moment
+            for entry in self._entries.values():
+                entry.fresh_until = 0.0
+            return
+        self._remember(name)
+        for fingerprint in self._named.get(name, ()):
+            self._entries[fingerprint].fresh_until = 0.0
+
     def forget_all(self) -> None:
         """After a gap in the announcements: nothing may be believed without a look."""
         self._moment += 1
@@ -124,16 +139,20 @@ class KeyCache:
 
     def _forget(self, forgotten: UUID) -> None:
         self._moment += 1
-        self._forgotten[forgotten] = self._moment
-        self._forgotten.move_to_end(forgotten)
-        if len(self._forgotten) > FORGOTTEN_IDS:
-            # What falls out of the memory still counts against look-ups that began before it.
-            _, moment = self._forgotten.popitem(last=False)
-            self._all_forgotten = max(self._all_forgotten, moment)
+        self._remember(forgotten)
         # A key that was unknown may be known now (created, or its tenant restored).
         self._unknown.clear()
         for fingerprint in tuple(self._named.get(forgotten, ())):
             self._drop(fingerprint)
+
+    def _remember(self, name: UUID) -> None:
+        """Look-ups of these that began before now do not count."""
+        self._forgotten[name] = self._moment
+        self._forgotten.move_to_end(name)
+        if len(self._forgotten) > FORGOTTEN_IDS:
+            # What falls out of the memory still counts against look-ups that began before it.
+            _, moment = self._forgotten.popitem(last=False)
+            self._all_forgotten = max(self._all_forgotten, moment)
 
     def _drop(self, fingerprint: bytes) -> None:
         entry = self._entries.pop(fingerprint, None)

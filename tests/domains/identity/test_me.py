@@ -28,7 +28,9 @@ async def test_me_tells_identity_keys_usage_and_limits(plane: ControlPlane) -> N
                 )
             )  # fmt: skip
         changed = {"monthly_budget_nano": 2_000_000_000, "rate_limit": 100, "allowed_models": ["gpt-*"]}
-        await session.execute(update(Tenant).where(Tenant.id == plane.tenant_id).values(changed))
+        tenant = await session.get_one(Tenant, plane.tenant_id)
+        for name, value in changed.items():
+            setattr(tenant, name, value)
     async with plane.as_user(user_id) as client:
         shown = (await client.get("/api/v1/me")).json()
     assert (shown["id"], shown["role"], shown["credential"]) == (format_id("usr", user_id), "developer", "session")

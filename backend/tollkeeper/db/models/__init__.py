@@ -1,33 +1,38 @@
 """Every table, so that one import fills the metadata."""
 
 from tollkeeper.db.models.audit import AuditLog
-from tollkeeper.db.models.catalog import Model, Price, Provider, ProviderCredential
+from tollkeeper.db.models.catalog import Model, Price, PriceAdjustment, Provider, ProviderCredential
 from tollkeeper.db.models.identity import ConsumedToken, OneTimeLink, RecoveryCode, RefreshSession, SecondFactor
 from tollkeeper.db.models.identity_providers import ExternalIdentity, IdentityProvider, WorkloadBinding
 from tollkeeper.db.models.jobs import Job
 from tollkeeper.db.models.keys import ApiKey
+from tollkeeper.db.models.limits import Budget, Limit
 from tollkeeper.db.models.members import Invitation, Member, Role
 from tollkeeper.db.models.system import AnnouncementRow, IdempotencyKey, OutboxEvent, SystemState, Worker
 from tollkeeper.db.models.teams import Project, Team, TeamMember
 from tollkeeper.db.models.tenants import Tenant
-from tollkeeper.db.models.usage import UsageLate, UsageLog, UsageRollup
+from tollkeeper.db.models.usage import BudgetSpend, UsageLate, UsageLog, UsageRollup
 from tollkeeper.db.models.users import User
 
 __all__ = [
     "AnnouncementRow",
     "ApiKey",
     "AuditLog",
+    "Budget",
+    "BudgetSpend",
     "ConsumedToken",
     "ExternalIdentity",
     "IdempotencyKey",
     "IdentityProvider",
     "Invitation",
     "Job",
+    "Limit",
     "Member",
     "Model",
     "OneTimeLink",
     "OutboxEvent",
     "Price",
+    "PriceAdjustment",
     "Project",
     "Provider",
     "ProviderCredential",

@@ -14,7 +14,8 @@ from uuid import UUID
 
 from sqlalchemy import Row, and_
 
-from tollkeeper.contracts.principal import EXPIRED, Environment
+from tollkeeper.contracts.money import Limit, ScopeKind
+from tollkeeper.contracts.principal import EXPIRED, Environment, Principal
 from tollkeeper.core.flags import FLAGS
 from tollkeeper.core.ids import format_id
 from tollkeeper.core.permissions import SCOPE_PERMISSIONS, Permission, Scope, permissions_of
@@ -23,6 +24,7 @@ from tollkeeper.db.session import Database
 from tollkeeper.domains.keys.effective_schemas import Attribute, Effective, Named, Source, Step
 from tollkeeper.domains.keys.inheritance import Inherited, Level, inherit, narrow, strictest
 from tollkeeper.domains.keys.record import KEY_QUERY, levels_of, record_from_row
+from tollkeeper.domains.limits.rules import read_limits
 from tollkeeper.web.caller import Caller
 
 T = TypeVar("T")
@@ -55,13 +57,10 @@ class Explanations:
         levels = [*above, key]
         scopes = [Scope(scope) for scope in row.scopes]
         granted = frozenset[Permission]().union(*(SCOPE_PERMISSIONS[scope] for scope in scopes))
-        rates = [(_source(levels[0]), row.tenant_rate_limit), (_source(key), row.rate_limit_override)]
-        if row.rate_limit_override is None:
-            rates.append((_DEFAULT, self._default_rate or None))
         return Effective(
             **_inherited(levels, inherit(levels)),
             refusal=record.refusal or (EXPIRED if is_over else None),
-            requests_per_minute=_lowest(rates),
+            requests_per_minute=_lowest(_rates(levels, record.principal, read_limits(row.limits))),
             permissions=_permissions(
                 row.role_name or row.role, permissions_of(row.role, row.role_permissions), _source(key), granted
             ),
@@ -189,6 +188,16 @@ def _permissions(
         source=by_role if value == granted else bound,
         chain=[Step(**dict(by_role), value=sorted(granted)), Step(**dict(bound), value=sorted(bounds))],
     )
+
+
+def _rates(levels: Sequence[Level], principal: Principal, written: Collection[Limit]) -> Iterable[tuple[Source, int]]:
+    """The requests a minute of each level; the default is none that anybody has written."""
+    for level in levels:
+        kind = ScopeKind(level.kind)
+        rate = principal.requests_per_minute(kind)
+        if rate is not None:
+            is_written = any(limit.scope.kind is kind and limit.amount == rate for limit in written)
+            yield _source(level) if is_written else _DEFAULT, rate
 
 
 def _lowest(rates: Iterable[tuple[Source, int | None]]) -> Attribute[int | None]:

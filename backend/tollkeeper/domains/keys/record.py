@@ -20,6 +20,7 @@ from tollkeeper.db.models.teams import Project, Team
 from tollkeeper.db.models.tenants import Tenant
 from tollkeeper.db.models.users import User
 from tollkeeper.domains.keys.inheritance import Level, inherit, refusal
+from tollkeeper.domains.limits.rules import BUDGET_RULES, LIMIT_RULES, read_budgets, read_limits
 
 KeyRow = Row[*tuple[Any, ...]]
 
@@ -48,7 +49,6 @@ KEY_QUERY: Final[Select[*tuple[Any, ...]]] = (
         ApiKey.scopes,
         ApiKey.status,
         ApiKey.expires_at,
-        ApiKey.rate_limit_override,
         ApiKey.allowed_models_override,
         ApiKey.allowed_providers_override,
         ApiKey.allowed_endpoints,
@@ -62,13 +62,14 @@ KEY_QUERY: Final[Select[*tuple[Any, ...]]] = (
         Tenant.name.label("tenant_name"),
         Tenant.is_active.label("is_tenant_active"),
         Tenant.suspension_reason,
-        Tenant.rate_limit.label("tenant_rate_limit"),
         Tenant.allowed_models.label("tenant_allowed_models"),
         Tenant.allowed_providers.label("tenant_allowed_providers"),
         Tenant.logging_policy.label("tenant_logging_policy"),
         Tenant.flags.label("tenant_flags"),
         *_columns_of(Team, "team"),
         *_columns_of(Project, "project"),
+        LIMIT_RULES.label("limits"),
+        BUDGET_RULES.label("budgets"),
     )
     .join(Member, and_(Member.tenant_id == ApiKey.tenant_id, Member.user_id == ApiKey.user_id))
     .join(User, User.id == Member.user_id)
@@ -96,6 +97,7 @@ def record_from_row(row: KeyRow, *, default_requests_per_minute: int = 0) -> Key
             allowed_models=inherited.allowed_models,
             allowed_providers=inherited.allowed_providers,
             limits=_limits(row, default_requests_per_minute),
+            budgets=read_budgets(row.budgets),
             tags=MappingProxyType(dict(inherited.tags)),
             team_id=row.team_id,
             project_id=row.project_id,
@@ -147,16 +149,17 @@ def levels_of(row: KeyRow) -> list[Level]:
 
 
 def _limits(row: KeyRow, default_requests_per_minute: int) -> tuple[Limit, ...]:
-    """The short spellings; each is identified by what it stands on."""
-    rates = (
-        (ScopeKind.KEY, row.id, row.rate_limit_override or default_requests_per_minute),
-        (ScopeKind.TENANT, row.tenant_id, row.tenant_rate_limit),
-    )
-    return tuple(
-        Limit(subject, RuleScope(kind, subject.hex), Unit.REQUESTS, amount, Period.MINUTE)
-        for kind, subject, amount in rates
-        if amount
-    )
+    """Every limit that may apply; the default is a key's that has no limit of its own on its requests a minute."""
+    limits = read_limits(row.limits)
+    if not default_requests_per_minute or any(_is_key_rate(limit) for limit in limits):
+        return limits
+    own = RuleScope(ScopeKind.KEY, row.id.hex)
+    return Limit(row.id, own, Unit.REQUESTS, default_requests_per_minute, Period.MINUTE), *limits
+
+
+def _is_key_rate(limit: Limit) -> bool:
+    is_rate = limit.scope.kind is ScopeKind.KEY and limit.unit is Unit.REQUESTS and limit.period is Period.MINUTE
+    return is_rate and limit.models is None and not (limit.is_per_model or limit.is_shadow)
 
 
 def _set(names: Sequence[str] | None) -> frozenset[str] | None:
