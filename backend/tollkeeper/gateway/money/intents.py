@@ -1,0 +1,43 @@
+"""What is put on record before an attempt is sent. `admit` puts the first attempt's into the hold, `dispatch` writes each."""
+
+from tollkeeper.contracts.catalog import Target
+from tollkeeper.contracts.chat import Usage
+from tollkeeper.contracts.usage import Intent
+from tollkeeper.gateway.money.estimate import estimate_input_tokens
+from tollkeeper.gateway.money.price import ONE_CALL, adjustment_of, charge_nano, cost_nano, measure_of
+from tollkeeper.gateway.stage import Exchange
+
+
+def make_intent(exchange: Exchange, target: Target, attempt: int) -> Intent:
+    """Its estimate is what the input costs: the least that an interrupted attempt is charged."""
+    principal, call, price = exchange.principal, exchange.call, exchange.route.price
+    tokens = estimate_input_tokens(call) if exchange.appraisal is None else exchange.appraisal.input_tokens
+    cost = charge = None
+    if price is not None:
+        measure = measure_of(call.body.get("service_tier")) if price.tiers else ONE_CALL
+        cost = cost_nano(Usage(input=tokens), price, measure)
+        adjustment = adjustment_of(exchange.snapshot, principal.tenant_id, target.provider, call.model)
+        charge = charge_nano(cost, adjustment)
+    return Intent(
+        request_id=exchange.request_id,
+        attempt=attempt,
+        tenant_id=principal.tenant_id,
+        key_id=principal.key_id,
+        user_id=principal.user_id,
+        operation=exchange.operation,
+        model=call.model,
+        provider=target.provider,
+        upstream_model=call.model if target.model == "*" else target.model,
+        estimated_input_tokens=tokens,
+        price_version=None if price is None else price.version,
+        estimated_cost_nano=cost,
+        estimated_charge_nano=charge,
+        is_stream=call.is_stream,
+        environment=principal.environment,
+        end_user=call.end_user,
+        team_id=principal.team_id,
+        project_id=principal.project_id,
+        tags=dict(principal.tags) if principal.tags else None,
+        budgets=() if exchange.hold is None else exchange.hold.refs,
+        run_id=principal.run_id,
+    )
