@@ -11,16 +11,31 @@ from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from tollkeeper.configuration_schema import ConfigurationFile, FileModel, FileProvider, json_schema
-from tollkeeper.contracts.catalog import Credential, DeclaredCatalog, ModelRoute, ProviderConfig, ProviderKind
+from tollkeeper.configuration_schema import (
+    ConfigurationFile,
+    FileModel,
+    FilePriceAdjustment,
+    FileProvider,
+    json_schema,
+)
+from tollkeeper.contracts.catalog import (
+    Adjustment,
+    Credential,
+    DeclaredCatalog,
+    ModelRoute,
+    ProviderConfig,
+    ProviderKind,
+)
 from tollkeeper.contracts.catalog import Target as RouteTarget
 from tollkeeper.core.config_file import load_config_file
 from tollkeeper.core.config_source import ConfigError, Node, Place, Problem, path_text
+from tollkeeper.core.money import nano_from_usd
 from tollkeeper.domains.catalog.environment import environment_catalog, vendor_names
 from tollkeeper.domains.catalog.fields import is_private_host, origin_of, read_proxy_url
 from tollkeeper.domains.catalog.loader import Declared
@@ -166,12 +181,23 @@ class _Check:
                     )
                     self._problem(("models", index, "targets", position, "provider"), message)
 
+        seen: dict[UUID, int] = {}
+        for index, adjustment in enumerate(self._file.price_adjustments):
+            if (first := seen.setdefault(_adjustment_id(adjustment), index)) != index:
+                other = self._place(("price_adjustments", first))
+                self._problem(("price_adjustments", index), f"covers the same calls as the one at {other}: remove one")
+
     def catalog(self) -> DeclaredCatalog:
+        adjustments = tuple(_convert_adjustment(one) for one in self._file.price_adjustments)
         return DeclaredCatalog(
             providers=tuple(self._convert_provider(provider) for provider in self._file.providers),
             models=tuple(_convert_model(model) for model in self._file.models),
+            adjustments=adjustments,
             provider_places=self._places("providers", [provider.name for provider in self._file.providers]),
             model_places=self._places("models", [model.name for model in self._file.models]),
+            adjustment_places=MappingProxyType(
+                {one.id: str(self._place(("price_adjustments", index))) for index, one in enumerate(adjustments)}
+            ),
         )
 
     def _place(self, path: tuple[str | int, ...]) -> Place:
@@ -292,6 +318,21 @@ def _convert_model(model: FileModel) -> ModelRoute:
         blocks_unpriced=model.unpriced == "block",
         owned_by=model.owned_by or model.targets[0].provider,
         is_managed_by_file=True,
+    )
+
+
+def _adjustment_id(adjustment: FilePriceAdjustment) -> UUID:
+    return stable_id("adjustment", adjustment.tenant_id.hex, adjustment.provider or "", adjustment.model or "")
+
+
+def _convert_adjustment(adjustment: FilePriceAdjustment) -> Adjustment:
+    return Adjustment(
+        id=_adjustment_id(adjustment),
+        tenant_id=adjustment.tenant_id,
+        factor_millionths=int(adjustment.factor * 1_000_000),
+        request_nano=nano_from_usd(adjustment.per_request_usd),
+        provider=adjustment.provider,
+        model=adjustment.model,
     )
 
 

@@ -6,17 +6,21 @@ Only the form of single values is decided here; what holds between them (a targe
 
 import json
 import sys
+from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model
 
 from tollkeeper.core.config import Settings
+from tollkeeper.core.ids import TenantId
 from tollkeeper.domains.catalog.fields import (
     BaseUrl,
+    Factor,
     Headers,
     Label,
     ModelName,
     Options,
+    PerRequest,
     PriceFields,
     ProviderName,
     Secret,
@@ -71,6 +75,18 @@ class FileModel(BaseModel):
     owned_by: Label | None = None
 
 
+class FilePriceAdjustment(BaseModel):
+    """What a tenant is charged for what the vendor takes; the narrowest that covers a call holds, alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tenant_id: TenantId = Field(description="Whose calls: ten_…, as `tollkeeper tenants list` shows it.")
+    provider: ProviderName | None = Field(None, description="Only calls that this provider answers.")
+    model: ModelName | None = Field(None, description="Only calls of this model, as callers name it; * may end it.")
+    factor: Factor = Decimal(1)
+    per_request_usd: PerRequest = Decimal(0)
+
+
 def _setting_fields() -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, info in Settings.model_fields.items():
@@ -93,6 +109,7 @@ class ConfigurationFile(BaseModel):
 
     providers: tuple[FileProvider, ...] = ()
     models: tuple[FileModel, ...] = ()
+    price_adjustments: tuple[FilePriceAdjustment, ...] = Field((), description="Margins and discounts of tenants.")
     settings: FileSettings | None = Field(
         None, description="Settings of the process; flags and TOLLKEEPER_… variables win over them."
     )

@@ -82,3 +82,13 @@ def test_an_address_inside_is_not_asked(tollkeeper: Tollkeeper) -> None:
     said = tollkeeper("prices", "update", "http://127.0.0.1:1/prices.json", "--yes")
     assert said.code == 1
     assert "cannot read http://127.0.0.1:1/prices.json" in said.error
+
+
+def test_a_tenant_is_charged_with_a_margin_until_it_is_removed(tollkeeper: Tollkeeper) -> None:
+    made = tollkeeper("prices", "adjust", "add", "--factor", "1.20", "--model", "gpt-*", "--note", "q3", "--json").json
+    assert (made["factor"], made["model"], made["note"]) == ("1.2", "gpt-*", "q3")
+    changed = tollkeeper("prices", "adjust", "change", made["id"], "--factor", "0.85", "--json").json
+    assert (changed["factor"], changed["version"]) == ("0.85", 2)
+    assert [row["factor"] for row in tollkeeper("prices", "adjust", "list", "--json").json] == ["0.85"]
+    assert tollkeeper("prices", "adjust", "remove", made["id"], "--yes").code == 0
+    assert tollkeeper("prices", "adjust", "list", "--json").json == []

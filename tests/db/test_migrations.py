@@ -28,6 +28,8 @@ async def test_a_fresh_database_is_migrated_once_however_many_ask(empty_database
         "0003_attribution",
         "0004_prices",
         "0005_rules",
+        "0006_budget_spend",
+        "0007_price_adjustments",
     ]
 
     await asyncio.gather(*(migrations.upgrade(empty_database_url) for _ in range(2)))
@@ -145,4 +147,6 @@ def test_an_installed_package_finds_the_migrations_it_carries(tmp_path: Path) ->
         "0003_attribution",
         "0004_prices",
         "0005_rules",
+        "0006_budget_spend",
+        "0007_price_adjustments",
     ]

@@ -312,6 +312,11 @@ RECIPES: Final[dict[str, Recipe]] = {
         }
     ),
     "GET /api/v1/catalog/prices/{price_id}": Recipe(),
+    "GET /api/v1/catalog/price-adjustments": Recipe(),
+    "POST /api/v1/catalog/price-adjustments": Recipe(body=lambda scene: {"model": scene.word(), "factor": "1.2"}),
+    "GET /api/v1/catalog/price-adjustments/{adjustment_id}": Recipe(),
+    "PATCH /api/v1/catalog/price-adjustments/{adjustment_id}": Recipe(body=lambda scene: {"factor": "0.85"}),
+    "DELETE /api/v1/catalog/price-adjustments/{adjustment_id}": Recipe(),
     "POST /api/v1/catalog/reload": Recipe(),
     # What happened
     "GET /api/v1/audit": Recipe(),

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
@@ -438,6 +439,18 @@ async def _price(world: World, wanted: Wanted) -> UUID:
     )
 
 
+async def _price_adjustment(world: World, wanted: Wanted) -> UUID:
+    return await world.add(
+        tables.PriceAdjustment(
+            id=uuid7(),
+            tenant_id=wanted.side.tenant_id,
+            model=f"m-{wanted.side.canary}",
+            factor=Decimal("1.2"),
+            effective_at=datetime.now(UTC),
+        )
+    )
+
+
 async def _job(world: World, wanted: Wanted) -> UUID:
     """For tomorrow, so that nobody runs it."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
@@ -527,6 +540,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "crd": _credential,
     "mdl": _model,
     "prc": _price,
+    "adj": _price_adjustment,
     "job": _job,
     "inv": _invitation,
     "idp": _identity_provider,

@@ -8,10 +8,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from tollkeeper.commands import price_adjustments
 from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
 from tollkeeper.commands.output import Json, fail, note, print_json, print_object, print_rows
 
-app = typer.Typer(help="Show prices, and put a newer price list in force.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show prices, put a newer price list in force, adjust what tenants are charged.", no_args_is_help=True
+)
+app.add_typer(price_adjustments.app, name="adjust")
 
 # As much as the control plane takes of a body unless it is told otherwise.
 _LARGEST: Final = 1024 * 1024

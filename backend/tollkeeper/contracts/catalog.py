@@ -118,6 +118,7 @@ class Adjustment:
     """
 
     id: UUID
+    tenant_id: UUID
     factor_millionths: int
     request_nano: int = 0
     provider: str | None = None
@@ -160,16 +161,21 @@ class ModelRoute:
     created_unix: int = 0
     owned_by: str = "tollkeeper"
     is_managed_by_file: bool = False
+    # What the vendor's page says the model can do: output of one answer, and input and output together. None: unknown.
+    max_output_tokens: int | None = None
+    context_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredCatalog:
-    """Providers and models that stand outside the database; `places` says where (`tollkeeper.yaml:12`), by name."""
+    """What stands outside the database; `places` says where (`tollkeeper.yaml:12`), by name or id."""
 
     providers: tuple[ProviderConfig, ...] = ()
     models: tuple[ModelRoute, ...] = ()
+    adjustments: tuple[Adjustment, ...] = ()
     provider_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     model_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    adjustment_places: Mapping[UUID, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

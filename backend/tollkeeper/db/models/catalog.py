@@ -4,10 +4,20 @@ A row without `tenant_id` belongs to the platform: every tenant may see it, none
 """
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    Numeric,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tollkeeper.db.base import Base, Changing, Created, Identified
@@ -131,4 +141,27 @@ class Price(Identified, Created, Base):
             text("effective_at DESC"),
             postgresql_where=text("vendor IS NOT NULL"),
         ),
+    )
+
+
+class PriceAdjustment(Identified, Changing, Base):
+    """A tenant's margin (`factor` over 1) or discount (below it). `model` may end in `*`."""
+
+    __tablename__ = "price_adjustments"
+
+    tenant_id: Mapped[UUID]
+    provider: Mapped[str | None]
+    model: Mapped[str | None]
+    factor: Mapped[Decimal] = mapped_column(Numeric(10, 6))
+    # Added for each attempt that a vendor may take something for.
+    request_nano: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    effective_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]
+    note: Mapped[str | None]
+
+    __table_args__ = (
+        CheckConstraint("factor >= 0 AND request_nano >= 0", name="amounts"),
+        CheckConstraint("ends_at > effective_at", name="times"),
+        ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
+        Index("ix_price_adjustments_tenant_id", "tenant_id", "id"),
     )

@@ -14,7 +14,7 @@ from tollkeeper.domains.catalog.loader import Reloader, SnapshotLoader
 from tollkeeper.domains.catalog.prices import stable_id
 from tollkeeper.web.caller import Caller
 
-_PREFIXES: Final[Mapping[str, str]] = {"provider": "prv", "model": "mdl", "price": "prc"}
+_PREFIXES: Final[Mapping[str, str]] = {"provider": "prv", "model": "mdl", "price": "prc", "price_adjustment": "adj"}
 # The subject of an announcement that means "read the configuration file again", not only the database.
 CONFIGURATION: Final = stable_id("configuration")
 

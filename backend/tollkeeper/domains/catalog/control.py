@@ -6,6 +6,7 @@ from tollkeeper.contracts.catalog import ProviderKind
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.db.session import Database
+from tollkeeper.domains.catalog.adjustments import PriceAdjustments
 from tollkeeper.domains.catalog.changes import CatalogAnnouncements, ConfigurationReload
 from tollkeeper.domains.catalog.kept import CatalogFile, KeptCatalog
 from tollkeeper.domains.catalog.loader import (
@@ -39,6 +40,7 @@ class CatalogControl:
     models: Models
     prices: PriceHistory
     price_update: PriceUpdate
+    price_adjustments: PriceAdjustments
     reload: ConfigurationReload
 
 
@@ -76,5 +78,6 @@ def build_catalog(
         models=Models(catalog, prices),
         prices=prices,
         price_update=PriceUpdate(catalog),
+        price_adjustments=PriceAdjustments(catalog, clock),
         reload=ConfigurationReload(reloader),
     )

@@ -28,6 +28,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]{0,4096}")
+_LARGEST_FACTOR: Final = 1_000
 # Set by the HTTP client itself; a second value would make a request that two parsers read differently.
 _RESERVED_HEADERS: Final = frozenset(
     {
@@ -146,6 +147,17 @@ def _check_unit_price(amount: Decimal) -> Decimal:
     return amount
 
 
+def _check_nine_decimals(amount: Decimal) -> Decimal:
+    pico_per_unit(amount)
+    return amount
+
+
+def _check_factor(factor: Decimal) -> Decimal:
+    if factor > _LARGEST_FACTOR or factor != factor.quantize(Decimal("0.000001")):
+        raise ValueError(f"a factor is between 0 and {_LARGEST_FACTOR} and has at most six decimals")
+    return factor
+
+
 ProviderName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
@@ -175,6 +187,16 @@ Reference = Annotated[
     Field(description="Where the price was read: an address, a contract, an e-mail."),
 ]
 PricePerMillion = Annotated[Usd, AfterValidator(_check_price)]
+Factor = Annotated[
+    Usd,
+    AfterValidator(_check_factor),
+    Field(description='What the cost is multiplied by, as decimal text: "1.20" is a margin, "0.85" a discount.'),
+]
+PerRequest = Annotated[
+    Usd,
+    AfterValidator(_check_nine_decimals),
+    Field(description="US dollars for each attempt that a vendor may take something for, beside the factor."),
+]
 PricePerUnit = Annotated[Usd, AfterValidator(_check_unit_price)]
 Options = dict[str, Any]
 

@@ -13,7 +13,15 @@ from urllib.parse import urlsplit
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, PriceTier, ProviderConfig, Target
+from tollkeeper.contracts.catalog import (
+    Adjustment,
+    Credential,
+    ModelRoute,
+    Price,
+    PriceTier,
+    ProviderConfig,
+    Target,
+)
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.sealed_file import note_other_release, read_sealed, shape_of, to_json, write_sealed
@@ -22,7 +30,9 @@ from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPr
 
 log = structlog.get_logger(__name__)
 
-_SHAPE: Final = shape_of(StoredCatalog, StoredPrice, ProviderConfig, Credential, ModelRoute, Target, Price, PriceTier)
+_SHAPE: Final = shape_of(
+    StoredCatalog, StoredPrice, ProviderConfig, Credential, ModelRoute, Target, Price, PriceTier, Adjustment
+)
 _RELEASE: Final = f"1-{_SHAPE}"
 _CATALOG: Final = TypeAdapter(StoredCatalog)
 

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, collate, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, collate, func, or_, select, tuple_, union_all
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from tollkeeper.db.models.catalog import Model, Price, Provider, ProviderCredential
+from tollkeeper.db.models.catalog import Model, Price, PriceAdjustment, Provider, ProviderCredential
 from tollkeeper.db.models.tenants import Tenant
 
 # Prices that are decided here; those of the file and of the list that ships are kept for the ledger alone.
@@ -26,6 +26,8 @@ class CatalogRows:
     credentials: Sequence[ProviderCredential]
     models: Sequence[Model]
     prices: Sequence[Price]
+    # In force now, of each tenant the latest first.
+    adjustments: Sequence[PriceAdjustment]
     next_change: datetime | None
 
 
@@ -38,7 +40,19 @@ async def read_catalog(session: AsyncSession) -> CatalogRows:
         .ext(distinct_on(*owner))
         .order_by(*owner, Price.effective_at.desc(), Price.id.desc())
     )
-    upcoming = select(func.min(Price.effective_at)).where(Price.source.in_(_STORED), Price.effective_at > func.now())
+    adjusted = (
+        select(PriceAdjustment)
+        .where(PriceAdjustment.effective_at <= func.now())
+        .where(or_(PriceAdjustment.ends_at.is_(None), PriceAdjustment.ends_at > func.now()))
+        .order_by(PriceAdjustment.effective_at.desc(), PriceAdjustment.id.desc())
+    )
+    upcoming = union_all(
+        select(func.min(Price.effective_at).label("at")).where(
+            Price.source.in_(_STORED), Price.effective_at > func.now()
+        ),
+        select(func.min(PriceAdjustment.effective_at)).where(PriceAdjustment.effective_at > func.now()),
+        select(func.min(PriceAdjustment.ends_at)).where(PriceAdjustment.ends_at > func.now()),
+    ).subquery()
     return CatalogRows(
         providers=(await session.scalars(select(Provider).where(Provider.is_active))).all(),
         credentials=(
@@ -48,7 +62,8 @@ async def read_catalog(session: AsyncSession) -> CatalogRows:
         ).all(),
         models=(await session.scalars(select(Model).where(Model.is_active))).all(),
         prices=(await session.scalars(in_force)).all(),
-        next_change=await session.scalar(upcoming),
+        adjustments=(await session.scalars(adjusted)).all(),
+        next_change=await session.scalar(select(func.min(upcoming.c.at))),
     )
 
 
@@ -142,6 +157,25 @@ async def list_listed_prices(session: AsyncSession) -> Sequence[Price]:
     query = select(Price).where(Price.source == "list").ext(distinct_on(Price.vendor, Price.model))
     order = (Price.vendor, Price.model, Price.effective_at.desc(), Price.id.desc())
     return (await session.scalars(query.order_by(*order))).all()
+
+
+async def list_adjustments(
+    session: AsyncSession, tenant_id: UUID | None, after: UUID | None, limit: int
+) -> Sequence[PriceAdjustment]:
+    """By id; with `tenant_id` that tenant's alone."""
+    query = select(PriceAdjustment)
+    if tenant_id is not None:
+        query = query.where(PriceAdjustment.tenant_id == tenant_id)
+    if after is not None:
+        query = query.where(PriceAdjustment.id > after)
+    return (await session.scalars(query.order_by(PriceAdjustment.id).limit(limit))).all()
+
+
+async def find_adjustment(
+    session: AsyncSession, adjustment_id: UUID, *, for_update: bool = False
+) -> PriceAdjustment | None:
+    query = select(PriceAdjustment).where(PriceAdjustment.id == adjustment_id)
+    return await session.scalar(query.with_for_update() if for_update else query)
 
 
 async def has_tenant(session: AsyncSession, tenant_id: UUID) -> bool:

@@ -10,8 +10,9 @@ from uuid import UUID
 from fastapi import Depends, Query, Request, Response
 
 from tollkeeper.contracts.ports import ProviderProbe
-from tollkeeper.core.ids import ModelId, PriceId, ProviderId
+from tollkeeper.core.ids import ModelId, PriceAdjustmentId, PriceId, ProviderId, TenantId
 from tollkeeper.core.permissions import Permission
+from tollkeeper.domains.catalog.adjustments import PriceAdjustments
 from tollkeeper.domains.catalog.changes import ConfigurationReload
 from tollkeeper.domains.catalog.fields import ModelName
 from tollkeeper.domains.catalog.models import Models
@@ -26,6 +27,9 @@ from tollkeeper.domains.catalog.schemas import (
     ModelCreate,
     ModelOut,
     ModelUpdate,
+    PriceAdjustmentCreate,
+    PriceAdjustmentOut,
+    PriceAdjustmentUpdate,
     PriceCreate,
     PriceOut,
     PriceUpdateIn,
@@ -43,6 +47,8 @@ from tollkeeper.web.pagination import Page, Paging, cut
 router = control_router("catalog")
 
 _VIEW = [requires(Permission.CATALOG_VIEW)]
+# Not every developer's business: what the tenant pays is the tenant's.
+_TENANT = [requires(Permission.TENANTS_VIEW)]
 _UPDATE = [requires(Permission.CATALOG_UPDATE)]
 _FIRST = ("", UUID(int=0))
 PricePosition = tuple[datetime, UUID]
@@ -59,6 +65,8 @@ class CatalogServices(Protocol):
     def prices(self) -> PriceHistory: ...
     @property
     def price_update(self) -> PriceUpdate: ...
+    @property
+    def price_adjustments(self) -> PriceAdjustments: ...
     @property
     def reload(self) -> ConfigurationReload: ...
 
@@ -270,6 +278,73 @@ async def update_prices(
 @router.get("/prices/{price_id}", dependencies=_VIEW)
 async def get_price(catalog: Catalog, caller: CurrentCaller, session: ObjectSession, price_id: PriceId) -> PriceOut:
     return await catalog.prices.get(session, caller, price_id)
+
+
+@router.get("/price-adjustments", dependencies=_TENANT)
+async def list_price_adjustments(
+    catalog: Catalog,
+    caller: CurrentCaller,
+    session: ObjectSession,
+    paging: Paging,
+    tenant_id: Annotated[TenantId | None, Query(description="Only this tenant's.")] = None,
+) -> Page[PriceAdjustmentOut]:
+    """Margins and discounts, by id: a tenant's own, or for the platform everybody's."""
+    found = await catalog.price_adjustments.list_page(
+        session, caller, tenant_id=tenant_id, after=paging.after_id("price-adjustments"), limit=paging.limit + 1
+    )
+    rows, next_cursor = cut(found, paging, "price-adjustments", lambda adjustment: (adjustment.id,))
+    return Page(data=list(rows), next_cursor=next_cursor)
+
+
+@router.post("/price-adjustments", status_code=201, dependencies=_UPDATE)
+async def create_price_adjustment(
+    catalog: Catalog, caller: CurrentCaller, session: PlatformSession, body: PriceAdjustmentCreate, response: Response
+) -> PriceAdjustmentOut:
+    """Charge a tenant more or less than the vendor takes, from `effective_at` on."""
+    shown = await catalog.price_adjustments.create(session, caller, body)
+    _tag(response, shown.version)
+    return shown
+
+
+@router.get("/price-adjustments/{adjustment_id}", dependencies=_TENANT)
+async def get_price_adjustment(
+    catalog: Catalog,
+    caller: CurrentCaller,
+    session: ObjectSession,
+    adjustment_id: PriceAdjustmentId,
+    response: Response,
+) -> PriceAdjustmentOut:
+    shown = await catalog.price_adjustments.get(session, caller, adjustment_id)
+    _tag(response, shown.version)
+    return shown
+
+
+@router.patch("/price-adjustments/{adjustment_id}", dependencies=_UPDATE)
+async def update_price_adjustment(
+    catalog: Catalog,
+    caller: CurrentCaller,
+    session: PlatformSession,
+    adjustment_id: PriceAdjustmentId,
+    body: PriceAdjustmentUpdate,
+    if_match: IfMatch,
+    response: Response,
+) -> PriceAdjustmentOut:
+    """Calls that are under way are charged as they were admitted; the next ones as this says."""
+    shown = await catalog.price_adjustments.update(session, caller, adjustment_id, body, if_match)
+    _tag(response, shown.version)
+    return shown
+
+
+@router.delete("/price-adjustments/{adjustment_id}", status_code=204, dependencies=_UPDATE)
+async def delete_price_adjustment(
+    catalog: Catalog,
+    caller: CurrentCaller,
+    session: PlatformSession,
+    adjustment_id: PriceAdjustmentId,
+    if_match: IfMatch,
+) -> None:
+    """From now on calls are charged as the next wider adjustment says, or what they cost."""
+    await catalog.price_adjustments.delete(session, caller, adjustment_id, if_match)
 
 
 @router.post("/reload", dependencies=[requires(Permission.SYSTEM_UPDATE)])

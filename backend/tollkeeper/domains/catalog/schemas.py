@@ -1,20 +1,24 @@
 """What the catalog's routes take and answer. Secrets go in and never come out: a reply says that one is there."""
 
 from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, model_validator
 
-from tollkeeper.core.ids import ModelId, PriceId, ProviderId, PublicId, TenantId
+from tollkeeper.core.ids import ModelId, PriceAdjustmentId, PriceId, ProviderId, PublicId, TenantId
+from tollkeeper.core.money import Usd
 from tollkeeper.domains.catalog.fields import (
     BaseUrl,
     Day,
+    Factor,
     Headers,
     Label,
     ModelName,
     Options,
+    PerRequest,
     PriceFields,
     ProviderName,
     Reference,
@@ -209,6 +213,53 @@ class PriceOut(PriceFields):
     reference: str | None
     checked: date | None
     created_at: datetime
+
+
+class PriceAdjustmentCreate(Schema):
+    """What a tenant is charged for what the vendor takes. The narrowest that covers a call holds, alone."""
+
+    tenant_id: TenantId | None = Field(None, description="Whose calls; left out: the caller's own tenant's.")
+    provider: ProviderName | None = Field(None, description="Only calls that this provider answers.")
+    model: ModelName | None = Field(None, description="Only calls of this model, as callers name it; * may end it.")
+    factor: Factor = Decimal(1)
+    per_request_usd: PerRequest = Decimal(0)
+    effective_at: AwareDatetime | None = Field(None, description="Left out: now.")
+    ends_at: AwareDatetime | None = None
+    note: Reference | None = None
+
+    @model_validator(mode="after")
+    def _adjusts_something(self) -> Self:
+        if self.factor == 1 and not self.per_request_usd:
+            raise ValueError("name a factor other than 1, or an amount per request")
+        return self
+
+
+class PriceAdjustmentUpdate(_Patch):
+    """Whom and what it covers stays: make another one for that."""
+
+    factor: Factor = Decimal(1)
+    per_request_usd: PerRequest = Decimal(0)
+    ends_at: AwareDatetime | None = None
+    note: Reference | None = None
+
+
+class PriceAdjustmentOut(Schema):
+    """A margin (a factor over 1) or a discount (below it). Those of the file hold while they stand there."""
+
+    id: PriceAdjustmentId
+    tenant_id: TenantId
+    provider: str | None
+    model: str | None
+    factor: Usd
+    per_request_usd: Usd
+    effective_at: datetime | None = None
+    ends_at: datetime | None = None
+    note: str | None = None
+    managed_by: ManagedBy
+    declared_at: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    version: int | None = None
 
 
 class PriceUpdateIn(Schema):

@@ -4,6 +4,7 @@ Pure: no clock, no I/O. Who declares wins in this order: configuration file, dat
 the database and swapping snapshots is `loader.py`.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -12,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from tollkeeper.contracts.catalog import (
+    Adjustment,
     DeclaredCatalog,
     ModelRoute,
     Price,
@@ -47,7 +49,9 @@ class StoredCatalog:
     providers: tuple[ProviderConfig, ...] = ()
     models: tuple[ModelRoute, ...] = ()
     prices: tuple[StoredPrice, ...] = ()
-    # When the next stored price begins.
+    # In force now, of each tenant the latest first.
+    adjustments: tuple[Adjustment, ...] = ()
+    # When the next stored price begins, or an adjustment begins or ends.
     next_change_unix: float | None = None
 
 
@@ -105,7 +109,23 @@ def build_snapshot(version: int, sources: Sources) -> Snapshot:
         providers=MappingProxyType(providers),
         models=MappingProxyType({key: route for key, route in models.items() if not route.name.endswith("*")}),
         wildcards=tuple(wildcards),
+        adjustments=_adjustments((*sources.file.adjustments, *sources.stored.adjustments)),
     )
+
+
+def _adjustments(found: Iterable[Adjustment]) -> Mapping[UUID, tuple[Adjustment, ...]]:
+    """Of each tenant the most specific first; of equally specific ones the file's, then the latest."""
+    of_tenants: dict[UUID, list[Adjustment]] = defaultdict(list)
+    # Sorting keeps the order of equals.
+    for adjustment in sorted(found, key=_by_width):
+        of_tenants[adjustment.tenant_id].append(adjustment)
+    return MappingProxyType({tenant_id: tuple(adjustments) for tenant_id, adjustments in of_tenants.items()})
+
+
+def _by_width(adjustment: Adjustment) -> tuple[bool, bool, bool, int]:
+    """A model before a provider, both before either; of patterns the longest first."""
+    model = adjustment.model or ""
+    return adjustment.model is None, adjustment.provider is None, model.endswith("*"), -len(model)
 
 
 def _by_prefix(route: ModelRoute) -> tuple[int, str, bool]:

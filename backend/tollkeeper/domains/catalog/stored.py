@@ -13,9 +13,9 @@ from uuid import UUID
 import structlog
 from pydantic import TypeAdapter
 
-from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig
+from tollkeeper.contracts.catalog import Adjustment, Credential, ModelRoute, Price, ProviderConfig
 from tollkeeper.contracts.catalog import Target as RouteTarget
-from tollkeeper.db.models.catalog import Model, Provider, ProviderCredential
+from tollkeeper.db.models.catalog import Model, PriceAdjustment, Provider, ProviderCredential
 from tollkeeper.db.models.catalog import Price as PriceRow
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog import repository
@@ -69,12 +69,13 @@ class StoredCatalogReader:
         for credential in rows.credentials:
             credentials[credential.provider_id].append(credential)
         # Forget rows that are gone, so that a later row of the same id is told about again.
-        present = {row.id for group in (rows.providers, rows.models, rows.prices) for row in group}
+        present = {row.id for group in (rows.providers, rows.models, rows.prices, rows.adjustments) for row in group}
         self._good = {row_id: value for row_id, value in self._good.items() if row_id in present}
         return StoredCatalog(
             providers=tuple(self._each(rows.providers, lambda row: self._provider(row, credentials[row.id]))),
             models=tuple(self._each(rows.models, read_model)),
             prices=tuple(self._each(rows.prices, read_stored_price)),
+            adjustments=tuple(self._each(rows.adjustments, read_adjustment)),
             next_change_unix=rows.next_change.timestamp() if rows.next_change else None,
         )
 
@@ -193,3 +194,14 @@ def _price_values(
 
 def read_stored_price(row: PriceRow) -> StoredPrice:
     return StoredPrice(row.tenant_id, row.provider, row.model, read_price_row(row), row.vendor, row.checked_on)
+
+
+def read_adjustment(row: PriceAdjustment) -> Adjustment:
+    return Adjustment(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        factor_millionths=int(row.factor * 1_000_000),
+        request_nano=row.request_nano,
+        provider=row.provider,
+        model=row.model,
+    )
