@@ -97,6 +97,25 @@ class KeyRevoked(_Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRunIssued(_Fields):
+    """A key was exchanged for a run key."""
+
+    name: ClassVar[str] = "key.run_issued"
+    key_id: UUID
+    run_id: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRunEnded(_Fields):
+    """Before its time: its run keys are refused."""
+
+    name: ClassVar[str] = "key.run_ended"
+    key_id: UUID
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class TenantCreated(_Fields):
     name: ClassVar[str] = "tenant.created"
     tenant_id: UUID
@@ -283,3 +302,17 @@ class CatalogChanged(_Fields):
     name: ClassVar[str] = "catalog.changed"
     object_type: str
     object_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetThresholdReached(_Fields):
+    """Once for each threshold, window and subject. `ref` names them all; `amount_usd` is the amount in force then."""
+
+    name: ClassVar[str] = "budget.threshold_reached"
+    budget_id: UUID
+    ref: str
+    window_start: datetime
+    subject: str
+    percent: int
+    spent_usd: str
+    amount_usd: str

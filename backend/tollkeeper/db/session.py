@@ -95,11 +95,7 @@ class Database:
     async def raw_platform(self) -> AsyncIterator[asyncpg.Connection]:
         """The driver's own connection inside a `platform` transaction, for bulk writes."""
         async with self.platform() as session:
-            connection = await session.connection()
-            raw = await connection.get_raw_connection()
-            driver = raw.driver_connection
-            assert isinstance(driver, asyncpg.Connection)
-            yield driver
+            yield await driver_of(session)
 
     @asynccontextmanager
     async def lookup(self, *, deadline_seconds: float | None = None) -> AsyncIterator[AsyncSession]:
@@ -238,6 +234,15 @@ class Database:
         self._giving_back.add(closing)
         closing.add_done_callback(self._giving_back.discard)
         return closing
+
+
+async def driver_of(session: AsyncSession) -> asyncpg.Connection:
+    """The driver's own connection in the session's transaction, for bulk writes beside its statements."""
+    connection = await session.connection()
+    raw = await connection.get_raw_connection()
+    driver = raw.driver_connection
+    assert isinstance(driver, asyncpg.Connection)
+    return driver
 
 
 def after_commit(session: AsyncSession, hook: Callable[[], Awaitable[None]]) -> None:

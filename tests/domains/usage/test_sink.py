@@ -64,7 +64,8 @@ SUMS = """
            coalesce(sum(cost_nano), 0) AS cost_nano, coalesce(sum(charge_nano), 0) AS charge_nano,
            coalesce(sum(latency_ms), 0) AS latency_ms_sum,
            count(*) FILTER (WHERE kind <> 'correction' AND charge_nano IS NULL) AS unpriced_requests,
-           count(*) FILTER (WHERE kind <> 'correction' AND status IN ('error', 'interrupted')) AS errors
+           count(*) FILTER (WHERE status IN ('error', 'interrupted')) - count(*) FILTER (WHERE kind = 'correction')
+               AS errors
     FROM (SELECT * FROM usage_logs UNION ALL SELECT * FROM usage_late) AS ledger
 """
 ROLLED_UP = """

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Date, Index, SmallInteger, func, text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Computed, Date, Index, SmallInteger, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tollkeeper.db.base import Base
@@ -15,13 +15,16 @@ def _tokens() -> Mapped[int]:
 
 
 class LedgerRow:
-    """One billed attempt. `day` is the UTC day inside the request's UUIDv7: a line shipped late lands in its own day."""
+    """One billed attempt. `day` is the UTC day inside the request's UUIDv7: a line shipped late lands in its own day.
+
+    An attempt is `settled` or `interrupted`, once. A settlement that comes after an interruption adds a `correction`.
+    """
 
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(Date, primary_key=True)
     request_id: Mapped[UUID] = mapped_column(primary_key=True)
     attempt: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    kind: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
     api_key_id: Mapped[UUID]
     user_id: Mapped[UUID | None]
     environment: Mapped[str]
@@ -61,6 +64,9 @@ class LedgerRow:
     created_at: Mapped[datetime]
     shipped_at: Mapped[datetime] = mapped_column(server_default=func.now())
     project_id: Mapped[UUID | None]
+    # The counters its amounts are in (`contracts.money.counter_ref`); NULL for none.
+    budgets: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    is_correction: Mapped[bool] = mapped_column(Computed("kind = 'correction'::text", persisted=True), primary_key=True)
 
 
 class UsageLog(LedgerRow, Base):
@@ -113,3 +119,26 @@ class UsageRollup(Base):
     unpriced_requests: Mapped[int] = _tokens()
 
     __table_args__ = (Index("ix_usage_rollups_tenant_id_hour", "tenant_id", "hour"),)
+
+
+class BudgetSpend(Base):
+    """What the ledger's rows have charged to one counter: a budget, a window, and what is counted apart.
+
+    `version` rises with every transaction that changes the row. `backfill_nano` is the part of `spent_nano` that no row
+    names, because the budget is younger. `notified` is the highest threshold announced, in percent.
+    """
+
+    __tablename__ = "budget_spend"
+
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    ref: Mapped[str] = mapped_column(primary_key=True)
+    budget_id: Mapped[UUID]
+    window_start: Mapped[datetime]
+    subject: Mapped[str] = mapped_column(default="", server_default="")
+    spent_nano: Mapped[int] = _tokens()
+    backfill_nano: Mapped[int] = _tokens()
+    version: Mapped[int] = _tokens()
+    notified: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (Index("ix_budget_spend_tenant_id_budget_id", "tenant_id", "budget_id"),)

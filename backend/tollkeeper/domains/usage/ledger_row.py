@@ -58,6 +58,8 @@ COLUMNS: Final = (
     ("project_id", "uuid"),
     ("client_request_id", "text"),
     ("upstream_request_id", "text"),
+    ("run_id", "text"),
+    ("budgets", "text[]"),
 )
 # How a NUL stands in JSON.
 _NUL: Final = "\\u0000"
@@ -133,7 +135,15 @@ def _row(settlement: Settlement) -> tuple[Any, ...]:
         intent.project_id,
         settlement.client_request_id,
         settlement.upstream_request_id,
+        intent.run_id,
+        _array(intent.budgets) if intent.budgets else None,
     )
+
+
+def _array(refs: Sequence[str]) -> str:
+    """As PostgreSQL writes a `text[]`."""
+    quoted = (ref.replace("\\", "\\\\").replace('"', '\\"') for ref in refs)
+    return "".join(('{"', '","'.join(quoted), '"}'))
 
 
 def _clean(value: Any) -> Any:

@@ -28,11 +28,12 @@ KEY: Final[Mapping[str, str]] = MappingProxyType(
         "provider": "provider",
     }
 )
-# Column of a rollup → what one ledger row adds to it. A correction is no call; its tokens and money are differences.
+# Column of a rollup → what one ledger row adds to it. A correction is no call; its tokens, money and time are differences
+# to an interruption, which counted as an error.
 SUMS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "requests": "(kind <> 'correction')::int",
-        "errors": "(kind <> 'correction' AND status IN ('error', 'interrupted'))::int",
+        "errors": "(status IN ('error', 'interrupted'))::int - (kind = 'correction')::int",
         "prompt_tokens": _INPUT,
         "completion_tokens": _OUTPUT,
         "cache_read_tokens": "cache_read_tokens",

@@ -1,62 +1,42 @@
-"""Writes settlements into the ledger and its rollups: one statement, one transaction, each row counted once.
+"""Writes settlements into the ledger, its rollups and what budgets have spent: one transaction, each row counted once.
 
-The rollups grow by the rows that PostgreSQL says it inserted, so shipping a settlement again (a crash between commit
-and acknowledgement, two shippers with the same line) changes nothing. Rows and rollups are written in sorted order,
-which keeps concurrent shippers out of deadlocks.
+Rollups and budgets grow by the rows that PostgreSQL says it inserted, so shipping a settlement again (a crash between
+commit and acknowledgement, two shippers with the same line) changes nothing. An attempt that was put down as interrupted
+and settles later gets a correction: the difference. Everything is locked in sorted order, which keeps concurrent
+shippers out of deadlocks.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
 import asyncpg
 import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.money import Spend
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.ids import uuid7_unix_ms
-from tollkeeper.db.session import Database
-from tollkeeper.domains.usage import rollup
-from tollkeeper.domains.usage.ledger_row import COLUMNS, day_of, rows_json, unix_ms_of
+from tollkeeper.db.session import Database, driver_of
+from tollkeeper.domains.usage import spend, thresholds
+from tollkeeper.domains.usage.ledger_row import day_of, rows_json, unix_ms_of
 from tollkeeper.domains.usage.partitions import add_days, oldest_kept_day
+from tollkeeper.domains.usage.shipping import INTO_DAYS, INTO_DAYS_AGAIN, INTO_LATE
 
 log = structlog.get_logger(__name__)
 
 # A clock may be ahead of ours by this much; a day beyond it is no day to make a partition for.
 DAYS_AHEAD: Final = 2
 _SLICE: Final = 50
+Sums = Counter[spend.Counter]
+
 _DATA_FAULTS: Final = ("22", "23")
-
-
-def _value(index: int, kind: str) -> str:
-    if kind == "jsonb":
-        return f"nullif(line -> {index}, 'null')"
-    return kind.format(f"(line ->> {index})") if "{" in kind else f"(line ->> {index})::{kind}"
-
-
-def _statement(table: str) -> str:
-    names = ", ".join(name for name, _ in COLUMNS)
-    values = ", ".join(_value(index, kind) for index, (_, kind) in enumerate(COLUMNS))
-    grown = ", ".join(f"{name} = rollup.{name} + excluded.{name}" for name in rollup.SUMS)
-    return f"""
-        WITH written AS (
-            INSERT INTO {table} ({names})
-            SELECT {values} FROM jsonb_array_elements($1::text::jsonb) AS lines (line)
-            ORDER BY 1, 2, 3, 4, 5
-            ON CONFLICT DO NOTHING
-            RETURNING *
-        )
-        INSERT INTO usage_rollups AS rollup ({", ".join(rollup.COLUMNS)})
-        {rollup.select_from("written")}
-        ON CONFLICT ({", ".join(rollup.KEY)}) DO UPDATE SET {grown}
-    """  # noqa: S608 - names of our own
-
-
-_INTO_DAYS: Final = _statement("usage_logs")
-_INTO_LATE: Final = _statement("usage_late")
 
 
 class LedgerSink:
@@ -78,47 +58,106 @@ class LedgerSink:
         late: list[Settlement] = []
         for entry in settlements:
             (in_days if first <= uuid7_unix_ms(entry.intent.request_id) < end else late).append(entry)
+        named = spend.counters_of(settlements)
+        batch = _Batch(len(in_days), await _document(in_days), await _document(late), named)
         try:
-            await self._write(in_days, late)
+            return await self._write(batch)
         except _NoPartition:
             await self._add_days({day_of(entry.intent.request_id) for entry in in_days})
             try:
-                await self._write(in_days, late)
+                return await self._write(batch)
             except _NoPartition as error:
                 # Its day was dropped between the two; by the next try it is late.
                 raise DependencyUnavailable("A day of the ledger is missing. Try again shortly.") from error
-        return ()
 
     async def _add_days(self, days: set[date]) -> None:
         async with self._database.platform() as session:
             made = await add_days(session, sorted(days))
         log.info("ledger_days_made", days=[str(day) for day in made])
 
-    async def _write(self, in_days: Sequence[Settlement], late: Sequence[Settlement]) -> None:
-        documents = [
-            (statement, await _document(rows))
-            for statement, rows in ((_INTO_DAYS, in_days), (_INTO_LATE, late))
-            if rows
-        ]
-        async with self._database.raw_platform() as connection:
-            try:
+    async def _write(self, batch: "_Batch") -> Sequence[Spend]:
+        try:
+            return await self._transact(batch, is_new=True)
+        except _NotNew:
+            return await self._transact(batch, is_new=False)
+
+    async def _transact(self, batch: "_Batch", *, is_new: bool) -> Sequence[Spend]:
+        try:
+            async with self._database.platform() as session:
+                connection = await driver_of(session)
                 # An acknowledged line is deleted from the journal: the commit must have reached the disk.
                 await connection.execute("SET LOCAL synchronous_commit TO on")
-                for statement, document in documents:
-                    await connection.execute(statement, document)
-            except asyncpg.DataError as error:
-                raise ValueError(f"a settlement does not fit the ledger: {error}") from error
-            except asyncpg.PostgresError as error:
-                raise _named(error) from error
+                sums: Sums = Counter()
+                if batch.in_days is not None and is_new:
+                    if await _insert(connection, INTO_DAYS, batch.in_days, sums) != batch.count:
+                        raise _NotNew
+                elif batch.in_days is not None:
+                    await _insert_again(connection, INTO_DAYS_AGAIN, batch.in_days, sums)
+                if batch.late is not None:
+                    await _insert_again(connection, INTO_LATE, batch.late, sums)
+                return await self._spend(session, connection, batch.named, sums)
+        except asyncpg.DataError as error:
+            raise ValueError(f"a settlement does not fit the ledger: {error}") from error
+        except asyncpg.PostgresError as error:
+            raise _named(error) from error
+        except DBAPIError as error:
+            raise DependencyUnavailable("The ledger cannot be written at the moment.") from error
+
+    async def _spend(
+        self,
+        session: AsyncSession,
+        connection: asyncpg.Connection,
+        named: set[spend.Counter],
+        sums: Sums,
+    ) -> Sequence[Spend]:
+        """Every counter that is named or changed, as it is at the end of this transaction."""
+        spends: list[Spend] = []
+        if changes := {counter: nano for counter, nano in sums.items() if nano}:
+            grown = await spend.grow(connection, changes)
+            await thresholds.announce(session, grown, self._clock.now())
+            spends += [spend.spend_of(row) for row in grown]
+        if unchanged := sorted(named.difference(changes)):
+            spends += await spend.read(connection, unchanged)
+        return spends
 
 
-async def _document(settlements: Sequence[Settlement]) -> str:
-    """The rows as one JSON array, made in slices so that no call waits for all of them."""
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """`count` rows `in_days`, and rows for no day; None for none. `named` are the counters of all."""
+
+    count: int
+    in_days: str | None
+    late: str | None
+    named: set[spend.Counter]
+
+
+async def _insert(connection: asyncpg.Connection, statement: str, document: str, sums: Sums) -> int:
+    """How many rows were written; what they spent is added to `sums`."""
+    count, *spent = await connection.fetch(statement, document)
+    for row in spent:
+        sums[row["tenant_id"], row["ref"]] += row["nano"]
+    return int(count["nano"])
+
+
+async def _insert_again(connection: asyncpg.Connection, statements: tuple[str, str], document: str, sums: Sums) -> None:
+    rows, rest = statements
+    await connection.execute(rows, document)
+    await _insert(connection, rest, document, sums)
+
+
+async def _document(settlements: Sequence[Settlement]) -> str | None:
+    """The rows as one JSON array, made in slices so that no call waits for all of them. None without any."""
+    if not settlements:
+        return None
     slices = []
     for start in range(0, len(settlements), _SLICE):
         slices.append(rows_json(settlements[start : start + _SLICE])[1:-1])
         await asyncio.sleep(0)
     return f"[{','.join(slices)}]"
+
+
+class _NotNew(Exception):
+    """Some of the rows are there already; nothing of this transaction may be committed."""
 
 
 class _NoPartition(Exception):
