@@ -4,6 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,16 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.money.admissions import ASKED, admit, make_budget
 from tests.money.records import HandClock, make_principal
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.embedded import EmbeddedValkey
 from tollkeeper.core.errors import RateLimited
+from tollkeeper.core.ids import uuid7
 from tollkeeper.core.redis import RedisLink
-from tollkeeper.gateway.money.admission import Admission, format_duration
-from tollkeeper.gateway.money.admission_batch import MAX_CALLS, group, limits_of
+from tollkeeper.gateway.money.admission import Admission
+from tollkeeper.gateway.money.admission_batch import MAX_OPERATIONS, Operation, group
+from tollkeeper.gateway.money.refusals import format_duration
+from tollkeeper.gateway.money.terms import terms_of
 
 ROOT = Path(__file__).parents[2]
+BUDGET = make_budget()
 Open = Callable[..., Awaitable[Admission]]
 
 
@@ -33,7 +39,7 @@ async def open_admission() -> AsyncIterator[Open]:
         # The machine may be busy with other tests: the deadline has a test of its own.
         link = RedisLink(url, SystemClock(), connect_seconds=2.0, operation_seconds=2.0)
         await link.start()
-        admission = Admission(link, clock or SystemClock(), lambda: workers)
+        admission = Admission(link, clock or SystemClock(), lambda: workers, worker_id=uuid7())
         await admission.start()
         opened.append((admission, link))
         return admission
@@ -52,7 +58,7 @@ async def admission(request: pytest.FixtureRequest, open_admission: Open) -> Adm
 
 
 async def try_many(admission: Admission, principal: Principal, count: int) -> Counter[str]:
-    answers = await asyncio.gather(*[admission.admit(principal) for _ in range(count)], return_exceptions=True)
+    answers = await asyncio.gather(*[admit(admission, principal) for _ in range(count)], return_exceptions=True)
     return Counter(type(answer).__name__ for answer in answers)
 
 
@@ -84,10 +90,10 @@ async def test_a_refused_call_uses_up_nothing_of_any_scope(admission: Admission)
 
 async def test_a_refusal_names_the_scope_and_the_true_wait(admission: Admission) -> None:
     principal = make_principal(key_limit=600, tenant_limit=6)
-    await admission.admit(principal)
+    await admit(admission, principal)
 
     with pytest.raises(RateLimited) as caught:
-        await admission.admit(principal)
+        await admit(admission, principal)
 
     error = caught.value
     assert error.message == ("Rate limit reached for this tenant: 6 requests per minute. Please try again in 10s.")
@@ -98,11 +104,11 @@ async def test_a_refusal_names_the_scope_and_the_true_wait(admission: Admission)
         "x-ratelimit-reset-requests": "10s",
     }
     admission.script_now_us += 10_000_000
-    assert (await admission.admit(principal))["x-ratelimit-remaining-requests"] == "0"
+    assert (await admit(admission, principal))["x-ratelimit-remaining-requests"] == "0"
 
 
 async def test_an_answer_tells_the_scope_with_the_least_room(admission: Admission) -> None:
-    headers = await admission.admit(make_principal(key_limit=60, tenant_limit=6_000))
+    headers = await admit(admission, make_principal(key_limit=60, tenant_limit=6_000))
 
     assert headers == {
         "x-ratelimit-limit-requests": "60",
@@ -116,7 +122,7 @@ async def test_calls_without_a_limit_do_not_ask_redis(open_admission: Open, valk
     sent: list[object] = []
     admission._redis.ask = sent.append  # type: ignore[assignment, method-assign]
 
-    assert await admission.admit(make_principal()) == {}
+    assert await admit(admission, make_principal()) == {}
     assert sent == []
 
 
@@ -130,7 +136,7 @@ async def test_waiting_calls_travel_in_one_round_trip(open_admission: Open, valk
         return ask(packed, commands, tell)
 
     admission._redis.ask = count  # type: ignore[method-assign]
-    await admission.admit(make_principal(key_limit=60))
+    await admit(admission, make_principal(key_limit=60))
     trips.clear()
     await try_many(admission, make_principal(key_limit=60_000), 40)
 
@@ -140,10 +146,10 @@ async def test_waiting_calls_travel_in_one_round_trip(open_admission: Open, valk
 async def test_a_flushed_server_is_given_the_script_again(open_admission: Open, valkey_url: str) -> None:
     admission = await open_admission(valkey_url)
     one, other = make_principal(key_limit=600), make_principal(key_limit=600, tenant_limit=6_000)
-    await admission.admit(one)
+    await admit(admission, one)
     await admission._redis.call("SCRIPT", "FLUSH")
 
-    answers = await asyncio.gather(*(admission.admit(principal) for principal in (one, other, one, other)))
+    answers = await asyncio.gather(*(admit(admission, principal) for principal in (one, other, one, other)))
 
     remaining = [answer["x-ratelimit-remaining-requests"] for answer in answers]
     assert remaining == ["98", "99", "97", "98"]
@@ -155,34 +161,33 @@ async def test_callers_who_left_use_up_nothing(open_admission: Open, valkey_url:
     admission = await open_admission(valkey_url)
     admission.script_now_us = 1_790_000_000_000_000
     principal = make_principal(key_limit=600)
-    await admission.admit(principal)
+    await admit(admission, principal)
+    made = 0
     for turns in (0, 1, 2, 3, 5, 8, 20):
-        tasks = [asyncio.create_task(admission.admit(principal)) for _ in range(10)]
+        tasks = [asyncio.create_task(admit(admission, principal)) for _ in range(10)]
         for _ in range(turns):
             await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, dict):
-                # It was answered before it could leave: a call like any other.
-                admission._give_back(limits_of(principal))  # type: ignore[arg-type]
-    await admission.admit(make_principal(key_limit=60))
-    await admission.admit(make_principal(key_limit=60))
+        # Who was answered before it could leave has made a call like any other.
+        made += sum(isinstance(answer, dict) for answer in answers)
+    await admit(admission, make_principal(key_limit=60))
+    await admit(admission, make_principal(key_limit=60))
 
     answers = await try_many(admission, principal, 200)
 
-    assert answers["dict"] == 99
+    assert answers["dict"] == 99 - made
 
 
 async def test_a_flushed_server_gets_the_script_again(open_admission: Open, valkey_url: str) -> None:
     admission = await open_admission(valkey_url)
     principal = make_principal(key_limit=600)
-    await admission.admit(principal)
+    await admit(admission, principal)
 
     await admission._redis.call("SCRIPT", "FLUSH")
 
-    assert (await admission.admit(principal))["x-ratelimit-limit-requests"] == "600"
+    assert (await admit(admission, principal))["x-ratelimit-limit-requests"] == "600"
     assert admission._redis.state().trips == 0
 
 
@@ -225,7 +230,7 @@ async def test_a_redis_that_dies_under_load_is_no_outage(open_admission: Open, s
             nonlocal slowest, answered
             while is_running:
                 started = time.perf_counter()
-                await admission.admit(principal)
+                await admit(admission, principal)
                 slowest = max(slowest, time.perf_counter() - started)
                 answered += 1
                 await asyncio.sleep(0.001)
@@ -277,24 +282,28 @@ def key_slot(key: bytes) -> int:
     return crc % 16_384
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.booleans()), min_size=1, max_size=300))
-def test_a_command_stays_in_one_slot_and_below_its_size(calls: list[tuple[int, int, bool]]) -> None:
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5), st.sampled_from("avf")), min_size=1, max_size=300))
+def test_a_command_stays_in_one_slot_and_below_its_size(calls: list[tuple[int, int, str]]) -> None:
     tenants, keys = [uuid4() for _ in range(4)], [uuid4() for _ in range(6)]
-    limits = [
-        limits_of(make_principal(tenant_id=tenants[tenant], key_id=keys[key], key_limit=60, tenant_limit=600))
-        for tenant, key, _ in calls
-    ]
-    voids = [entry for entry, (_, _, is_void) in zip(limits, calls, strict=True) if is_void]
+    operations = []
+    for tenant, key, verb in calls:
+        principal = make_principal(tenant_id=tenants[tenant], key_id=keys[key], key_limit=60, tenant_limit=600)
+        (terms,) = terms_of(replace(principal, budgets=(BUDGET,)), ASKED, 1_790_000_000)
+        pairs = [(place, 1) for place in (*terms.rates, *terms.budgets)]
+        operations.append(Operation(terms.space, (verb.encode(), uuid4().hex), pairs))
 
-    groups = group(voids, limits)
+    groups = group(operations)
 
     for entry in groups:
-        command = entry.command(b"EVALSHA", b"", 0)
-        named = command[3 : 3 + command[2]]
+        command = entry.command(b"EVALSHA", b"", b"run", b"owner", 0)
+        count = command[2]
+        assert isinstance(count, int)
+        named = [key for key in command[3 : 3 + count] if isinstance(key, bytes)]
+        assert len(named) == count
         assert len({key_slot(key) for key in named}) == 1
         assert len(set(named)) == len(named)
-        assert entry.operations.count(b"a") + entry.operations.count(b"v") <= MAX_CALLS
-    assert sorted(index for entry in groups for index in entry.admitted) == list(range(len(calls)))
+        assert len(entry.operations) <= MAX_OPERATIONS
+    assert sum(len(entry.operations) for entry in groups) == len(calls)
 
 
 @pytest.mark.parametrize(

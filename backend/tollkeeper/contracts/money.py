@@ -4,6 +4,7 @@ A rule counts in one place (`RuleScope` with a subject), or apart for each value
 integer nano-dollars. The rules of a key travel with its `Principal`: whoever knows the key knows them.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -13,6 +14,7 @@ from uuid import UUID
 # Stands for the tenant where a rule counts over all tenants.
 PLATFORM: Final = UUID(int=0)
 _LONGEST_SUBJECT: Final = 64
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.:@/+=|*-]*")
 
 
 class ScopeKind(StrEnum):
@@ -156,7 +158,7 @@ def read_counter_ref(ref: str) -> tuple[UUID, int, str]:
 
 
 def shorten_subject(subject: str) -> str:
-    """What a caller named, fit for a key: short printable ASCII as it is, everything else as a digest."""
-    if len(subject) <= _LONGEST_SUBJECT and subject.isascii() and subject.isprintable() and subject[:1] != "~":
+    """What a caller named, fit for a key and a list: short and of plain characters as it is, everything else as a digest."""
+    if len(subject) <= _LONGEST_SUBJECT and _PLAIN.fullmatch(subject):
         return subject
     return "~" + sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:32]

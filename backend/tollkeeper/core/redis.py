@@ -83,7 +83,7 @@ class RedisLink:
         self._clock = clock
         self._connect_seconds = connect_seconds
         self._operation_seconds = operation_seconds
-        self._on_connect = on_connect
+        self.on_connect = on_connect
         self._connection: RespConnection | None = None
         self._probing: asyncio.Task[None] | None = None
         self._is_closed = True
@@ -99,6 +99,11 @@ class RedisLink:
     @property
     def is_available(self) -> bool:
         return self._connection is not None
+
+    @property
+    def run_id(self) -> str | None:
+        """Of the server we are, or were last, connected to."""
+        return self._run_id
 
     def state(self) -> RedisState:
         return RedisState(self.is_available, self._since, self._problem, self._run_id, self._trips)
@@ -226,8 +231,8 @@ class RedisLink:
             log.info("redis_available", seconds=round(self._clock.monotonic() - self._since, 3))
         self._problem = None
         self._since = self._clock.monotonic()
-        if self._on_connect is not None:
-            self._on_connect(self._run_id)
+        if self.on_connect is not None:
+            self.on_connect(self._run_id)
 
     def _lost(self, connection: RespConnection) -> None:
         if connection is self._connection:

@@ -1,285 +1,434 @@
-"""May this call be made? Requests per minute of the key and of the tenant, all or nothing, in one batched script call.
+"""May this call be made? Every rate, lease and budget it is under, all or nothing, in one batched script call.
 
-Calls that wait in one turn of the event loop, or while two round trips are on their way, travel together in the next one
-(as in group commit), so the cost per call falls as load rises. Redis gone: a local share, limit / live workers, by the
-same arithmetic (`gcra`), never unlimited and never an outage.
+Operations that wait in one turn of the event loop, or while two round trips are on their way, travel together in the
+next one (as in group commit), settlements with them, so the cost per call falls as load rises. Redis gone: rates by a
+local share, limit / live workers; hard budgets from the worker's allotment, then 503; never unlimited, and no outage.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha1
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
+from uuid import UUID
 
 import hiredis
 import structlog
 
+from tollkeeper.contracts.money import Spend
 from tollkeeper.contracts.principal import Principal
+from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
-from tollkeeper.core.errors import RateLimited
+from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.redis import RedisLink, RedisUnavailable
 from tollkeeper.core.resp import pack
-from tollkeeper.gateway.money import gcra
-from tollkeeper.gateway.money.admission_batch import MAX_CALLS, Group, Limits, group, limits_of
-from tollkeeper.gateway.money.gcra import Verdict
+from tollkeeper.gateway.money.admission_batch import (
+    ADMIT_REPLIES,
+    Code,
+    Group,
+    Operation,
+    Verdict,
+    group,
+)
+from tollkeeper.gateway.money.hold import Appraisal, Hold, Part
+from tollkeeper.gateway.money.local_share import LocalShare
+from tollkeeper.gateway.money.refusals import budget_unavailable, headers_of, refuse
+from tollkeeper.gateway.money.registry import Registry
+from tollkeeper.gateway.money.terms import OF_PLATFORM, Asked, Place, Terms, terms_of
 
 log = structlog.get_logger(__name__)
 
 SCRIPT: Final = files(__package__).joinpath("admission.lua").read_bytes()
 SCRIPT_SHA: Final = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
-# Calls in one round trip, over all tenants; the rest waits for the next.
+# Operations in one round trip, over all tenants; the rest waits for the next.
 MAX_BATCH: Final = 512
 # Round trips at a time. One more than one, so that a call seldom waits for the end of somebody else's.
 MAX_TRIPS: Final = 2
 MAX_REMEMBERED: Final = 20_000
+# How often counters are looked for again before a call is refused.
+_TRIES: Final = 3
+_NOTHING: Final = Appraisal(0, 0, 0, 0)
 UNLIMITED: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-@dataclass(slots=True)
-class _Caller:
-    """What is known of a principal; `packed` holds the command for so many calls of it alone."""
+class CounterKeeper(Protocol):
+    """Who makes counters right again, and what may be admitted while they cannot be asked (`counters.py`)."""
 
-    principal: Principal
-    limits: Limits | None
-    packed: dict[int, bytes] = field(default_factory=dict)
+    async def rebuild(self, tenant_id: UUID) -> bool:
+        """Make a tenant's counters trusted again; False when that takes longer than a caller should wait."""
+        ...
+
+    async def init(self, tenant_id: UUID, refs: Sequence[str]) -> bool:
+        """Tell Redis what the ledger holds of these counters; False when the ledger cannot be asked."""
+        ...
+
+    def take(self, tenant_id: UUID, refs: Sequence[str], nano: int) -> bool:
+        """Take from what this worker has put aside, Redis being away; all of it or nothing."""
+        ...
 
 
-@dataclass(slots=True)
-class _Waiting:
-    limits: Limits
-    caller: _Caller
-    verdict: "asyncio.Future[Verdict]"
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The rate-limit headers for the answer, and the hold where there is something to settle."""
+
+    headers: Mapping[str, str]
+    hold: Hold | None = None
+
+
+FREE: Final = Admitted(UNLIMITED)
 
 
 class Admission:
-    """`start` and `close` frame its life; `admit` is what the stage calls."""
+    """`start` and `close` frame its life; `admit`, `extend` and `settle` are what calls use."""
 
-    def __init__(self, redis: RedisLink, clock: Clock, live_workers: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        redis: RedisLink,
+        clock: Clock,
+        live_workers: Callable[[], int],
+        *,
+        worker_id: UUID,
+        counters: CounterKeeper | None = None,
+    ) -> None:
         self._redis = redis
         self._clock = clock
-        self._live_workers = live_workers
+        self._owner = worker_id.hex.encode()
+        self.counters = counters
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._queue: list[_Waiting] = []
-        self._voids: list[Limits] = []
+        self._queue: deque[Operation] = deque()
         self._is_leaving = False
-        self._trips: dict[int, list[_Waiting]] = {}
-        self._trip_number = 0
+        self._trips = 0
         # By the identity of the principal, which its entry holds: an id of ours takes ten times as long to hash.
-        self._known: dict[int, _Caller] = {}
-        self._local: dict[bytes, int] = {}
+        self._terms: dict[tuple[int, str, str, str, str | None], tuple[Principal, list[Terms], float]] = {}
+        self._share = LocalShare(clock, live_workers)
+        self.registry = Registry(self._post, clock)
         # Tests give the script its time; 0 lets Redis look at its own clock.
         self.script_now_us = 0
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self.registry.start(self._loop)
 
     async def close(self) -> None:
         self._loop = None
-        for batch in [self._queue, *self._trips.values()]:
-            self._finish_locally(batch)
-        self._queue = []
+        self.registry.close()
+        queue, self._queue = self._queue, deque()
+        for operation in queue:
+            _unanswered(operation)
 
-    async def admit(self, principal: Principal) -> Mapping[str, str]:
-        """The rate-limit headers for the answer. Raises `RateLimited`; a refused or cancelled call uses up nothing."""
-        caller = self._known.get(id(principal))
-        if caller is None or caller.principal is not principal:
-            caller = self._remember(principal)
-        limits = caller.limits
-        if limits is None:
-            return UNLIMITED
-        loop = self._loop
-        if loop is None or not self._redis.is_available:
-            return _answer(limits, self._decide_locally(limits))
-        verdict: asyncio.Future[Verdict] = loop.create_future()
-        self._queue.append(_Waiting(limits, caller, verdict))
-        self._wake()
+    def on_connect(self, _run_id: str | None = None) -> None:
+        """Redis is there again: tell it what happened meanwhile."""
+        self.registry.tell_again()
+
+    def acknowledge(self, settlements: Sequence[Settlement], spends: Sequence[Spend]) -> None:
+        """The ledger has these rows, and says what it holds of their counters."""
+        self.registry.acknowledge(settlements, spends)
+
+    async def set_bases(self, spends: Sequence[Spend]) -> bool:
+        """Tell Redis what the ledger holds of counters; False when it did not take it."""
+        return await self.registry.set_bases(spends)
+
+    # What calls use
+
+    def terms(self, principal: Principal, asked: Asked) -> list[Terms]:
+        """Where a call counts; [] when nothing limits it."""
+        if not (principal.limits or principal.budgets):
+            return []
+        name = (id(principal), asked.model, asked.endpoint, asked.provider, asked.end_user)
+        known = self._terms.get(name)
+        unix = self._clock.unix()
+        if known is None or known[0] is not principal or known[2] <= unix:
+            if len(self._terms) >= MAX_REMEMBERED:
+                self._terms.clear()
+            made = terms_of(principal, asked, unix)
+            known = self._terms[name] = (principal, made, min((terms.until for terms in made), default=unix + 3600))
+        return known[1]
+
+    async def admit(
+        self,
+        terms: Sequence[Terms],
+        request_id: UUID,
+        appraisal: Appraisal = _NOTHING,
+        *,
+        is_cuttable: bool = False,
+        payload: bytes = b"",
+    ) -> Admitted:
+        """Raises `RateLimited`, `InsufficientQuota` or `DependencyUnavailable`; such a call uses up nothing.
+
+        `is_cuttable`: its output can be watched and stopped, so a forecast will do where a budget is near its end.
+        """
+        if not terms:
+            return FREE
+        hold = Hold(request_id, terms[0].space, (), 0, True, appraisal, payload=payload)
+        hold.opened_ms = int(self._clock.unix() * 1000)
+        headers: dict[str, str] = {}
+        hold.refs = tuple(
+            ref if one.space == hold.tenant_id else OF_PLATFORM + ref for one in terms for ref in one.refs
+        )
         try:
-            return _answer(limits, await verdict)
-        except asyncio.CancelledError:
-            self._withdraw(limits, verdict)
+            for one in terms:
+                part = Part(one, _pairs(one, appraisal))
+                headers.update(await self._admit_part(hold, part, is_cuttable=is_cuttable))
+        except BaseException:
+            self._give_back(hold)
             raise
+        if any(one.budgets or one.slots or one.counts_tokens for one in terms):
+            return Admitted(headers, hold)
+        return Admitted(headers)
 
-    def _remember(self, principal: Principal) -> _Caller:
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-        caller = self._known[id(principal)] = _Caller(principal, limits_of(principal))
-        return caller
+    async def extend(self, hold: Hold, add_nano: int) -> bool:
+        """Put more aside; False when a budget has no room for it (then nothing changed)."""
+        done: list[Part] = []
+        hold.sequence += 1
+        for part in hold.parts:
+            if not part.terms.budgets:
+                continue
+            if not await self._extend_part(hold, part, add_nano):
+                for other in done:
+                    # As much less: a put says what the amount is.
+                    self.registry.put(hold, other)
+                return False
+            done.append(part)
+        hold.held_nano += add_nano
+        return True
 
-    def _withdraw(self, limits: Limits, verdict: "asyncio.Future[Verdict]") -> None:
-        """The caller is gone, and with it the future. Unsent it is left out, under way `_tell` gives it back."""
-        # Decided, but the caller did not get to see it.
-        if not verdict.cancelled() and not verdict.result().refused_by:
-            self._give_back(limits)
+    def settle(self, hold: Hold, charge_nano: int, *, rows: int, input_tokens: int, output_tokens: int) -> None:
+        self.registry.settle(hold, charge_nano, rows, input_tokens, output_tokens)
 
-    def _give_back(self, limits: Limits) -> None:
-        self._voids.append(limits)
+    # One space
+
+    async def _admit_part(self, hold: Hold, part: Part, *, is_cuttable: bool) -> Mapping[str, str]:
+        terms, appraisal = part.terms, hold.appraisal
+        full = -1 if appraisal.full_nano is None else appraisal.full_nano
+        forecast = appraisal.forecast_nano if is_cuttable or full < 0 else full
+        refs = ",".join(terms.refs) or "-"
+        head = (b"a", hold.request_id.hex, full, forecast, refs, hold.payload)
+        for _ in range(_TRIES):
+            if not self._redis.is_available or self._loop is None:
+                return self._decide_locally(hold, part, forecast)
+            operation = Operation(terms.space, head, part.pairs, ADMIT_REPLIES)
+            told = await self._ask(operation, partial(self._taken, hold, part, full, forecast))
+            if told is None:
+                return self._decide_locally(hold, part, forecast)
+            verdict, places = told
+            if verdict.code == 0:
+                return headers_of(verdict, places)
+            if verdict.code > 0:
+                raise refuse(verdict, places)
+            if not await self._mend(terms, verdict, places):
+                break
+        raise budget_unavailable()
+
+    def _taken(self, hold: Hold, part: Part, full: int, forecast: int, took: int) -> None:
+        """At once with the reply: whoever asks for what is held must not miss it."""
+        if part.terms.budgets and took:
+            hold.held_nano = full if took == 1 and part.terms.is_hard else forecast
+            hold.is_full = hold.is_full and took == 1
+        hold.parts.append(part)
+        self.registry.opened(hold)
+
+    async def _mend(self, terms: Terms, verdict: Verdict, places: Sequence[Place]) -> bool:
+        if self.counters is None:
+            return False
+        if verdict.code == Code.UNTRUSTED:
+            return await self.counters.rebuild(terms.space)
+        if verdict.code == Code.UNKNOWN:
+            return await self.counters.init(terms.space, (places[verdict.place - 1].ref,))
+        return False
+
+    async def _extend_part(self, hold: Hold, part: Part, add_nano: int) -> bool:
+        terms = part.terms
+        head = (b"x", hold.request_id.hex, hold.sequence, add_nano)
+        pairs = [(place, 0) for place in terms.budgets]
+        for _ in range(_TRIES):
+            if not self._redis.is_available or self._loop is None:
+                return self._take(terms, add_nano)
+            answer: asyncio.Future[int | None] = self._loop.create_future()
+            self._post(Operation(terms.space, head, pairs, 1, partial(_tell_extension, answer)))
+            code = await answer
+            if code is None:
+                return self._take(terms, add_nano)
+            if code == 0:
+                return True
+            if code != Code.UNTRUSTED or self.counters is None or not await self.counters.rebuild(terms.space):
+                return False
+        return False
+
+    def _take(self, terms: Terms, nano: int) -> bool:
+        if not terms.is_hard:
+            return True
+        return self.counters is not None and self.counters.take(terms.space, terms.refs, nano)
+
+    def _decide_locally(self, hold: Hold, part: Part, forecast: int) -> Mapping[str, str]:
+        try:
+            headers = self._share.admit(part)
+            if part.terms.budgets and not self._take(part.terms, forecast):
+                self._share.give_back(part)
+                raise budget_unavailable()
+        except TollkeeperError:
+            # Redis may have admitted it before it went silent.
+            self._void(hold, part, is_certain=False)
+            raise
+        if part.terms.budgets:
+            hold.held_nano, hold.is_full = forecast, hold.is_full and forecast == hold.appraisal.full_nano
+        hold.is_untold = True
+        hold.parts.append(part)
+        self.registry.opened(hold)
+        return headers
+
+    def _give_back(self, hold: Hold) -> None:
+        self.registry.dropped(hold)
+        for part in hold.parts:
+            if hold.is_untold:
+                self._share.give_back(part)
+            self._void(hold, part, is_certain=True)
+
+    def _void(self, hold: Hold, part: Part, *, is_certain: bool) -> None:
+        self.registry.void(Operation(part.terms.space, (b"v", hold.request_id.hex, int(is_certain)), part.pairs))
+
+    # The way to Redis and back
+
+    async def _ask(self, operation: Operation, taken: Callable[[int], None]) -> tuple[Verdict, Sequence[Place]] | None:
+        assert self._loop is not None
+        answer: asyncio.Future[tuple[Verdict, Sequence[Place]] | None] = self._loop.create_future()
+        operation.tell = partial(self._tell, operation, answer, taken)
+        self._post(operation)
+        # A caller who goes cancels the future: under way, `_tell` gives back what it took; decided, `admit` does.
+        return await answer
+
+    def _tell(
+        self,
+        operation: Operation,
+        answer: "asyncio.Future[tuple[Verdict, Sequence[Place]] | None]",
+        taken: Callable[[int], None],
+        entry: Group | None,
+        reply: list[int] | None,
+    ) -> None:
+        if entry is None or reply is None:
+            # Nobody knows whether it was done.
+            if answer.done():
+                self.registry.void(_void_of(operation, is_certain=False))
+            else:
+                answer.set_result(None)
+            return
+        verdict = Verdict(*reply)
+        if not answer.done():
+            if verdict.code == 0:
+                taken(verdict.took)
+            answer.set_result((verdict, entry.places))
+        elif verdict.code == 0:
+            self.registry.void(_void_of(operation, is_certain=True))
+
+    def _post(self, operation: Operation) -> None:
+        self._queue.append(operation)
         self._wake()
 
     def _wake(self) -> None:
         """Leave at the end of this turn of the loop, with everyone who comes until then."""
-        if self._loop is not None and not self._is_leaving and len(self._trips) < MAX_TRIPS:
+        if self._loop is not None and not self._is_leaving and self._trips < MAX_TRIPS:
             self._is_leaving = True
             self._loop.call_soon(self._leave)
 
     def _leave(self) -> None:
         self._is_leaving = False
-        batch = [waiting for waiting in self._queue[:MAX_BATCH] if not waiting.verdict.done()]
-        del self._queue[:MAX_BATCH]
-        voids, self._voids = self._voids[:MAX_BATCH], self._voids[MAX_BATCH:]
+        queue = self._queue
+        batch = [queue.popleft() for _ in range(min(len(queue), MAX_BATCH))]
+        # Who left before the bus did is left out.
+        batch = [operation for operation in batch if not _is_gone(operation)]
+        if not batch:
+            return
+        groups = group(batch)
         try:
-            self._ask(batch, voids)
+            self._send(groups, (b"EVALSHA", SCRIPT_SHA))
         except RedisUnavailable:
-            self._finish_locally(batch)
+            self._lost(groups)
         except Exception:
             # A caller must never wait for an answer that nobody asked for.
             log.exception("admission_failed")
-            self._finish_locally(batch)
-        if self._queue or self._voids:
+            self._lost(groups)
+        if queue:
             self._wake()
 
-    def _ask(self, batch: list[_Waiting], voids: list[Limits]) -> None:
-        self._trip_number += 1
-        number = self._trip_number
-        if batch and not voids and len(batch) <= MAX_CALLS:
-            caller = batch[0].caller
-            if all(waiting.caller is caller for waiting in batch):
-                self._redis.ask(self._packed(caller, len(batch)), 1, partial(self._hear_of_one, number, caller))
-                self._trips[number] = batch
-                return
-        limits = [waiting.limits for waiting in batch]
-        groups = group(voids, limits)
-        if groups:
-            packed = b"".join([pack(entry.command(b"EVALSHA", SCRIPT_SHA, self.script_now_us)) for entry in groups])
-            self._redis.ask(packed, len(groups), partial(self._hear, number, groups, limits))
-            self._trips[number] = batch
+    def _send(self, groups: Sequence[Group], verb: tuple[bytes, bytes]) -> None:
+        run_id = self._redis.run_id or ""
+        packed = b"".join([pack(entry.command(*verb, run_id, self._owner, self.script_now_us)) for entry in groups])
+        self._redis.ask(packed, len(groups), partial(self._hear, groups))
+        self._trips += 1
 
-    def _packed(self, caller: _Caller, count: int) -> bytes:
-        """One caller's calls look the same each time: the usual turn has no others."""
-        packed = caller.packed.get(count)
-        if packed is None or self.script_now_us:
-            packed = caller.packed[count] = pack(
-                _group_of(caller, count).command(b"EVALSHA", SCRIPT_SHA, self.script_now_us)
-            )
-        return packed
-
-    def _hear_of_one(self, number: int, caller: _Caller, replies: list[Any] | None) -> None:
-        """The answer to a batch of one caller: its scopes are numbered as in the reply."""
-        if replies is None or isinstance(replies[0], hiredis.ReplyError):
-            count = len(self._trips.get(number, ()))
-            limits = caller.limits
-            assert limits is not None
-            self._hear(number, [_group_of(caller, count)], [limits] * count, replies)
-            return
-        batch = self._trips.pop(number, ())
-        reply = replies[0]
-        for order, waiting in enumerate(batch):
-            verdict = Verdict(*reply[order * 5 : order * 5 + 5])
-            if not waiting.verdict.done():
-                waiting.verdict.set_result(verdict)
-            elif not verdict.refused_by:
-                self._give_back(waiting.limits)
-        if self._queue or self._voids:
-            self._wake()
-
-    def _hear(self, number: int, groups: Sequence[Group], limits: Sequence[Limits], replies: list[Any] | None) -> None:
-        batch = self._trips.get(number, [])
+    def _hear(self, groups: Sequence[Group], replies: list[Any] | None) -> None:
+        self._trips -= 1
         again: list[Group] = []
-        try:
-            if replies is not None:
-                again = self._take(groups, replies, batch, limits)
-            if again:
+        lost: list[Group] = []
+        if replies is None:
+            lost = list(groups)
+        else:
+            for entry, reply in zip(groups, replies, strict=True):
+                if not isinstance(reply, hiredis.ReplyError):
+                    self._pass_on(entry, reply)
+                elif str(reply).startswith("NOSCRIPT"):
+                    again.append(entry)
+                else:
+                    # It answers, but cannot decide (loading, read-only, out of memory): the local share does.
+                    self._redis.trip(str(reply))
+                    lost.append(entry)
+        if again:
+            try:
                 # A fresh or flushed server; nothing was done. EVAL loads the script as well.
-                packed = b"".join([pack(entry.command(b"EVAL", SCRIPT, self.script_now_us)) for entry in again])
-                self._redis.ask(packed, len(again), partial(self._hear, number, again, limits))
-                return
-        except RedisUnavailable:
-            pass
+                self._send(again, (b"EVAL", SCRIPT))
+            except RedisUnavailable:
+                lost += again
+        self._lost(lost)
+        if self._queue:
+            self._wake()
+
+    def _pass_on(self, entry: Group, reply: list[int]) -> None:
+        try:
+            entry.hear(reply)
         except Exception:
             log.exception("admission_failed")
-        self._trips.pop(number, None)
-        self._finish_locally(batch)
-        if self._queue or self._voids:
-            self._wake()
+            self._lost([entry])
 
-    def _take(
-        self, groups: Sequence[Group], replies: list[Any], batch: list[_Waiting], limits: Sequence[Limits]
-    ) -> list[Group]:
-        """Pass the verdicts on; the groups whose script the server did not know."""
-        again = []
-        for entry, reply in zip(groups, replies, strict=True):
-            if not isinstance(reply, hiredis.ReplyError):
-                self._tell(entry, reply, batch, limits)
-            elif str(reply).startswith("NOSCRIPT"):
-                again.append(entry)
-            else:
-                # It answers, but cannot decide (loading, read-only, out of memory): the local share does.
-                self._redis.trip(str(reply))
-        return again
-
-    def _tell(self, entry: Group, reply: list[int], batch: list[_Waiting], limits: Sequence[Limits]) -> None:
-        for index, verdict in entry.verdicts(reply, limits):
-            waiting = batch[index]
-            if not waiting.verdict.done():
-                waiting.verdict.set_result(verdict)
-            elif not verdict.refused_by:
-                self._give_back(waiting.limits)
-
-    def _finish_locally(self, batch: Sequence[_Waiting]) -> None:
-        for waiting in batch:
-            if not waiting.verdict.done():
-                waiting.verdict.set_result(self._decide_locally(waiting.limits))
-
-    def _decide_locally(self, limits: Limits) -> Verdict:
-        now_us = int(self._clock.monotonic() * 1_000_000)
-        workers = self._live_workers()
-        rates = [scope.rate.share(workers) for scope in limits.scopes]
-        stored = self._local
-        tats = [
-            gcra.load(stored.get(scope.key, 0), rate, now_us) for scope, rate in zip(limits.scopes, rates, strict=True)
-        ]
-        verdict = gcra.admit(tats, rates, range(len(rates)), now_us)
-        if len(stored) >= MAX_REMEMBERED:
-            self._local = stored = {key: tat for key, tat in stored.items() if tat > now_us}
-        for scope, tat in zip(limits.scopes, tats, strict=True):
-            stored[scope.key] = tat
-        return verdict
+    def _lost(self, groups: Iterable[Group]) -> None:
+        for entry in groups:
+            for operation in entry.operations:
+                _unanswered(operation)
 
 
-def _group_of(caller: _Caller, count: int) -> Group:
-    assert caller.limits is not None
-    (entry,) = group((), [caller.limits] * count)
-    return entry
+def _unanswered(operation: Operation) -> None:
+    if operation.tell is not None:
+        operation.tell(None, None)
 
 
-def _answer(limits: Limits, verdict: Verdict) -> Mapping[str, str]:
-    scope = limits.scopes[verdict.scope - 1]
-    headers = {
-        "x-ratelimit-limit-requests": str(scope.rate.limit),
-        "x-ratelimit-remaining-requests": str(verdict.remaining),
-        "x-ratelimit-reset-requests": format_duration(verdict.reset_us),
-    }
-    if not verdict.refused_by:
-        return headers
-    raise RateLimited(
-        f"Rate limit reached for this {scope.noun}: {scope.rate.limit} requests per minute. "
-        f"Please try again in {format_duration(verdict.wait_us)}.",
-        retry_after_seconds=verdict.wait_us / 1_000_000,
-        headers=headers,
+def _is_gone(operation: Operation) -> bool:
+    """A call that was cancelled before it was sent."""
+    tell = operation.tell
+    if operation.head[0] != b"a" or not isinstance(tell, partial):
+        return False
+    answer = tell.args[1]
+    return bool(answer.cancelled())
+
+
+def _void_of(operation: Operation, *, is_certain: bool) -> Operation:
+    return Operation(operation.space, (b"v", operation.head[1], int(is_certain)), operation.pairs)
+
+
+def _tell_extension(answer: "asyncio.Future[int | None]", _entry: Group | None, reply: list[int] | None) -> None:
+    if not answer.done():
+        answer.set_result(None if reply is None else reply[0])
+
+
+def _pairs(terms: Terms, appraisal: Appraisal) -> list[tuple[Place, int]]:
+    """The places of a call and what it takes there."""
+    figures = (
+        1,
+        appraisal.input_tokens,
+        appraisal.output_tokens,
+        appraisal.input_tokens + appraisal.output_tokens,
     )
-
-
-def format_duration(us: int) -> str:
-    """As OpenAI writes them, a Go duration: `12ms`, `1.5s`, `6m0s`. Rounded up to milliseconds."""
-    ms = -(-us // 1000)
-    if ms < 1000:
-        return f"{ms}ms"
-    seconds, ms = divmod(ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    tail = f"{seconds}.{ms:03d}".rstrip("0") + "s" if ms else f"{seconds}s"
-    if hours:
-        return f"{hours}h{minutes}m{tail}"
-    return f"{minutes}m{tail}" if minutes else tail
+    pairs = [(place, figures[place.measured]) for place in terms.rates]
+    pairs += [(place, 1) for place in (*terms.slots, *terms.budgets)]
+    return pairs

@@ -1,98 +1,138 @@
-"""Calls that wait together become commands: one script call per tenant (one slot), at most 64 calls each. Pure.
+"""Operations that wait together become commands: one script call per space (one slot), at most 64 operations each. Pure.
 
-Indices count from one, as Lua does.
+What each operation says is in `admission.lua`. Places are numbered from one, as Lua does.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
-from tollkeeper.contracts.money import Period, Unit
-from tollkeeper.contracts.principal import Principal
-from tollkeeper.gateway.money.gcra import Rate, Verdict, per_minute
+from tollkeeper.gateway.money.terms import Place, PlaceKind, gen_key, holds_key
 
-MAX_CALLS: Final = 64
+MAX_OPERATIONS: Final = 64
+ADMIT_REPLIES: Final = 11
 
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """One limit: where its state lives, what it allows, and what to call it in front of the caller."""
-
-    key: bytes
-    rate: Rate
-    noun: str
+Argument = bytes | str | int
+Pairs = Sequence[tuple[Place, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Every limit a principal is under; all scopes of a tenant share the tenant's slot."""
+class Code:
+    """What an admission answers beside 0, admitted."""
 
-    tenant_id: UUID
-    scopes: tuple[Scope, ...]
+    RATE: Final = 1
+    BUDGET: Final = 2
+    UNTRUSTED: Final = -1
+    UNKNOWN: Final = -2
+    VOIDED: Final = -3
 
 
-@dataclass(slots=True)
+class Verdict(NamedTuple):
+    """What the script says to one call. Places are numbers of the batch, 0 for none; times in microseconds.
+
+    `took`: 1 the full amount is held, 2 the forecast, 0 nothing. The two triples tell, for requests and for tokens, the
+    place with the least room, what would be admitted there right now, and when it is full again.
+    """
+
+    code: int
+    place: int
+    wait_us: int
+    took: int
+    requests_place: int
+    requests_left: int
+    requests_reset_us: int
+    tokens_place: int
+    tokens_left: int
+    tokens_reset_us: int
+    shadow_refusals: int
+
+
+# The group tells what place a number means. Both are None when nothing came back.
+Tell = Callable[["Group | None", "list[int] | None"], None]
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """One thing to do. `head` comes before the count of pairs; `tell` gets its part of the reply, None when there is none."""
+
+    space: UUID
+    head: tuple[Argument, ...]
+    pairs: Pairs
+    replies: int = 0
+    tell: Tell | None = None
+
+
+@dataclass(slots=True, eq=False)
 class Group:
-    """What goes to the script in one call: operations of one tenant and the scopes they name."""
+    """What goes to the script in one call."""
 
-    keys: dict[bytes, int] = field(default_factory=dict)
-    rates: list[Rate] = field(default_factory=list)
-    operations: list[bytes | int] = field(default_factory=list)
-    admitted: list[int] = field(default_factory=list)
+    space: UUID
+    numbers: dict[bytes, int] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
+    arguments: list[Argument] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
 
-    def add(self, operation: bytes, limits: Limits) -> None:
-        self.operations += (operation, len(limits.scopes))
-        for scope in limits.scopes:
-            index = self.keys.get(scope.key)
-            if index is None:
-                index = self.keys[scope.key] = len(self.rates) + 1
-                self.rates.append(scope.rate)
-            self.operations.append(index)
+    def add(self, operation: Operation) -> None:
+        self.operations.append(operation)
+        arguments = self.arguments
+        arguments += operation.head
+        pairs = operation.pairs
+        arguments.append(len(pairs))
+        numbers = self.numbers
+        for place, number in pairs:
+            arguments.append(numbers.get(place.key) or self._number(place))
+            arguments.append(number)
+            if place.rule is not None and self.places[numbers[place.key] - 1].rule is None:
+                # Known by its name only so far.
+                self._replace(place)
 
-    def command(self, verb: bytes, script: bytes, now_us: int) -> tuple[bytes | str | int, ...]:
-        arguments: list[bytes | str | int] = [verb, script, len(self.keys), *self.keys, now_us]
-        for rate in self.rates:
-            arguments += (rate.interval_us, rate.burst)
-        arguments += self.operations
-        return tuple(arguments)
+    def command(
+        self, verb: bytes, script: bytes, run_id: Argument, owner: Argument, now_us: int
+    ) -> tuple[Argument, ...]:
+        numbers = self.numbers
+        command: list[Argument] = [verb, script, len(numbers) + 2, gen_key(self.space), holds_key(self.space), *numbers]
+        command += (now_us, run_id, owner, len(numbers))
+        for place in self.places:
+            three = place.three if place.before is None else numbers[place.before.key]
+            command += (place.kind, place.one, place.two, three)
+        command += self.arguments
+        return tuple(command)
 
-    def verdicts(self, reply: Sequence[int], limits: Sequence[Limits]) -> Iterator[tuple[int, Verdict]]:
-        """The batch's index of each admitted or refused call with its verdict, scopes renumbered to the call's own."""
-        keys = list(self.keys)
-        for order, index in enumerate(self.admitted):
-            refused_by, wait_us, scope, remaining, reset_us = reply[order * 5 : order * 5 + 5]
-            own = [entry.key for entry in limits[index].scopes].index(keys[scope - 1]) + 1
-            yield index, Verdict(own if refused_by else 0, wait_us, own, remaining, reset_us)
+    def hear(self, reply: Sequence[int]) -> None:
+        at = 0
+        for operation in self.operations:
+            count = operation.replies
+            if operation.tell is not None:
+                operation.tell(self, list(reply[at : at + count]))
+            at += count
+
+    def _number(self, place: Place) -> int:
+        if place.before is not None and place.before.key not in self.numbers:
+            self._number(place.before)
+        self.places.append(place)
+        number = self.numbers[place.key] = len(self.places)
+        return number
+
+    def _replace(self, place: Place) -> None:
+        if place.before is not None and place.before.key not in self.numbers:
+            self._number(place.before)
+        self.places[self.numbers[place.key] - 1] = place
 
 
-def limits_of(principal: Principal) -> Limits | None:
-    """None when nothing limits the principal: such calls do not ask Redis at all."""
-    tenant = principal.tenant_id.hex
-    scopes: list[Scope] = []
-    for limit in principal.limits:
-        if limit.unit is Unit.REQUESTS and limit.period is Period.MINUTE:
-            key = f"tk:{{{tenant}}}:r:{limit.id.hex}".encode()
-            scopes.append(Scope(key, per_minute(limit.amount), limit.scope.kind))
-    return Limits(principal.tenant_id, tuple(scopes)) if scopes else None
+def named_counter(key: bytes) -> Place:
+    """A budget's counter of which only the name is known: enough to settle and to forget, never to admit."""
+    # It begins at no time, so that it is not taken for one that begins now.
+    return Place(key, PlaceKind.SOFT, 0, 0)
 
 
-def group(voids: Iterable[Limits], admits: Sequence[Limits]) -> list[Group]:
-    """By tenant, voids first; a tenant with more than `MAX_CALLS` operations gets several groups."""
+def group(operations: Iterable[Operation]) -> list[Group]:
+    """By space, in their order; a space with more than `MAX_OPERATIONS` gets several groups."""
     groups: list[Group] = []
-    current: dict[UUID, tuple[Group, int]] = {}
-
-    def place(operation: bytes, limits: Limits) -> Group:
-        entry = current.get(limits.tenant_id)
-        if entry is None or entry[1] == MAX_CALLS:
-            entry = (Group(), 0)
-            groups.append(entry[0])
-        current[limits.tenant_id] = (entry[0], entry[1] + 1)
-        entry[0].add(operation, limits)
-        return entry[0]
-
-    for limits in voids:
-        place(b"v", limits)
-    for index, limits in enumerate(admits):
-        place(b"a", limits).admitted.append(index)
+    current: dict[UUID, Group] = {}
+    for operation in operations:
+        entry = current.get(operation.space)
+        if entry is None or len(entry.operations) == MAX_OPERATIONS:
+            entry = current[operation.space] = Group(operation.space)
+            groups.append(entry)
+        entry.add(operation)
     return groups

@@ -4,11 +4,10 @@
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from uuid import UUID
 
-if TYPE_CHECKING:
-    pass
+from tollkeeper.gateway.money.terms import Place, Terms
 
 
 @dataclass(slots=True)
@@ -28,9 +27,22 @@ class Appraisal:
     # Pico-dollars of charge for one more token of visible output: what watching a stream costs it.
     output_pico: int = 0
     unbounded_because: str | None = None
+    # `full_nano` is None only because nothing caps the output: a forecast, or a cap, helps.
+    needs_cap: bool = False
+    has_caller_cap: bool = False
+    # Tokens of input that the hold rests on.
+    input_bound: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class Part:
+    """A hold in one space. `pairs` are the places its call counts in, with what was taken there."""
+
+    terms: Terms
+    pairs: list[tuple[Place, int]]
+
+
+@dataclass(slots=True, eq=False)
 class Hold:
     """`held_nano` is what stands in Redis for this call, all attempts together; `spent_nano` what earlier attempts took.
 
@@ -44,11 +56,16 @@ class Hold:
     is_full: bool
     appraisal: Appraisal
     spent_nano: int = 0
-    # Operations on it are told apart by this number.
+    # The rest is the admission's own. `sequence` tells operations on it apart.
     sequence: int = 0
     is_settled: bool = False
-    # Where it counts, as the admission needs it again.
-    terms: object = field(default=None, repr=False)
+    parts: list[Part] = field(default_factory=list, repr=False)
+    payload: bytes = field(default=b"", repr=False)
+    # Rows of the ledger that are still to come.
+    rows: int = 0
+    opened_ms: int = 0
+    # Made while Redis was away, or changed since: it is to be told.
+    is_untold: bool = False
 
 
 class Holds(Protocol):
@@ -58,6 +75,9 @@ class Holds(Protocol):
         """Put more aside; False when a budget has no room for it (then nothing changed)."""
         ...
 
-    def settle(self, hold: Hold, charge_nano: int, *, input_tokens: int, output_tokens: int) -> None:
-        """The call is over and took so much, all attempts together. Never waits, never raises; a second time is nothing."""
+    def settle(self, hold: Hold, charge_nano: int, *, rows: int, input_tokens: int, output_tokens: int) -> None:
+        """The call is over and took so much, all attempts together, in so many rows of the ledger (0: nothing was sent).
+
+        Never waits, never raises; a second time is nothing.
+        """
         ...

@@ -1,25 +1,142 @@
-"""Asks whether this call may be made now: the rates of its key and tenant, decided together."""
+"""Asks whether this call may be made now: every rate, lease and budget it is under, decided together.
 
-from collections.abc import Mapping
-from typing import Protocol
+The least that will do is worked out first: a call that is under request rates alone is never appraised, and its text is
+counted exactly only for a token rate, or where the cheap bound would be refused.
+"""
 
-from tollkeeper.contracts.chat import Reply
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Protocol
+from uuid import UUID
+
+from tollkeeper.contracts.chat import Operation, Reply
 from tollkeeper.contracts.principal import Principal
+from tollkeeper.core.errors import BadRequest, InsufficientQuota
+from tollkeeper.gateway.money.admission import Admitted
+from tollkeeper.gateway.money.cuttable import can_cut
+from tollkeeper.gateway.money.hold import Appraisal
+from tollkeeper.gateway.money.intents import make_intent
+from tollkeeper.gateway.money.journal_format import pack_intent
+from tollkeeper.gateway.money.terms import OF_PLATFORM, Asked, Terms
+from tollkeeper.gateway.provider import Provider
 from tollkeeper.gateway.stage import Exchange, Next
+
+_NOTHING: Final = Appraisal(0, 0, 0, 0)
+_ENDPOINTS: Final[Mapping[Operation, str]] = MappingProxyType(
+    {
+        Operation.CHAT: "chat/completions",
+        Operation.COMPLETIONS: "completions",
+        Operation.EMBEDDINGS: "embeddings",
+    }
+)
 
 
 class Admits(Protocol):
-    async def admit(self, principal: Principal) -> Mapping[str, str]:
-        """The rate-limit headers for the answer. Raises `RateLimited`."""
+    def terms(self, principal: Principal, asked: Asked) -> Sequence[Terms]:
+        """Where a call counts; [] when nothing limits it."""
+        ...
+
+    async def admit(
+        self,
+        terms: Sequence[Terms],
+        request_id: UUID,
+        appraisal: Appraisal,
+        *,
+        is_cuttable: bool,
+        payload: bytes,
+    ) -> Admitted:
+        """Raises `RateLimited`, `InsufficientQuota` or `DependencyUnavailable`; such a call uses up nothing."""
+        ...
+
+
+class Appraise(Protocol):
+    def __call__(self, exchange: Exchange) -> Appraisal:
+        """What the call may come to at the dearest target of its plan, its text bounded and not counted."""
+        ...
+
+    async def exactly(self, exchange: Exchange) -> Appraisal:
+        """The same, the text counted: dearer, and never more."""
         ...
 
 
 class Admit:
-    def __init__(self, admission: Admits) -> None:
+    def __init__(self, admission: Admits, appraise: Appraise, providers: Mapping[str, Provider]) -> None:
         self._admission = admission
+        self._appraise = appraise
+        self._providers = providers
 
     async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
-        headers = await self._admission.admit(exchange.principal)
-        if headers:
-            exchange.response_headers.update(headers)
+        call = exchange.call
+        asked = Asked(call.model, _ENDPOINTS[exchange.operation], exchange.plan[0].provider, call.end_user)
+        terms = self._admission.terms(exchange.principal, asked)
+        if terms:
+            await self._admit(exchange, terms)
         return await next_stage(exchange)
+
+    async def _admit(self, exchange: Exchange, terms: Sequence[Terms]) -> None:
+        is_exact = any(one.counts_tokens for one in terms)
+        has_budgets = any(one.budgets for one in terms)
+        if not (is_exact or has_budgets):
+            admitted = await self._admission.admit(terms, exchange.request_id, _NOTHING, is_cuttable=False, payload=b"")
+        else:
+            exchange.appraisal = await self._appraise.exactly(exchange) if is_exact else self._appraise(exchange)
+            try:
+                admitted = await self._ask(exchange, terms, has_budgets=has_budgets)
+            except InsufficientQuota:
+                if is_exact:
+                    raise
+                bound, exchange.appraisal = exchange.appraisal, await self._appraise.exactly(exchange)
+                if exchange.appraisal.forecast_nano >= bound.forecast_nano:
+                    raise
+                admitted = await self._ask(exchange, terms, has_budgets=has_budgets)
+        exchange.hold = admitted.hold
+        if admitted.headers:
+            exchange.response_headers.update(admitted.headers)
+
+    async def _ask(self, exchange: Exchange, terms: Sequence[Terms], *, has_budgets: bool) -> Admitted:
+        appraisal = exchange.appraisal
+        assert appraisal is not None
+        is_cuttable = has_budgets and self._can_cut(exchange)
+        if appraisal.full_nano is None and any(one.is_hard for one in terms):
+            _check_bounded(appraisal, is_cuttable=is_cuttable)
+        return await self._admission.admit(
+            terms,
+            exchange.request_id,
+            appraisal,
+            is_cuttable=is_cuttable,
+            payload=_first_intent(exchange, terms) if has_budgets else b"",
+        )
+
+    def _can_cut(self, exchange: Exchange) -> bool:
+        """Every target of the plan can be: the hold is made once."""
+        for target in exchange.plan:
+            config = exchange.snapshot.providers[target.provider]
+            provider = self._providers.get(config.kind)
+            if provider is None or not can_cut(provider, config, exchange.call, target):
+                return False
+        return True
+
+
+def _check_bounded(appraisal: Appraisal, *, is_cuttable: bool) -> None:
+    """A hard budget pays for nothing that has no end."""
+    if not appraisal.needs_cap:
+        raise BadRequest(
+            f"A budget limits what this call may cost, and nothing bounds that: {appraisal.unbounded_because} Send the "
+            "content itself, or ask an administrator for a ceiling.",
+            code="cost_unbounded",
+        )
+    if not is_cuttable:
+        raise BadRequest(
+            "A budget limits what this call may cost, and the length of its answer has no known end. Set "
+            "'max_completion_tokens' (or 'max_tokens').",
+            code="cap_required",
+            param="max_completion_tokens",
+        )
+
+
+def _first_intent(exchange: Exchange, terms: Sequence[Terms]) -> bytes:
+    """Kept with the hold, so that the ledger's row can be written when this worker and its disk are gone."""
+    intent = make_intent(exchange, exchange.plan[0], 1)
+    own = exchange.principal.tenant_id
+    intent.budgets = tuple(ref if one.space == own else OF_PLATFORM + ref for one in terms for ref in one.refs)
+    return pack_intent(intent)
