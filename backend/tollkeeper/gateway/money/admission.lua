@@ -349,7 +349,10 @@ local function put(id, sequence, state, amount, since, refs, payload, first, las
       is_changed[i], keeps = true, true
     end
   end
-  if keeps then
+  if is_live and before and before[2] == 's' and before[7] == '' and payload ~= '' then
+    -- Settled when nothing was known of it any more; what it is about comes now.
+    write(id, before[1], 's', before[3], before[5], before[6], payload)
+  elseif keeps then
     write(id, amount, state, sequence, before and before[5] or since, refs, payload)
   end
 end

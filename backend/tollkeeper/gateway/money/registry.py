@@ -96,11 +96,15 @@ class Registry:
             self.exceeded += 1
             self.exceeded_nano = max(self.exceeded_nano, charge_nano - hold.held_nano)
             log.warning("hold_exceeded", request_id=str(hold.request_id), held=hold.held_nano, charge=charge_nano)
-        hold.held_nano, hold.rows = charge_nano, rows
+        hold.held_nano = charge_nano
+        hold.rows += rows
         if not rows:
             self._holds.pop(hold.request_id, None)
         for part in hold.parts:
             self._settle_part(hold, part, rows, input_tokens, output_tokens)
+        if rows and hold.rows <= 0:
+            # Every row is in the ledger already.
+            self._forget_own(hold)
 
     def acknowledge(self, settlements: Sequence[Settlement], spends: Sequence[Spend]) -> None:
         for spend in spends:
@@ -115,10 +119,7 @@ class Registry:
                 continue
             hold.rows -= 1
             if hold.rows <= 0 and hold.is_settled:
-                del self._holds[hold.request_id]
-                for part in hold.parts:
-                    if part.terms.budgets:
-                        self._forget(part.terms.space, hold.request_id, [(place, 0) for place in part.terms.budgets])
+                self._forget_own(hold)
         if others and self._loop is not None:
             self._loop.call_later(LATER_SECONDS, self._forget_others, others)
 
@@ -174,6 +175,12 @@ class Registry:
         places += [(place, 1) for place in terms.budgets]
         if places:
             self._tell(Operation(terms.space, _put(hold, part, with_payload=False), places))
+
+    def _forget_own(self, hold: Hold) -> None:
+        self._holds.pop(hold.request_id, None)
+        for part in hold.parts:
+            if part.terms.budgets:
+                self._forget(part.terms.space, hold.request_id, [(place, 0) for place in part.terms.budgets])
 
     def _forget(self, space: UUID, request_id: UUID, pairs: Sequence[tuple[Place, int]]) -> None:
         self._tell(Operation(space, (b"f", request_id.hex), pairs))
