@@ -1,6 +1,7 @@
 """What the data plane asks of the rest of the system. Implemented in `domains/`, handed over by `wiring`."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -13,7 +14,7 @@ from tollkeeper.core.secrets import KeyDigest
 
 
 class KeyLookup(Protocol):
-    """Both raise `DependencyUnavailable` when PostgreSQL does not answer within the deadline, never None for that."""
+    """All raise `DependencyUnavailable` when PostgreSQL does not answer within the deadline, never None for that."""
 
     async def find_by_public_id(self, public_id: str) -> KeyRecord | None:
         """The key whose 12-character public id stands in a `tk-live_…` or `tk-test_…` token; revoked ones included."""
@@ -21,6 +22,10 @@ class KeyLookup(Protocol):
 
     async def find_by_digest(self, digests: Sequence[bytes]) -> KeyRecord | None:
         """An initial or imported key in another form, by the HMAC of the whole token under each known pepper."""
+        ...
+
+    async def find_by_id(self, key_id: UUID) -> KeyRecord | None:
+        """The key that a run key was made of: without digests, because nothing here proves its secret, with `ended_runs`."""
         ...
 
 
@@ -118,6 +123,29 @@ class Fleet(Protocol):
 
         Raises `DependencyUnavailable`.
         """
+        ...
+
+    async def live_workers(self) -> frozenset[UUID]:
+        """Those that are not known to be gone. Raises `DependencyUnavailable`."""
+        ...
+
+    def rebuilding(self, tenant_id: UUID) -> AbstractAsyncContextManager[bool]:
+        """The right to rebuild a tenant's counters, held by one worker at a time; False when another one has it.
+
+        Entering raises `DependencyUnavailable`.
+        """
+        ...
+
+    async def bury(self, worker_id: UUID) -> None:
+        """A worker is known to be dead: nobody waits for it any more. Raises `DependencyUnavailable`."""
+        ...
+
+    def live(self) -> int:
+        """How many workers there are, as last known."""
+        ...
+
+    def is_counted(self) -> bool:
+        """Whether the others know for certain that this worker lives."""
         ...
 
 

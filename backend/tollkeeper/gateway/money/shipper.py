@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -71,10 +72,13 @@ class Shipper:
         self._ship_seconds = ship_seconds
         # Told what the ledger has taken, and the counters that it named, after each commit.
         self.on_shipped: Callable[[Sequence[Settlement], Sequence[Spend]], None] | None = None
+        # Told of a worker whose journal is in the ledger, whole or as far as it could be read: it is dead.
+        self.on_adopted: Callable[[UUID, bool], None] | None = None
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
         self._gathered = 0
         self._turn = asyncio.Lock()
+        self._adopting = asyncio.Lock()
         self._shipped = 0
         self._interrupted = 0
         self._rejected = 0
@@ -88,7 +92,7 @@ class Shipper:
         while True:
             try:
                 if self._clock.monotonic() >= adopt_at:
-                    await self._adopt_all()
+                    await self.adopt()
                     adopt_at = self._clock.monotonic() + self._adopt_seconds
                 await self._ship_all()
             except DependencyUnavailable:
@@ -100,6 +104,11 @@ class Shipper:
                 await asyncio.sleep(MAX_PAUSE_SECONDS)
                 continue
             await self._wait(max(0.05, adopt_at - self._clock.monotonic()))
+
+    async def adopt(self) -> None:
+        """Take what dead workers of this host left behind to the ledger. Raises `DependencyUnavailable`."""
+        async with self._adopting:
+            await self._adopt_all()
 
     async def drain(self, timeout_seconds: float) -> bool:
         """Ship everything there is. False when the ledger did not take it in time; the next start replays it."""
@@ -175,6 +184,8 @@ class Shipper:
                     await self._ship(batch)
                 leftover.remove()
                 self._interrupted += leftover.interrupted
+                if self.on_adopted is not None and (worker_id := _worker_of(path)) is not None:
+                    self.on_adopted(worker_id, not leftover.damage)
                 log.info("journal_adopted", journal=path.stem, interrupted=leftover.interrupted)
 
     async def _ship(self, batch: Sequence[Settlement]) -> None:
@@ -219,3 +230,11 @@ class Shipper:
         with (self._directory / "rejected.jsonl").open("ab") as file:
             file.write(line + b"\n")
         log.error("settlement_rejected", request_id=str(settlement.intent.request_id), error=type(error).__name__)
+
+
+def _worker_of(path: Path) -> UUID | None:
+    """A journal is named for its worker; other files may have been put there by hand."""
+    try:
+        return UUID(path.stem)
+    except ValueError:
+        return None

@@ -1,0 +1,275 @@
+"""Settles what dead workers held: money never comes back by time alone, but by a row in the ledger.
+
+A worker lives while its key in Redis or its row in PostgreSQL is fresh. Of one that is gone for sure each record becomes
+an `interrupted` row through this worker's journal, and is forgotten when the ledger has it; a true settlement that turns
+up later corrects the row. One worker at a time looks, and also clears away what nobody needs any more.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+import orjson
+import structlog
+
+from tollkeeper.contracts.money import PLATFORM
+from tollkeeper.contracts.ports import Fleet
+from tollkeeper.contracts.usage import Intent, Settlement
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.errors import DependencyUnavailable
+from tollkeeper.core.redis import RedisLink
+from tollkeeper.gateway.money.counter_script import MAX_NAMED, worker_key
+from tollkeeper.gateway.money.counters import Counters, Holdings
+from tollkeeper.gateway.money.journal_format import unpack_intent
+from tollkeeper.gateway.money.journal_replay import interruption
+from tollkeeper.gateway.money.terms import OF_PLATFORM, holds_key
+
+log = structlog.get_logger(__name__)
+
+TURN_SECONDS: Final = 15.0
+# Shorter than a turn, so that the work goes round.
+TURN_LOCK_MS: Final = 10_000
+# A tombstone only has to outlive a call that is still on its way.
+TOMBSTONE_SECONDS: Final = 120.0
+TURN_KEY: Final = b"tk:reaper"
+_SCAN: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One entry of a space's holds. `state`: `h` open, `s` settled, `l` an allotment, `x` a tombstone."""
+
+    space: UUID
+    field: str
+    amount_nano: int
+    state: str
+    sequence: int
+    owner: UUID
+    since_ms: int
+    refs: tuple[str, ...]
+    payload: bytes
+
+    @property
+    def request_id(self) -> UUID | None:
+        return None if self.state == "l" else UUID(hex=self.field)
+
+    def intent(self) -> Intent | None:
+        try:
+            return unpack_intent(self.payload) if self.payload else None
+        except (ValueError, orjson.JSONDecodeError):
+            return None
+
+
+def read_record(space: UUID, field: bytes, value: bytes) -> Record | None:
+    """None for what is not written as `admission.lua` writes it."""
+    try:
+        amount, state, sequence, owner, since, refs, payload = value.split(b" ", 6)
+        named = () if refs == b"-" else tuple(refs.decode().split(","))
+        return Record(
+            space,
+            field.decode(),
+            int(amount),
+            state.decode(),
+            int(sequence),
+            UUID(hex=owner.decode()),
+            int(since),
+            named,
+            payload,
+        )
+    except ValueError:
+        return None
+
+
+async def read_records(link: RedisLink, space: UUID, *, limit: int | None = None) -> AsyncIterator[Record]:
+    """What stands in a space, piece by piece; one that changes meanwhile may come twice. Raises `RedisUnavailable`."""
+    cursor, seen = b"0", 0
+    while limit is None or seen < limit:
+        cursor, entries = await link.call("HSCAN", holds_key(space), cursor, "COUNT", 256)
+        for field, value in zip(entries[::2], entries[1::2], strict=True):
+            seen += 1
+            if (record := read_record(space, field, value)) is not None:
+                yield record
+        if cursor == b"0":
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class ReaperState:
+    """For metrics: rows written for dead workers, allotments given back, and records that nobody can settle."""
+
+    reaped: int
+    returned: int
+    unreadable: int
+
+
+class Reaper:
+    """`run` is its task. `adopted` is told of journals that are in the ledger."""
+
+    def __init__(
+        self,
+        link: RedisLink,
+        counters: Counters,
+        fleet: Fleet,
+        clock: Clock,
+        *,
+        worker_id: UUID,
+        holdings: Holdings,
+        settle: Callable[[Settlement], bool],
+    ) -> None:
+        """`settle` puts an ending into this worker's journal."""
+        self._link = link
+        self._counters = counters
+        self._fleet = fleet
+        self._clock = clock
+        self._worker_id = worker_id
+        self._holdings = holdings
+        self._settle = settle
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Rows written and not known to be in the ledger yet: nothing is written twice meanwhile.
+        self._written: dict[UUID, float] = {}
+        self._reaped = self._returned = self._unreadable = 0
+
+    async def run(self) -> None:
+        """Never returns; cancel it."""
+        while True:
+            # Jittered, so that every worker gets its turn.
+            await asyncio.sleep(TURN_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, keeps no secret
+            try:
+                if await self._link.call("SET", TURN_KEY, self._worker_id.hex, "NX", "PX", TURN_LOCK_MS):
+                    await self.turn()
+            except DependencyUnavailable:
+                log.debug("reaper_not_reached")
+            except Exception:
+                # The task's boundary: the next turn looks again.
+                log.exception("reaper_failed")
+
+    async def turn(self) -> None:
+        """Look at every record once. Raises `DependencyUnavailable`."""
+        live = await self._fleet.live_workers()
+        gone: dict[UUID, bool] = {}
+        calls: dict[UUID, list[Record]] = {}
+        for space in await self._find_spaces():
+            is_whole = (await self._counters.script.look(space)).is_ready
+            held = {hold.request_id for hold, _ in self._holdings.holds_of(space)}
+            done: list[Record] = []
+            async for record in read_records(self._link, space):
+                if record.state == "x":
+                    if self._age_seconds(record) > TOMBSTONE_SECONDS:
+                        done.append(record)
+                elif record.owner == self._worker_id:
+                    if self._is_orphan(record, held):
+                        done.append(record)
+                elif is_whole and await self._is_gone(record.owner, live, gone):
+                    if record.request_id is None:
+                        self._returned += 1
+                        done.append(record)
+                    else:
+                        calls.setdefault(record.request_id, []).append(record)
+            await self._close(space, done)
+        for request_id, records in calls.items():
+            self._write_row(request_id, records)
+
+    def adopted(self, worker_id: UUID, is_whole: bool) -> None:
+        """A dead worker's journal is in the ledger: what it held is settled there, or was never sent."""
+        task = asyncio.create_task(self._bury(worker_id, is_whole=is_whole), name=f"bury-{worker_id.hex}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def state(self) -> ReaperState:
+        return ReaperState(self._reaped, self._returned, self._unreadable)
+
+    async def _bury(self, worker_id: UUID, *, is_whole: bool) -> None:
+        try:
+            await self._fleet.bury(worker_id)
+            if not is_whole:
+                # What could not be read is settled by its records, in time.
+                return
+            for space in await self._find_spaces():
+                records = [record async for record in read_records(self._link, space) if record.owner == worker_id]
+                await self._close(space, records)
+        except DependencyUnavailable:
+            log.debug("worker_not_buried", worker_id=str(worker_id))
+
+    async def _close(self, space: UUID, records: Sequence[Record]) -> None:
+        batch: list[Record] = []
+        refs: set[str] = set()
+        for record in records:
+            if batch and (len(batch) == MAX_NAMED or len(refs.union(record.refs)) > MAX_NAMED):
+                await self._counters.close_records(space, [one.field for one in batch], refs)
+                batch, refs = [], set()
+            batch.append(record)
+            refs.update(record.refs)
+        if batch:
+            await self._counters.close_records(space, [one.field for one in batch], refs)
+
+    def _write_row(self, request_id: UUID, records: Sequence[Record]) -> None:
+        """One row for a call, whichever spaces it is held in; `acknowledge` forgets it there when the ledger has it."""
+        now = self._clock.monotonic()
+        if self._written.get(request_id, 0.0) > now:
+            return
+        intent = next((found for record in records if (found := record.intent()) is not None), None)
+        if intent is None:
+            self._unreadable += 1
+            log.error("record_unreadable", request_id=str(request_id), tenant_id=str(records[0].space))
+            return
+        record = next((one for one in records if one.space != PLATFORM), records[0])
+        if not intent.budgets:
+            intent = replace(intent, budgets=_ledger_refs(records))
+        self._written[request_id] = now + TOMBSTONE_SECONDS
+        self._reaped += 1
+        self._settle(_settlement_of(intent, record))
+        if len(self._written) > _SCAN:
+            self._written = {one: until for one, until in self._written.items() if until > now}
+
+    def _is_orphan(self, record: Record, held: set[UUID]) -> bool:
+        """Ours, and we know nothing of it: what we said of it was lost on its way."""
+        if self._age_seconds(record) < TOMBSTONE_SECONDS:
+            return False
+        if record.request_id is None:
+            return not self._counters.allotments.knows(record.field)
+        return record.request_id not in held
+
+    async def _is_gone(self, owner: UUID, live: frozenset[UUID], gone: dict[UUID, bool]) -> bool:
+        if owner in live:
+            return False
+        if owner not in gone:
+            gone[owner] = not await self._link.call("EXISTS", worker_key(owner))
+        return gone[owner]
+
+    async def _find_spaces(self) -> list[UUID]:
+        found: set[UUID] = set()
+        cursor = b"0"
+        while True:
+            cursor, keys = await self._link.call("SCAN", cursor, "MATCH", "tk:{*}:holds", "COUNT", _SCAN)
+            found.update(UUID(hex=key[4:36].decode()) for key in keys)
+            if cursor == b"0":
+                return sorted(found)
+
+    def _age_seconds(self, record: Record) -> float:
+        return self._clock.unix() - record.since_ms / 1000
+
+
+def _settlement_of(intent: Intent, record: Record) -> Settlement:
+    """A settled record knows the charge. Of an open one only the estimate is known, and that no more was held."""
+    settlement = interruption(intent)
+    if record.state == "s" or settlement.charge_nano is None:
+        charge = record.amount_nano
+    else:
+        charge = min(record.amount_nano, settlement.charge_nano)
+    cost = settlement.cost_nano
+    if settlement.charge_nano and cost is not None:
+        cost = cost * charge // settlement.charge_nano
+    return replace(settlement, charge_nano=charge, cost_nano=charge if cost is None else cost)
+
+
+def _ledger_refs(records: Sequence[Record]) -> tuple[str, ...]:
+    """As an intent names them."""
+    return tuple(OF_PLATFORM + ref if record.space == PLATFORM else ref for record in records for ref in record.refs)
