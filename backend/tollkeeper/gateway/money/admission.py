@@ -118,7 +118,7 @@ class Admission:
         self.registry.close()
         queue, self._queue = self._queue, deque()
         for operation in queue:
-            _unanswered(operation)
+            operation.answer(None, None)
 
     def on_connect(self, _run_id: str | None = None) -> None:
         """Redis is there again: tell it what happened meanwhile."""
@@ -395,12 +395,7 @@ class Admission:
     def _lost(self, groups: Iterable[Group]) -> None:
         for entry in groups:
             for operation in entry.operations:
-                _unanswered(operation)
-
-
-def _unanswered(operation: Operation) -> None:
-    if operation.tell is not None:
-        operation.tell(None, None)
+                operation.answer(None, None)
 
 
 def _is_gone(operation: Operation) -> bool:

@@ -61,6 +61,12 @@ class Operation:
     replies: int = 0
     tell: Tell | None = None
 
+    def answer(self, entry: "Group | None", reply: "list[int] | None") -> None:
+        # What is told usually knows the operation: a circle that would wait for the collector.
+        tell, self.tell = self.tell, None
+        if tell is not None:
+            tell(entry, reply)
+
 
 @dataclass(slots=True, eq=False)
 class Group:
@@ -98,12 +104,11 @@ class Group:
         command += self.arguments
         return tuple(command)
 
-    def hear(self, reply: Sequence[int]) -> None:
+    def hear(self, reply: list[int]) -> None:
         at = 0
         for operation in self.operations:
             count = operation.replies
-            if operation.tell is not None:
-                operation.tell(self, list(reply[at : at + count]))
+            operation.answer(self, reply[at : at + count])
             at += count
 
     def _number(self, place: Place) -> int:
