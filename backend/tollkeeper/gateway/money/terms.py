@@ -195,7 +195,8 @@ def budget_place(space: UUID, budget: Budget, subject: str, unix: float, start: 
 
 def _counter(space: UUID, budget: Budget, subject: str, start: int, amount: int, kind: int) -> Place:
     ref = counter_ref(budget.id, start, subject)
-    begins_ms = max(start, budget.counts_from) * 1000
+    # What counts from the beginning of the window it was made in holds what was spent before: never taken for 0.
+    begins_ms = 0 if budget.counts_from == start else max(start, budget.counts_from) * 1000
     return Place(counter_key(space, ref), kind, amount, begins_ms, rule=budget, ref=ref)
 
 
