@@ -31,6 +31,7 @@ REBUILD_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.02
 # While another worker rebuilds, and after a failure, for so long nobody tries.
 PATIENCE_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 0.25
 ASK_AGAIN_SECONDS: Final = 2.0
 AT_ONCE: Final = 4
 TICK_SECONDS: Final = 1.0
@@ -214,13 +215,22 @@ class Counters:
     async def measure_drift(self) -> None:
         """Compare the counters in use here with the ledger, and set right what differs. Raises `DependencyUnavailable`."""
         spaces: dict[UUID, list[str]] = {}
-        for space, ref in self.allotments.counters():
+        for space, ref in self._counters_in_use():
             spaces.setdefault(space, []).append(ref)
         drift = 0
         for space, refs in spaces.items():
             for start in range(0, len(refs), MAX_NAMED):
                 drift += await self._drift_of(space, refs[start : start + MAX_NAMED])
         self._drift_nano = drift
+
+    def _counters_in_use(self) -> set[tuple[UUID, str]]:
+        held = {
+            (space, ref)
+            for space in self._holdings.spaces()
+            for _, part in self._holdings.holds_of(space)
+            for ref in part.terms.refs
+        }
+        return held | set(self.allotments.counters())
 
     async def _drift_of(self, space: UUID, refs: Sequence[str]) -> int:
         differing = await self._find_differing(space, refs)
@@ -275,16 +285,20 @@ class Counters:
         began, epoch = await self.script.begin(space)
         if not began:
             return True
-        began_at = asked_at = self._clock.monotonic()
+        began_at = asked_at = looked_at = self._clock.monotonic()
         awaited = await self._fleet.call_for_counters(space)
         self.heard(space)
         while (told := await self.script.ready(space, epoch, awaited)) is False:
             await asyncio.sleep(POLL_SECONDS)
-            if self._clock.monotonic() - asked_at >= ASK_AGAIN_SECONDS:
-                # One that came since has nothing to tell, and one that went is waited for no longer.
-                asked_at = self._clock.monotonic()
+            now = self._clock.monotonic()
+            # One that came since has nothing to tell, and one that went is waited for no longer.
+            if now - asked_at >= ASK_AGAIN_SECONDS:
+                asked_at = looked_at = now
                 awaited &= await self._fleet.call_for_counters(space)
                 self.heard(space)
+            elif now - looked_at >= LOOK_SECONDS:
+                looked_at = now
+                awaited &= await self._fleet.live_workers()
         if told:
             seconds = round(self._clock.monotonic() - began_at, 3)
             log.info("counters_rebuilt", tenant_id=str(space), workers=len(awaited), seconds=seconds)
