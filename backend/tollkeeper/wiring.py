@@ -56,6 +56,7 @@ from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.gateway import pipeline
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission import Admission
+from tollkeeper.gateway.money.appraiser import Appraiser
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.money.shipper import Shipper
 from tollkeeper.gateway.probe import Probe
@@ -163,7 +164,9 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         journal = _open_journal(settings, journal_folder, clock, stack)
         sink = LedgerSink(database, clock, retention_days=settings.usage_retention_days)
         shipper = Shipper(journal, sink, clock, directory=journal_folder)
-        admission = Admission(link, clock, fleet.live)
+        admission = Admission(link, clock, fleet.live, worker_id=fleet.worker_id)
+        link.on_connect = admission.on_connect
+        shipper.on_shipped = admission.acknowledge
         await admission.start()
         stack.push_async_callback(admission.close)
         upstream = Upstream(settings, clock)
@@ -220,6 +223,8 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 key_lookup=known.lookup,
                 key_hasher=hasher,
                 admission=admission,
+                appraise=Appraiser(),
+                holds=admission,
                 journal=journal,
                 channel=upstream,
                 metrics=Metrics(),
@@ -228,7 +233,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 foreign_keys=known.foreign,
                 key_uses=known.uses,
                 key_snapshot=known.snapshot,
-                access_log=access_log,
+                    access_log=access_log,
             ),
             provider_probe=Probe(PROVIDERS, upstream, clock),
             readiness=Readiness(
@@ -254,6 +259,8 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             try:
                 yield services
             finally:
+                # What is settled then still travels to the ledger.
+                await services.gateway.drains.close()
                 await known.finish()
                 if not await shipper.drain(_SHIP_SECONDS):
                     log.warning("journal_kept", note="what was not shipped stays on disk for the next start")

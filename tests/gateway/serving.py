@@ -26,16 +26,22 @@ from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import Permission
 from tollkeeper.core.secrets import KeyDigest, KeyHasher, new_key
 from tollkeeper.gateway.app import Gateway
+from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.money.admission import Admitted
+from tollkeeper.gateway.money.hold import Appraisal, Hold, Holds
 from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.money.terms import Asked, Terms
 from tollkeeper.gateway.pipeline import Services
+from tollkeeper.gateway.stage import Exchange
 from tollkeeper.gateway.upstream import Upstream
 
 TENANT = uuid7()
 KEY = new_key().token
-HASHER = KeyHasher(MasterKey(MasterKey.generate()))
+MASTER = MasterKey(MasterKey.generate())
+HASHER = KeyHasher(MASTER)
 PRICE = Price(version=uuid7(), input=150_000, output=600_000)
 
 
@@ -134,11 +140,26 @@ class FakeAdmission:
     def __init__(self) -> None:
         self.headers: Mapping[str, str] = MappingProxyType({})
         self.refusal: TollkeeperError | None = None
+        # What the next call holds; `holds` of `serving` hears of it.
+        self.hold: Hold | None = None
 
-    async def admit(self, principal: Principal) -> Mapping[str, str]:
+    def terms(self, principal: Principal, asked: Asked) -> Sequence[Terms]:
+        return [Terms(principal.tenant_id)]
+
+    async def admit(self, terms: Sequence[Terms], request_id: UUID, appraisal: Appraisal, **_kept: object) -> Admitted:
         if self.refusal is not None:
             raise self.refusal
-        return self.headers
+        return Admitted(self.headers, self.hold)
+
+
+class NothingToAppraise:
+    """Nothing here is limited by money or tokens."""
+
+    def __call__(self, exchange: Exchange) -> Appraisal:
+        raise AssertionError(f"appraised without need: {exchange.shown_id}")
+
+    async def exactly(self, exchange: Exchange) -> Appraisal:
+        return self(exchange)
 
 
 @dataclass
@@ -243,6 +264,8 @@ async def serving(
     *,
     http: Any = "httptools",
     make_key_snapshot: Callable[[KeyCache, ManualClock], KeySnapshot] | None = None,
+    holds: Holds | None = None,
+    drains: Drains | None = None,
     **settings: Any,
 ) -> AsyncIterator[Serving]:
     clock = ManualClock()
@@ -259,7 +282,7 @@ async def serving(
         FixedSnapshot(snap),
     )
     keys.add(KEY)
-    metrics = Metrics()
+    metrics, drains = Metrics(), drains or Drains()
     log: list[Mapping[str, object]] = []
     gateway = Gateway(
         next_app,
@@ -276,10 +299,13 @@ async def serving(
             key_uses=keys,
             key_snapshot=None if make_key_snapshot is None else make_key_snapshot(cache, clock),
             admission=admission,
+            appraise=NothingToAppraise(),
             journal=journal,
             channel=upstream,
             metrics=metrics,
             access_log=log.append,
+            holds=holds,
+            drains=drains,
         ),
     )
     listener = socket.create_server(("127.0.0.1", 0))
@@ -312,6 +338,7 @@ async def serving(
             await asyncio.wait(state.tasks, timeout=5)
         for connection in list(state.connections):
             connection.transport.abort()
+        await drains.close()
         await upstream.aclose()
         journal.close()
 

@@ -176,7 +176,8 @@ async def test_comments_fill_silence_between_tokens(tmp_path: Path, vendor: Fake
 @pytest.fixture(params=["tollkeeper", "uvicorn"])
 async def either_server(request: pytest.FixtureRequest, tmp_path: Path, vendor: FakeUpstream) -> AsyncIterator[Serving]:
     """Under our own HTTP protocol, which tells of a lost client, and under uvicorn's, which has to be asked."""
-    snap = snapshot([provider("one", vendor.base_url)], [route("gpt-4o-mini", ("one", "a"))])
+    one = provider("one", vendor.base_url, options={"cancel_stops_billing": True})
+    snap = snapshot([one], [route("gpt-4o-mini", ("one", "a"))])
     connections = Connections(HttpLimits())
     http: Any = partial(HttpProtocol, connections) if request.param == "tollkeeper" else "httptools"
     async with serving(tmp_path, snap, http=http) as running:

@@ -160,6 +160,10 @@ class Connection(asyncio.Protocol):
             self._transport.write(head + body)
         else:
             self._transport.writelines((head, body))
+        await self.answered()
+
+    async def answered(self) -> None:
+        """The wait of `send`; it can be taken up again after it was cancelled."""
         while not self.status:
             if self.error is not None:
                 raise self.error

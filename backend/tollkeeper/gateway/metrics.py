@@ -56,6 +56,28 @@ class Metrics:
         self._in_flight = Gauge(
             "tollkeeper_requests_in_flight", "Calls now.", registry=self.registry, multiprocess_mode="livesum"
         )
+        self._cut = Counter(
+            "tollkeeper_answers_cut",
+            "Answers ended because a budget had no room.",
+            ("provider",),
+            registry=self.registry,
+        )
+        self._implausible = Counter(
+            "tollkeeper_implausible_usage",
+            "Counts of providers that cannot be true; an estimate was billed.",
+            ("provider", "what"),
+            registry=self.registry,
+        )
+        self._exceeded = Counter(
+            "tollkeeper_hold_exceeded", "Calls that came to more than was held for them.", registry=self.registry
+        )
+        self._most_exceeded = Gauge(
+            "tollkeeper_hold_exceeded_max_usd",
+            "By how much, at most since the start.",
+            registry=self.registry,
+            multiprocess_mode="max",
+        )
+        self._most_exceeded_nano = 0
         self._running = 0
         self._families: dict[Labels, _Family] = {}
         self._gathered: list[tuple[Labels, int, float, float, float | None, int, int, int]] = []
@@ -125,6 +147,28 @@ class Metrics:
 
     def upstream_error(self, provider: str, kind: str) -> None:
         self._upstream_errors.labels(provider, kind).inc()
+
+    def answer_cut(self, provider: str) -> None:
+        self._cut.labels(provider).inc()
+
+    def implausible_usage(self, provider: str, what: str) -> None:
+        self._implausible.labels(provider, what).inc()
+
+    def hold_exceeded(self, nano: int) -> None:
+        self._exceeded.inc()
+        if nano > self._most_exceeded_nano:
+            self._most_exceeded_nano = nano
+            self._most_exceeded.set(nano / 1e9)
+
+    def settled_late(self, labels: Labels, prompt_tokens: int, completion_tokens: int, cost_nano: int) -> None:
+        """What became known of a call after it had ended for its caller."""
+        family = self._families.get(labels)
+        if family is None:
+            family = self._families[labels] = self._family(labels)
+        family.prompt_tokens += prompt_tokens
+        family.completion_tokens += completion_tokens
+        family.cost_nano += cost_nano
+        family.is_dirty = True
 
     def flush(self) -> None:
         self._add_up()

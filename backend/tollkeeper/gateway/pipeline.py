@@ -12,15 +12,17 @@ from tollkeeper.gateway.dialect import Dialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
+from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.edge.record import AccessLog
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.money.hold import Holds
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.provider import Channel, Provider
 from tollkeeper.gateway.providers import PROVIDERS
 from tollkeeper.gateway.stage import Exchange, Next, Stage
-from tollkeeper.gateway.stages.admit import Admit, Admits
+from tollkeeper.gateway.stages.admit import Admit, Admits, Appraise
 from tollkeeper.gateway.stages.authenticate import Authenticate
 from tollkeeper.gateway.stages.dispatch import Dispatch
 from tollkeeper.gateway.stages.meter import Meter
@@ -42,6 +44,7 @@ class Services:
     journal: Journal
     channel: Channel
     metrics: Metrics
+    appraise: Appraise
     session_lookup: SessionLookup | None = None
     # Tokens that trusted issuers signed; None: only our own sessions' tokens are looked at.
     token_lookup: TokenLookup | None = None
@@ -52,6 +55,10 @@ class Services:
     # One call per finished call with its figures; None: no access log.
     access_log: AccessLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
+    # What calls have put aside; None: nothing limits money.
+    holds: Holds | None = None
+    # Whoever closes the journal closes them before.
+    drains: Drains = field(default_factory=Drains)
 
 
 def make_dialects(settings: Settings) -> Mapping[Operation, Dialect]:
@@ -84,9 +91,11 @@ def make_stages(services: Services, authenticate: Authenticate, dialects: Mappin
         authenticate,
         Read(dialects),
         resolve,
-        Meter(services.journal, services.clock),
-        Admit(services.admission),
-        Dispatch(services.providers, services.channel, services.journal, services.clock, services.metrics),
+        Meter(services.journal, services.clock, services.metrics, services.drains, services.holds),
+        Admit(services.admission, services.appraise, services.providers),
+        Dispatch(
+            services.providers, services.channel, services.journal, services.clock, services.metrics, services.holds
+        ),
     ]
 
 

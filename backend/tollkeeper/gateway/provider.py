@@ -38,9 +38,23 @@ class NotSent(UpstreamError):
     code = "upstream_unreachable"
 
 
+class Pending(Protocol):
+    """A request that has been sent, and its wait for an answer was cancelled."""
+
+    async def resume(self) -> "UpstreamResponse":
+        """Go on waiting. Cancelled again, it is closed."""
+        ...
+
+    def abort(self) -> None: ...
+
+
 @dataclass(slots=True)  # not frozen: made for every attempt, and freezing doubles its price
 class UpstreamRequest:
-    """One HTTP request to a vendor. `secret_headers` are attached by the channel, to the credential's origins only."""
+    """One HTTP request to a vendor. `secret_headers` are attached by the channel, to the credential's origins only.
+
+    With `outlives_cancel` a cancelled `send` leaves the request in `pending`, where the channel can: whoever asked for
+    that resumes or aborts it. `is_unsent`: nothing has left yet.
+    """
 
     method: str
     url: str
@@ -51,6 +65,9 @@ class UpstreamRequest:
     is_stream: bool
     credential: Credential | None = None
     secret_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    outlives_cancel: bool = False
+    pending: Pending | None = None
+    is_unsent: bool = False
 
 
 class UpstreamResponse(Protocol):
@@ -60,7 +77,7 @@ class UpstreamResponse(Protocol):
     headers: Mapping[str, str]  # lower-case names
 
     async def read(self) -> bytes:
-        """The whole body, bounded in size and time."""
+        """The whole body, bounded in size and time. A cancelled one may be called again and goes on where it stopped."""
         ...
 
     def reads(self) -> AsyncIterator[bytes]:

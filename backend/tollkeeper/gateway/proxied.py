@@ -79,6 +79,7 @@ class ProxiedChannel:
 
 class _Response:
     __slots__ = (
+        "_body",
         "_clock",
         "_deadline",
         "_decoder",
@@ -98,6 +99,8 @@ class _Response:
         max_body_bytes: int,
     ) -> None:
         self._response = response
+        # Of `read`; here, so that it can be taken up again after it was cancelled.
+        self._body = bytearray()
         self._clock = clock
         self._deadline = deadline
         self._idle_seconds = idle_seconds
@@ -110,7 +113,7 @@ class _Response:
         self._decoder = None if encoding in {"identity", ""} else Decoder(encoding, max_body_bytes)
 
     async def read(self) -> bytes:
-        body = bytearray()
+        body = self._body
         async for part in self.reads():
             body += part
             if len(body) > self._max_body_bytes:

@@ -41,13 +41,42 @@ class Outcome:
 Finisher = Callable[[Outcome], None]
 
 
+@dataclass(slots=True)  # not frozen: made for every attempt, and freezing doubles its price
+class Bill:
+    """What an attempt used; what the vendor takes for it, and what the tenant is charged. None: unpriced."""
+
+    usage: Usage
+    cost_nano: int | None
+    charge_nano: int | None
+
+
+class Leftover(Protocol):
+    """A request whose answer nobody waits for any more."""
+
+    is_over: bool
+
+    def is_still_billed(self) -> bool:
+        """Whether the vendor goes on and bills it, though the connection were closed."""
+        ...
+
+    def keep(self) -> None:
+        """It will be drained: from now on `aclose` does nothing."""
+        ...
+
+    async def drain(self) -> None:
+        """Read the answer to its end, so that the vendor's own count is known, and close it."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Attempt:
     """One request to a provider and what is known of its price so far. `dispatch` opens it, `meter` settles it."""
 
     intent: Intent
     started: float
-    # What came of it: the provider's own count, else what was relayed.
+    # What came of it: the provider's own count, else what was produced as far as we saw it.
     usage: Usage | None = None
     text_length: int = 0
     first_token: float | None = None
@@ -57,9 +86,14 @@ class Attempt:
     error: TollkeeperError | None = None
     # False once it is certain that the provider takes nothing for it.
     may_cost: bool = True
-    # `Exchange.cost_nano` is this attempt's.
-    is_priced: bool = False
+    sent_bytes: int = 0
+    # Why the provider's count was not believed.
+    doubt: str | None = None
+    # Made once nothing more can come.
+    bill: Bill | None = None
     ended: float | None = None
+    # Until it is settled.
+    leftover: Leftover | None = None
 
 
 def do_nothing() -> None:
@@ -100,6 +134,7 @@ class Exchange:
     tries: list[Attempt] = field(default_factory=list)
     upstream_seconds: float = 0.0
     first_token: float | None = None
+    # What the tenant is charged for it, all attempts together.
     cost_nano: int | None = None
     # Told by `dispatch` when a provider has accepted a stream (RULING 18): from then on the answer may be begun.
     on_accepted: Callable[[], None] = do_nothing

@@ -69,6 +69,7 @@ class Upstream:
             )
         if route.proxy_url is not None:
             return await self._via_proxy(request, route, timeouts)
+        request.is_unsent = True
         head = b"%b%d\r\n\r\n" % (route.head, len(request.body))
         connection = self._take(route.door)
         if connection is not None:
@@ -117,8 +118,15 @@ class Upstream:
         self, connection: Connection, head: bytes, request: UpstreamRequest, timeouts: Timeouts
     ) -> UpstreamResponse:
         connection.idle_since = 0.0
+        request.is_unsent = False
         try:
             await connection.send(head, request.body, request.deadline, timeouts.first_byte_seconds)
+        except asyncio.CancelledError:
+            if request.outlives_cancel:
+                request.pending = _Pending(self, connection, timeouts.idle_seconds)
+            else:
+                connection.abort()
+            raise
         except BaseException:
             connection.abort()
             raise
@@ -297,10 +305,34 @@ class _Route:
     held: tuple[ProviderConfig, object]
 
 
+class _Pending:
+    """A request on a connection of the pool whose sender has stopped waiting for the answer."""
+
+    __slots__ = ("_connection", "_idle_seconds", "_pool")
+
+    def __init__(self, pool: Upstream, connection: Connection, idle_seconds: float) -> None:
+        self._pool = pool
+        self._connection = connection
+        self._idle_seconds = idle_seconds
+
+    async def resume(self) -> UpstreamResponse:
+        connection = self._connection
+        try:
+            await connection.answered()
+        except BaseException:
+            connection.abort()
+            raise
+        connection.silence_seconds = self._idle_seconds
+        return _Response(self._pool, connection)
+
+    def abort(self) -> None:
+        self._connection.abort()
+
+
 class _Response:
     """An answer on a connection of the pool."""
 
-    __slots__ = ("_connection", "_decoder", "_pool", "headers", "status")
+    __slots__ = ("_connection", "_decoder", "_parts", "_pool", "_size", "headers", "status")
 
     def __init__(self, pool: Upstream, connection: Connection) -> None:
         self._pool = pool
@@ -313,18 +345,21 @@ class _Response:
         }
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
         self._decoder = None if encoding in {"identity", ""} else Decoder(encoding, MAX_BODY_BYTES)
+        # Of `read`; here, so that it can be taken up again after it was cancelled.
+        self._parts: list[bytes] = []
+        self._size = 0
 
     async def read(self) -> bytes:
         connection = self._connection
         assert connection is not None
-        parts = []
-        size = 0
+        parts = self._parts
         while arrived := await connection.next_part():
             part = arrived if self._decoder is None else self._decoder.feed(arrived)
             parts.append(part)
-            size += len(part)
-            if size > MAX_BODY_BYTES:
+            self._size += len(part)
+            if self._size > MAX_BODY_BYTES:
                 raise UpstreamError("The provider's answer is too large.", code="upstream_too_large")
+        self._parts = []
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def reads(self) -> AsyncIterator[bytes]:

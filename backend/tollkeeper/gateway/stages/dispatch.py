@@ -1,53 +1,59 @@
 """Sends the call to the targets of its plan, one after the other, until one answers.
 
 Only failures that another target may not have are worth a next one, and only before the first content: after that the
-stream ends with an error event. Every attempt is in the journal before its request leaves.
+stream ends with an error event. Every attempt is in the journal before its request leaves, and paid for by the hold.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
-from tollkeeper.contracts.chat import Batch, Chunk, Reply, Usage
-from tollkeeper.contracts.usage import Intent
+from tollkeeper.contracts.chat import Call, Reply
 from tollkeeper.core.clock import Clock
-from tollkeeper.core.errors import BadRequest, NoTargetAvailable, RequestTimeout, UpstreamError, UpstreamTimeout
-from tollkeeper.gateway.dialect import Dialect
-from tollkeeper.gateway.metrics import Metrics
-from tollkeeper.gateway.money.estimate import estimate_input_tokens
-from tollkeeper.gateway.money.journal import Journal
-from tollkeeper.gateway.money.price import ONE_CALL, cost_nano, measure_of
-from tollkeeper.gateway.openai_fields import dropped_fields
-from tollkeeper.gateway.provider import (
-    Channel,
-    Failure,
-    FailureClass,
-    NotSent,
-    Provider,
-    UpstreamRequest,
-    UpstreamResponse,
+from tollkeeper.core.errors import (
+    BadRequest,
+    InsufficientQuota,
+    NoTargetAvailable,
+    RequestTimeout,
+    TollkeeperError,
+    UpstreamError,
 )
-from tollkeeper.gateway.secrecy import hide_secrets, read_request_id
+from tollkeeper.gateway.flight import Flight
+from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.money.bill import make_bill
+from tollkeeper.gateway.money.cuttable import can_cut
+from tollkeeper.gateway.money.hold import Hold, Holds
+from tollkeeper.gateway.money.intents import make_intent
+from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.openai_fields import dropped_fields
+from tollkeeper.gateway.provider import Channel, Failure, FailureClass, Provider, UpstreamRequest
+from tollkeeper.gateway.secrecy import hide_secrets
 from tollkeeper.gateway.stage import Attempt, Exchange, Next
 
 # What another target may do better.
 _MOVES_ON: Final = frozenset({FailureClass.CREDENTIAL, FailureClass.RATE, FailureClass.SERVER, FailureClass.TIMEOUT})
 # What another credential of the same provider may do better.
 _ROTATES: Final = frozenset({FailureClass.CREDENTIAL, FailureClass.RATE})
-# Chunks without content that are kept back; then the answer begins with them, so that they cannot fill the memory.
-_MOST_PRIMED: Final = 1_000
 _NO_CREDENTIAL: Final[tuple[Credential | None, ...]] = (None,)
 
 
 class Dispatch:
     def __init__(
-        self, providers: Mapping[str, Provider], channel: Channel, journal: Journal, clock: Clock, metrics: Metrics
+        self,
+        providers: Mapping[str, Provider],
+        channel: Channel,
+        journal: Journal,
+        clock: Clock,
+        metrics: Metrics,
+        holds: Holds | None = None,
     ) -> None:
         self._providers = providers
         self._channel = channel
         self._journal = journal
         self._clock = clock
         self._metrics = metrics
+        self._holds = holds
 
     async def __call__(self, exchange: Exchange, _next_stage: Next) -> Reply:
         failures: list[tuple[Target, Failure]] = []
@@ -75,61 +81,63 @@ class Dispatch:
                 FailureClass.SERVER,
                 UpstreamError(f"The provider kind '{config.kind}' is not known to this gateway.", should_retry=False),
             )
-        call = exchange.call
+        call, hold = exchange.call, exchange.hold
+        # Near a limit less is held than the worst case: then the answer is watched, also one that is wanted whole.
+        is_watched = hold is not None and not hold.is_full and can_cut(provider, config, call, target)
+        sent = _streamed(call) if is_watched and not call.is_stream else call
         try:
             dialect = provider.dialect(exchange.operation)
-            prepared = provider.prepare(config, call, target)
+            prepared = provider.prepare(config, sent, target)
+            request = UpstreamRequest(
+                method="POST",
+                url=provider.url(config, prepared, target),
+                headers=_carried(provider, exchange.headers),
+                body=dialect.write_call(prepared),
+                config=config,
+                deadline=exchange.deadline,
+                is_stream=sent.is_stream,
+                credential=credential,
+                secret_headers=provider.headers(credential),
+                outlives_cancel=True,
+            )
         except BadRequest as error:
             return Failure(FailureClass.REQUEST if target is exchange.plan[-1] else FailureClass.SERVER, error)
+        except UpstreamError as error:
+            return Failure(FailureClass.SERVER, error)
         now = self._clock.monotonic()
         if now >= exchange.deadline:
             raise RequestTimeout("The deadline of this call passed before it could be sent.", should_retry=False)
-        if prepared.body is not call.body and (dropped := dropped_fields(call, prepared)):
+        if prepared.body is not sent.body and (dropped := dropped_fields(sent, prepared)):
             exchange.response_headers["x-tollkeeper-dropped"] = ",".join(dropped)
+        if hold is not None:
+            await self._afford(exchange, hold, is_watched=is_watched)
         attempt = await self._record(exchange, target, now)
-        request = UpstreamRequest(
-            method="POST",
-            url=provider.url(config, prepared, target),
-            headers=_carried(provider, exchange.headers),
-            body=dialect.write_call(prepared),
-            config=config,
-            deadline=exchange.deadline,
-            is_stream=call.is_stream,
-            credential=credential,
-            secret_headers=provider.headers(credential),
-        )
+        attempt.sent_bytes = len(request.body)
+        channel = provider.channel or self._channel
+        flight = Flight(exchange, attempt, sent, provider, channel, dialect, request, self._clock, self._metrics)
+        attempt.leftover = flight
         try:
-            return await self._send(exchange, attempt, provider, dialect, request)
-        except NotSent as error:
-            attempt.may_cost = False
-            return self._failed(attempt, error)
+            return await self._send(exchange, attempt, provider, flight, hold if is_watched else None)
         except UpstreamError as error:
-            return self._failed(attempt, error)
+            return self._failed(exchange, attempt, error)
+
+    async def _afford(self, exchange: Exchange, hold: Hold, *, is_watched: bool) -> None:
+        """RULING 2: what earlier attempts may have cost is not there for this one; without more there is none."""
+        appraisal = hold.appraisal
+        needed = appraisal.forecast_nano if is_watched or appraisal.full_nano is None else appraisal.full_nano
+        if not exchange.tries:
+            if is_watched or hold.is_full:
+                return
+        elif exchange.tries[-1].may_cost:
+            bill = exchange.tries[-1].bill
+            hold.spent_nano += 0 if bill is None else bill.charge_nano or 0
+        missing = needed - (hold.held_nano - hold.spent_nano)
+        if missing > 0 and (self._holds is None or not await self._holds.extend(hold, missing)):
+            raise _no_room(exchange)
 
     async def _record(self, exchange: Exchange, target: Target, now: float) -> Attempt:
         """The intent line: nothing leaves for a provider without one."""
-        principal, route = exchange.principal, exchange.route
-        tokens = estimate_input_tokens(exchange.call)
-        intent = Intent(
-            request_id=exchange.request_id,
-            attempt=exchange.attempts + 1,
-            tenant_id=principal.tenant_id,
-            key_id=principal.key_id,
-            user_id=principal.user_id,
-            operation=exchange.operation,
-            model=exchange.call.model,
-            provider=target.provider,
-            upstream_model=exchange.call.model if target.model == "*" else target.model,
-            estimated_input_tokens=tokens,
-            price_version=None if route.price is None else route.price.version,
-            estimated_cost_nano=_estimate_nano(exchange, tokens),
-            is_stream=exchange.call.is_stream,
-            environment=principal.environment,
-            end_user=exchange.call.end_user,
-            team_id=principal.team_id,
-            project_id=principal.project_id,
-            tags=dict(principal.tags) if principal.tags else None,
-        )
+        intent = make_intent(exchange, target, exchange.attempts + 1)
         self._journal.intent(intent)
         attempt = Attempt(intent=intent, started=now)
         exchange.tries.append(attempt)
@@ -142,78 +150,43 @@ class Dispatch:
         return attempt
 
     async def _send(
-        self, exchange: Exchange, attempt: Attempt, provider: Provider, dialect: Dialect, request: UpstreamRequest
+        self, exchange: Exchange, attempt: Attempt, provider: Provider, flight: Flight, watched: Hold | None
     ) -> Reply | Failure:
-        clock = self._clock.monotonic
-        begun = clock()
-        channel = provider.channel or self._channel
         try:
-            response = await channel.send(request)
-        finally:
-            exchange.upstream_seconds += clock() - begun
-        try:
-            headers = response.headers
-            attempt.upstream_request_id = read_request_id(headers, request.credential)
+            response = await flight.send()
             if not 200 <= response.status < 300:
-                body = await response.read()
-                await response.aclose()
-                attempt.may_cost = False
-                failure = provider.failure(response.status, headers, body)
-                attempt.error, attempt.ended = failure.error, clock()
+                body = await flight.refusal()
+                failure = provider.failure(response.status, response.headers, body)
+                attempt.error, attempt.ended = failure.error, self._clock.monotonic()
                 return failure
-            if request.is_stream:
-                return await self._stream(exchange, attempt, dialect, request, response)
-            begun = clock()
-            try:
-                body = await response.read()
-            finally:
-                exchange.upstream_seconds += clock() - begun
-            attempt.first_token = clock()
-            chunk = dialect.read_whole(body, exchange.call)
-            await response.aclose()
+            if exchange.call.is_stream:
+                return await flight.stream(watched, self._holds)
+            if watched is not None and self._holds is not None:
+                chunk = await flight.assembled(watched, self._holds)
+            else:
+                chunk = await flight.whole()
+        except asyncio.CancelledError:
+            # The caller is gone. Closing cancels the vendor's work; where it would be billed all the same, `meter`
+            # sees to it that its end is read.
+            if not flight.is_still_billed():
+                await flight.aclose()
+            raise
         except BaseException:
-            # Whatever ends it early, a cancelled caller first: closing is what cancels the provider's work.
-            await response.aclose()
+            await flight.aclose()
             raise
         return Reply(is_stream=False, primed=(chunk,))
 
-    async def _stream(
-        self,
-        exchange: Exchange,
-        attempt: Attempt,
-        dialect: Dialect,
-        request: UpstreamRequest,
-        response: UpstreamResponse,
-    ) -> Reply:
-        """Read until there is content: so far a failure can still become a status, or another target's answer."""
-        exchange.on_accepted()
-        batches = dialect.read_stream(response.reads(), exchange.call)
-        rest = _Rest(batches, request, response, exchange, attempt, self._clock, self._metrics)
-        primed: list[Chunk] = []
-        try:
-            while (batch := await rest.beginning()) is not None:
-                primed += batch
-                if len(primed) > _MOST_PRIMED or any(chunk.is_content or chunk.is_final for chunk in batch):
-                    attempt.first_token = exchange.first_token = self._clock.monotonic()
-                    return Reply(is_stream=True, primed=primed, rest=rest)
-        except BaseException:
-            await rest.aclose()
-            raise
-        raise UpstreamError("The provider's answer is empty.", code="upstream_cut")
-
-    def _failed(self, attempt: Attempt, error: UpstreamError) -> Failure:
+    def _failed(self, exchange: Exchange, attempt: Attempt, error: UpstreamError) -> Failure:
         attempt.error, attempt.ended = error, self._clock.monotonic()
+        attempt.bill = make_bill(exchange, attempt)
         kind = FailureClass.TIMEOUT if error.status == 504 else FailureClass.SERVER
         return Failure(kind, error, error.retry_after_seconds)
 
 
-def _estimate_nano(exchange: Exchange, input_tokens: int) -> int | None:
-    """What the input costs: the least that an interrupted attempt is charged."""
-    price = exchange.route.price
-    if price is None:
-        return None
-    measure = measure_of(exchange.call.body.get("service_tier")) if price.tiers else ONE_CALL
-    return cost_nano(Usage(input=input_tokens), price, measure)
+def _streamed(call: Call) -> Call:
+    streamed = call.replace(stream=True)
+    streamed.is_stream = True
+    return streamed
 
 
 def _carried(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, str]:
@@ -225,71 +198,6 @@ def _carried(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, st
     }
 
 
-class _Rest:
-    """The part of a stream after its first content. A failure in it is its last chunk; closing it cancels the provider."""
-
-    __slots__ = ("_attempt", "_batches", "_clock", "_exchange", "_is_over", "_metrics", "_request", "_response")
-
-    def __init__(
-        self,
-        batches: AsyncIterator[Batch],
-        request: UpstreamRequest,
-        response: UpstreamResponse,
-        exchange: Exchange,
-        attempt: Attempt,
-        clock: Clock,
-        metrics: Metrics,
-    ) -> None:
-        self._batches = batches
-        self._request = request
-        self._response = response
-        self._exchange = exchange
-        self._attempt = attempt
-        self._clock = clock.monotonic
-        self._metrics = metrics
-        self._is_over = False
-
-    def __aiter__(self) -> AsyncIterator[Batch]:
-        return self
-
-    async def __anext__(self) -> Batch:
-        if self._is_over:
-            raise StopAsyncIteration
-        try:
-            return await self._next()
-        except UpstreamError as error:
-            self._is_over = True
-            hide_secrets(error, self._request.config, self._request.credential)
-            self._attempt.error, self._attempt.ended = error, self._clock()
-            kind = FailureClass.TIMEOUT if isinstance(error, UpstreamTimeout) else FailureClass.SERVER
-            self._metrics.upstream_error(self._attempt.intent.provider, kind)
-            return (Chunk(data={}, is_hidden=True, is_final=True, error=error),)
-
-    async def beginning(self) -> Batch | None:
-        """The next batch where a failure is raised and not yet a chunk; None at the end."""
-        try:
-            return await self._next()
-        except StopAsyncIteration:
-            return None
-
-    async def aclose(self) -> None:
-        """At its end the connection is kept; anywhere before, it is closed at once."""
-        if self._attempt.error is None and self._is_over:
-            await self._response.finish()
-        else:
-            await self._response.aclose()
-
-    async def _next(self) -> Batch:
-        begun = self._clock()
-        try:
-            batch = await anext(self._batches)
-        finally:
-            self._exchange.upstream_seconds += self._clock() - begun
-        if batch and batch[-1].is_final:
-            self._is_over = True
-        return batch
-
-
 def _conclude(exchange: Exchange, failures: list[tuple[Target, Failure]]) -> Exception:
     """One target: its own error. Several: each one's reason, and the shortest wait any of them asked for."""
     if len(exchange.plan) == 1:
@@ -298,6 +206,20 @@ def _conclude(exchange: Exchange, failures: list[tuple[Target, Failure]]) -> Exc
     waits = [failure.retry_after_seconds for _, failure in failures if failure.retry_after_seconds is not None]
     return NoTargetAvailable(
         f"No target could serve this call. {reasons}.", retry_after_seconds=min(waits, default=None)
+    )
+
+
+def _no_room(exchange: Exchange) -> TollkeeperError:
+    """The budgets' refusal; the earlier attempt's failure says why there was another one to pay for."""
+    because = ""
+    if exchange.tries and (error := exchange.tries[-1].error) is not None:
+        because = f" after the first ended in {error.status} {error.code}, which the provider may bill"
+    hard = [budget for budget in exchange.principal.budgets if budget.is_hard]
+    status = 402 if hard and all(budget.refusal_status == 402 for budget in hard) else 429
+    return InsufficientQuota(
+        f"You exceeded your current quota: no budget has room for another attempt{because}. "
+        "Ask for a larger budget, or wait for its next window.",
+        status=status,
     )
 
 

@@ -1,16 +1,21 @@
-"""Counts what an answer uses while it goes by, and settles every attempt in the journal, whatever its end."""
+"""Settles every attempt of a call in the journal, and what was put aside for it, whatever its end: once."""
 
 from functools import partial
 
-from tollkeeper.contracts.chat import Chunk, Reply, Usage
+import structlog
+
+from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.usage import CallStatus, Settlement
 from tollkeeper.core.clock import Clock
-from tollkeeper.gateway.money.estimate import estimate_usage
+from tollkeeper.gateway.drain import Drains
+from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.money.bill import make_bill
+from tollkeeper.gateway.money.hold import Holds
 from tollkeeper.gateway.money.journal import Journal
-from tollkeeper.gateway.money.price import NO_CALL, ONE_CALL, cost_nano, measure_of
-from tollkeeper.gateway.stage import Attempt, Ending, Exchange, Next, Outcome
+from tollkeeper.gateway.stage import Attempt, Bill, Ending, Exchange, Next, Outcome
 
-_NOTHING = Usage()
+log = structlog.get_logger(__name__)
+
 _STATUS = {
     Ending.DONE: CallStatus.OK,
     Ending.FAILED: CallStatus.ERROR,
@@ -19,86 +24,96 @@ _STATUS = {
 
 
 class Meter:
-    def __init__(self, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, journal: Journal, clock: Clock, metrics: Metrics, drains: Drains, holds: Holds | None = None
+    ) -> None:
         self._journal = journal
         self._clock = clock
+        self._metrics = metrics
+        self._drains = drains
+        self._holds = holds
 
     async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
-        exchange.on_finish(partial(self._settle, exchange))
-        reply = await next_stage(exchange)
-        if exchange.tries:
-            attempt = exchange.tries[-1]
-            reply.watch(partial(_count, exchange, attempt))
-        return reply
+        exchange.on_finish(partial(self._finish, exchange))
+        return await next_stage(exchange)
 
-    def _settle(self, exchange: Exchange, outcome: Outcome) -> None:
-        if not exchange.tries:
-            return
+    def _finish(self, exchange: Exchange, outcome: Outcome) -> None:
+        """Now, unless the vendor goes on with an answer that nobody waits for: then once that is over."""
         now = self._clock.monotonic()
-        total = 0
+        leftover = exchange.tries[-1].leftover if exchange.tries else None
+        if leftover is not None and not leftover.is_over and leftover.is_still_billed():
+            self._drains.take(leftover, partial(self._settle_late, exchange, outcome, now))
+        else:
+            self._settle(exchange, outcome, now)
+
+    def _settle_late(self, exchange: Exchange, outcome: Outcome, now: float) -> None:
+        self._settle(exchange, outcome, now)
         last = exchange.tries[-1]
-        for attempt in exchange.tries:
-            intent = attempt.intent
-            if attempt is not last and not attempt.may_cost:
-                self._journal.void(intent.request_id, intent.attempt)
+        usage = last.usage
+        if usage is not None:
+            labels = (exchange.operation.value, exchange.route.name, last.intent.provider)
+            charge = 0 if last.bill is None else last.bill.charge_nano or 0
+            self._metrics.settled_late(labels, usage.prompt_tokens, usage.completion_tokens, charge)
+
+    def _settle(self, exchange: Exchange, outcome: Outcome, now: float) -> None:
+        total = rows = prompt_tokens = completion_tokens = 0
+        tries = exchange.tries
+        for attempt in tries:
+            # A flight and its attempt hold one another, and with them the bodies of the call.
+            attempt.leftover = None
+            is_last = attempt is tries[-1]
+            if not is_last and not attempt.may_cost:
+                self._journal.void(attempt.intent.request_id, attempt.intent.attempt)
                 continue
-            usage = usage_of(attempt)
-            # Priced already where the answer's end went by.
-            cost = exchange.cost_nano if attempt.is_priced else _cost(exchange, attempt, usage)
-            total += cost or 0
-            is_ok = attempt is last and outcome.ending is Ending.DONE
-            error = attempt.error or (outcome.error if attempt is last else None)
-            first_token = attempt.first_token
-            self._journal.settle(
-                Settlement(
-                    intent=intent,
-                    status=_STATUS[outcome.ending] if attempt is last else CallStatus.ERROR,
-                    usage=usage,
-                    cost_nano=cost,
-                    charge_nano=cost,
-                    latency_ms=round((now - exchange.started if attempt is last else _lasted(attempt, now)) * 1000),
-                    first_token_ms=None if first_token is None else round((first_token - exchange.started) * 1000),
-                    http_status=outcome.http_status if attempt is last or error is None else error.status,
-                    error_code=None if is_ok or error is None else error.code,
-                    client_request_id=exchange.client_request_id,
-                    upstream_request_id=attempt.upstream_request_id,
-                )
-            )
-        if exchange.route.price is not None:
+            if attempt.doubt is not None:
+                self._warn_of_usage(exchange, attempt)
+            # Known already where the answer's end went by.
+            bill = attempt.bill or make_bill(exchange, attempt)
+            attempt.bill = bill
+            rows += 1
+            total += bill.charge_nano or 0
+            prompt_tokens += bill.usage.prompt_tokens
+            completion_tokens += bill.usage.completion_tokens
+            self._journal.settle(_settlement(exchange, outcome, attempt, bill, now, is_last=is_last))
+        if rows and exchange.route.price is not None:
             exchange.cost_nano = total
+        if exchange.hold is not None and self._holds is not None:
+            if total > exchange.hold.held_nano:
+                self._metrics.hold_exceeded(total - exchange.hold.held_nano)
+                log.warning(
+                    "hold_exceeded",
+                    request_id=exchange.shown_id,
+                    charge_nano=total,
+                    held_nano=exchange.hold.held_nano,
+                )
+            self._holds.settle(
+                exchange.hold, total, rows=rows, input_tokens=prompt_tokens, output_tokens=completion_tokens
+            )
+
+    def _warn_of_usage(self, exchange: Exchange, attempt: Attempt) -> None:
+        assert attempt.doubt is not None
+        provider = attempt.intent.provider
+        self._metrics.implausible_usage(provider, attempt.doubt)
+        log.warning("implausible_usage", request_id=exchange.shown_id, provider=provider, what=attempt.doubt)
 
 
-def _count(exchange: Exchange, attempt: Attempt, chunk: Chunk) -> None:
-    attempt.text_length += chunk.text_length
-    if chunk.usage is not None:
-        attempt.usage = chunk.usage
-        attempt.service_tier = chunk.data.get("service_tier")
-    if chunk.is_final and chunk.error is None:
-        # Known now, so that a header or the closing comment can say it.
-        exchange.cost_nano = _cost(exchange, attempt, usage_of(attempt))
-        attempt.is_priced = True
-
-
-def usage_of(attempt: Attempt) -> Usage:
-    """The provider's count, else ours of what was relayed; nothing where nothing can have been charged."""
-    if not attempt.may_cost:
-        return _NOTHING
-    return attempt.usage or estimate_usage(attempt.intent.estimated_input_tokens, attempt.text_length)
-
-
-def _cost(exchange: Exchange, attempt: Attempt, usage: Usage) -> int | None:
-    price = exchange.route.price
-    if price is None:
-        return None
-    if not attempt.may_cost:
-        return cost_nano(usage, price, NO_CALL)
-    # The tier asked for is not always the one given; it counts where the answer does not tell.
-    return cost_nano(
-        usage,
-        price,
-        measure_of(attempt.service_tier or exchange.call.body.get("service_tier")) if price.tiers else ONE_CALL,
+def _settlement(
+    exchange: Exchange, outcome: Outcome, attempt: Attempt, bill: Bill, now: float, *, is_last: bool
+) -> Settlement:
+    is_ok = is_last and outcome.ending is Ending.DONE
+    error = attempt.error or (outcome.error if is_last else None)
+    first_token = attempt.first_token
+    lasted = now - exchange.started if is_last else (attempt.ended or now) - attempt.started
+    return Settlement(
+        intent=attempt.intent,
+        status=_STATUS[outcome.ending] if is_last else CallStatus.ERROR,
+        usage=bill.usage,
+        cost_nano=bill.cost_nano,
+        charge_nano=bill.charge_nano,
+        latency_ms=round(lasted * 1000),
+        first_token_ms=None if first_token is None else round((first_token - exchange.started) * 1000),
+        http_status=outcome.http_status if is_last or error is None else error.status,
+        error_code=None if is_ok or error is None else error.code,
+        client_request_id=exchange.client_request_id,
+        upstream_request_id=attempt.upstream_request_id,
     )
-
-
-def _lasted(attempt: Attempt, now: float) -> float:
-    return (attempt.ended or now) - attempt.started

@@ -1,0 +1,258 @@
+"""One request to a vendor under way, from its sending to the end of its answer.
+
+What arrives is noted in the attempt as it arrives, whoever reads on and whether anybody does. A wait that is cancelled
+loses nothing: `drain` takes it up where it stopped.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from tollkeeper.contracts.chat import Batch, Call, Chunk, Reply, Usage
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
+from tollkeeper.gateway.assemble import assemble
+from tollkeeper.gateway.dialect import Dialect
+from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.money.bill import close_bill, note_usage, usage_of
+from tollkeeper.gateway.money.hold import Hold, Holds
+from tollkeeper.gateway.money.watch import Watch
+from tollkeeper.gateway.provider import Channel, FailureClass, NotSent, Provider, UpstreamRequest, UpstreamResponse
+from tollkeeper.gateway.secrecy import hide_secrets, read_request_id
+from tollkeeper.gateway.stage import Attempt, Exchange
+
+# Chunks without content that are kept back; then the answer begins with them, so that they cannot fill the memory.
+_MOST_PRIMED: Final = 1_000
+
+
+class Flight:
+    """The rest of a streamed reply as well: a failure in it is its last chunk, closing it early cancels the vendor."""
+
+    __slots__ = (
+        "_attempt",
+        "_batches",
+        "_call",
+        "_channel",
+        "_clock",
+        "_dialect",
+        "_exchange",
+        "_is_kept",
+        "_is_told",
+        "_metrics",
+        "_provider",
+        "_request",
+        "_response",
+        "_watch",
+        "is_over",
+    )
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        attempt: Attempt,
+        call: Call,
+        provider: Provider,
+        channel: Channel,
+        dialect: Dialect,
+        request: UpstreamRequest,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        """`call` as the vendor got it: one that the caller wants whole may be a stream there."""
+        self._exchange = exchange
+        self._attempt = attempt
+        self._call = call
+        self._provider = provider
+        self._channel = channel
+        self._dialect = dialect
+        self._request = request
+        self._clock = clock.monotonic
+        self._metrics = metrics
+        self._response: UpstreamResponse | None = None
+        self._batches: AsyncIterator[Batch] | None = None
+        self._watch: Watch | None = None
+        # The reader has the last chunk.
+        self._is_told = False
+        self._is_kept = False
+        # The vendor has sent its last chunk.
+        self.is_over = False
+
+    async def send(self) -> UpstreamResponse:
+        begun = self._clock()
+        try:
+            response = self._response = await self._channel.send(self._request)
+        except NotSent:
+            self._attempt.may_cost = False
+            raise
+        except asyncio.CancelledError:
+            if self._request.is_unsent:
+                self._attempt.may_cost = False
+            raise
+        finally:
+            self._exchange.upstream_seconds += self._clock() - begun
+        self._attempt.upstream_request_id = read_request_id(response.headers, self._request.credential)
+        return response
+
+    async def refusal(self) -> bytes:
+        """The body of an answer that is none: the vendor takes nothing for it."""
+        assert self._response is not None
+        body = await self._response.read()
+        self._attempt.may_cost = False
+        await self.aclose()
+        return body
+
+    async def whole(self) -> Chunk:
+        begun = self._clock()
+        try:
+            chunk = await self._whole()
+        finally:
+            self._exchange.upstream_seconds += self._clock() - begun
+        self._attempt.first_token = self._clock()
+        await self.aclose()
+        return chunk
+
+    async def assembled(self, hold: Hold, holds: Holds) -> Chunk:
+        """The whole answer out of a stream that is watched."""
+        self._open(hold, holds)
+        chunks: list[Chunk] = []
+        while not self._is_told:
+            batch = await self._next()
+            if self._attempt.first_token is None:
+                self._attempt.first_token = self._clock()
+            chunks += batch
+        await self.aclose()
+        return assemble(chunks, self._call)
+
+    async def stream(self, hold: Hold | None, holds: Holds | None) -> Reply:
+        """Read until there is content: so far a failure can still become a status, or another target's answer."""
+        self._exchange.on_accepted()
+        self._open(hold, holds)
+        primed: list[Chunk] = []
+        try:
+            while True:
+                batch = await self._next()
+                primed += batch
+                if len(primed) > _MOST_PRIMED or any(chunk.is_content or chunk.is_final for chunk in batch):
+                    self._attempt.first_token = self._exchange.first_token = self._clock()
+                    return Reply(is_stream=True, primed=primed, rest=self)
+        except StopAsyncIteration:
+            raise UpstreamError("The provider's answer is empty.", code="upstream_cut") from None
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    async def __anext__(self) -> Batch:
+        if self._is_told:
+            raise StopAsyncIteration
+        try:
+            return await self._next()
+        except UpstreamError as error:
+            self._is_told = True
+            attempt = self._attempt
+            hide_secrets(error, self._request.config, self._request.credential)
+            attempt.error, attempt.ended = error, self._clock()
+            kind = FailureClass.TIMEOUT if isinstance(error, UpstreamTimeout) else FailureClass.SERVER
+            self._metrics.upstream_error(attempt.intent.provider, kind)
+            return (Chunk(data={}, is_hidden=True, is_final=True, error=error),)
+
+    async def aclose(self) -> None:
+        """At its end the connection is kept; anywhere before, it is closed at once, which cancels the vendor's work."""
+        if not self._is_kept:
+            await self._close()
+
+    # What is left when nobody waits
+
+    def is_still_billed(self) -> bool:
+        attempt, request = self._attempt, self._request
+        if self.is_over or attempt.error is not None or not attempt.may_cost:
+            return False
+        if self._response is None and request.pending is None:
+            return False
+        return not self._provider.billing(request.config, attempt.intent.upstream_model).stops_at_cancel
+
+    def keep(self) -> None:
+        self._is_kept = True
+
+    async def drain(self) -> None:
+        try:
+            if self._response is None:
+                pending, self._request.pending = self._request.pending, None
+                assert pending is not None
+                self._response = await pending.resume()
+            if not 200 <= self._response.status < 300:
+                self._attempt.may_cost = False
+            elif self._request.is_stream:
+                if self._batches is None:
+                    self._batches = self._dialect.read_stream(self._response.reads(), self._call)
+                while not self.is_over:
+                    await self._read()
+            else:
+                await self._whole()
+        except StopAsyncIteration:
+            pass
+        finally:
+            await self._close()
+
+    # Reading
+
+    async def _whole(self) -> Chunk:
+        assert self._response is not None
+        chunk = self._dialect.read_whole(await self._response.read(), self._call)
+        self._note((chunk,))
+        return chunk
+
+    def _open(self, hold: Hold | None, holds: Holds | None) -> None:
+        assert self._response is not None
+        self._batches = self._dialect.read_stream(self._response.reads(), self._call)
+        if hold is not None and holds is not None:
+            model = self._attempt.intent.upstream_model
+            self._watch = Watch(self._read, self._cut, hold, holds, self._call, model, self._clock)
+
+    async def _next(self) -> Batch:
+        begun = self._clock()
+        try:
+            batch = await (self._read() if self._watch is None else anext(self._watch))
+        finally:
+            self._exchange.upstream_seconds += self._clock() - begun
+        if batch and batch[-1].is_final:
+            self._is_told = True
+        return batch
+
+    async def _read(self) -> Batch:
+        assert self._batches is not None
+        batch = await anext(self._batches)
+        self._note(batch)
+        return batch
+
+    def _note(self, batch: Batch) -> None:
+        attempt = self._attempt
+        for chunk in batch:
+            attempt.text_length += chunk.text_length
+            if chunk.usage is not None:
+                note_usage(self._exchange, attempt, chunk)
+        if batch and batch[-1].is_final:
+            self.is_over = True
+            close_bill(self._exchange, attempt)
+
+    async def _cut(self) -> Usage:
+        """Stop the vendor: what was put aside is used up. What was used, as far as we saw it."""
+        response, self._response = self._response, None
+        assert response is not None
+        await response.aclose()
+        self.is_over = True
+        close_bill(self._exchange, self._attempt)
+        self._metrics.answer_cut(self._attempt.intent.provider)
+        return usage_of(self._attempt)
+
+    async def _close(self) -> None:
+        if self._watch is not None:
+            await self._watch.aclose()
+        response, self._response = self._response, None
+        if response is not None:
+            if self.is_over and self._attempt.error is None:
+                await response.finish()
+            else:
+                await response.aclose()
+        elif self._request.pending is not None:
+            self._request.pending.abort()
+            self._request.pending = None

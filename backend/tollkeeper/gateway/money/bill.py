@@ -1,0 +1,69 @@
+"""What came of an attempt, noted as it arrives, and what that costs: one place for every way a call can end."""
+
+from tollkeeper.contracts.catalog import Price
+from tollkeeper.contracts.chat import Chunk, Usage
+from tollkeeper.gateway.money.estimate import estimate_usage
+from tollkeeper.gateway.money.plausible import doubt, visible_length
+from tollkeeper.gateway.money.price import (
+    NO_CALL,
+    ONE_CALL,
+    Measure,
+    adjustment_of,
+    charge_nano,
+    cost_nano,
+    measure_of,
+)
+from tollkeeper.gateway.stage import Attempt, Bill, Exchange
+
+_NOTHING = Usage()
+
+
+def note_usage(exchange: Exchange, attempt: Attempt, chunk: Chunk) -> None:
+    """Take the vendor's own count, unless it cannot be true: then ours stands in, and `doubt` says why."""
+    usage = chunk.usage
+    assert usage is not None
+    appraisal = exchange.appraisal
+    cap = None if appraisal is None else appraisal.output_cap
+    attempt.doubt = doubt(usage, exchange.call, attempt.sent_bytes, cap)
+    if attempt.doubt is None:
+        attempt.usage = usage
+    elif not attempt.text_length:
+        attempt.text_length = visible_length(chunk.data)
+    attempt.service_tier = chunk.data.get("service_tier")
+
+
+def usage_of(attempt: Attempt) -> Usage:
+    """The provider's count, else ours of what was produced; nothing where nothing can have been charged."""
+    if not attempt.may_cost:
+        return _NOTHING
+    return attempt.usage or estimate_usage(attempt.intent.estimated_input_tokens, attempt.text_length)
+
+
+def make_bill(exchange: Exchange, attempt: Attempt) -> Bill:
+    """The bill of an attempt as it stands now."""
+    usage = usage_of(attempt)
+    price = exchange.route.price
+    if price is None:
+        return Bill(usage, None, None)
+    intent = attempt.intent
+    cost = cost_nano(usage, price, _measure(exchange, attempt, price))
+    adjustment = adjustment_of(exchange.snapshot, intent.tenant_id, intent.provider, intent.model)
+    return Bill(usage, cost, charge_nano(cost, adjustment, may_cost=attempt.may_cost))
+
+
+def close_bill(exchange: Exchange, attempt: Attempt) -> None:
+    """The attempt's end was seen: its bill is final, and known before the answer's last bytes leave."""
+    attempt.bill = make_bill(exchange, attempt)
+    charge = attempt.bill.charge_nano
+    if charge is not None and len(exchange.tries) > 1:
+        charge += sum(tried.bill.charge_nano or 0 for tried in exchange.tries[:-1] if tried.bill is not None)
+    exchange.cost_nano = charge
+
+
+def _measure(exchange: Exchange, attempt: Attempt, price: Price) -> Measure:
+    if not attempt.may_cost:
+        return NO_CALL
+    if not price.tiers:
+        return ONE_CALL
+    # The tier asked for is not always the one given; it counts where the answer does not tell.
+    return measure_of(attempt.service_tier or exchange.call.body.get("service_tier"))
