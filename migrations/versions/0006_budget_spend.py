@@ -27,6 +27,16 @@ BUDGET_SPEND = """
         CONSTRAINT pk_budget_spend PRIMARY KEY (tenant_id, ref)
     ) WITH (fillfactor = 50)
 """
+# Tenants' monthly budgets are older than this: they go on with what the month has cost so far, which no row names.
+MONTHLY_BUDGETS = """
+    INSERT INTO budget_spend (tenant_id, ref, budget_id, window_start, spent_nano, backfill_nano, version)
+    SELECT tenant_id, replace(id::text, '-', '') || ':' || counts_from || ':', id, to_timestamp(counts_from), nano, nano, 1
+    FROM budgets JOIN LATERAL (
+        SELECT coalesce(sum(charge_nano), 0)::bigint AS nano FROM usage_rollups
+        WHERE usage_rollups.tenant_id = budgets.tenant_id AND hour >= to_timestamp(counts_from)
+    ) AS spent ON nano > 0
+    WHERE origin = 'monthly_budget'
+"""
 # A generated column is copied only where that is asked for.
 PARTITION_FUNCTION = """
 CREATE OR REPLACE FUNCTION create_usage_partition(day date) RETURNS boolean
@@ -72,6 +82,10 @@ def upgrade() -> None:
             "PRIMARY KEY (tenant_id, day, request_id, attempt, is_correction)"
         )
     op.execute(PARTITION_FUNCTION)
+    # The owner sees no row under forced row-level security.
+    op.execute("SELECT set_config('role', 'tk_platform', true)")
+    op.execute(MONTHLY_BUDGETS)
+    op.execute("SELECT set_config('role', 'tk_owner', true)")
 
 
 def downgrade() -> None:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.money.records import make_intent, make_settlement
+from tollkeeper.contracts.usage import CallStatus, LedgerKind
 from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.money import format_usd
 from tollkeeper.core.permissions import Role
@@ -147,3 +148,21 @@ async def test_an_export_of_calls_that_are_gone_is_refused(ask: Ask, tenant: UUI
     assert (await ask("/export", caller_tenant=tenant, **long_ago)).json()["code"] == "period_too_long"
     assert (await ask("/export", caller_tenant=tenant, group_by="model", **long_ago)).status_code == 200
     assert (await ask("/export", caller_tenant=tenant, format="xlsx")).status_code == 422
+
+
+async def test_a_corrected_call_is_exported_under_the_status_it_truly_had(
+    sink: LedgerSink, ask: Ask, tenant: UUID
+) -> None:
+    intent = make_intent(tenant_id=tenant, run_id="run_1")
+    for kind, status, charge in (
+        (LedgerKind.INTERRUPTED, CallStatus.INTERRUPTED, 500),
+        (LedgerKind.SETTLED, CallStatus.OK, 300),
+    ):
+        await sink.ship([make_settlement(intent, kind=kind, status=status, charge_nano=charge)])
+
+    group, total = await lines(ask, tenant, group_by="run_id", status="ok")
+    interrupted = await lines(ask, tenant, group_by="run_id", status="interrupted")
+
+    assert (group["run_id"], group["requests"], group["errors"]) == ("run_1", "1", "0")
+    assert group["cost_usd"] == total["cost_usd"] == "0.0000003"
+    assert [line["line"] for line in interrupted] == ["total"]

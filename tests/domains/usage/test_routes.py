@@ -23,6 +23,7 @@ FIELDS = {
     "team_id",
     "project_id",
     "end_user",
+    "run_id",
     "tags",
     "model",
     "provider",
@@ -74,6 +75,7 @@ async def test_a_record_is_one_call_with_its_attempts_added_up(sink: LedgerSink,
         "team_id": None,
         "project_id": None,
         "end_user": None,
+        "run_id": None,
         "tags": {},
         "model": "gpt-4o-mini",
         "provider": "other",
@@ -87,24 +89,55 @@ async def test_a_record_is_one_call_with_its_attempts_added_up(sink: LedgerSink,
     }
 
 
-async def test_a_correction_makes_an_estimate_true(sink: LedgerSink, ask: Ask) -> None:
-    intent = make_intent()
+async def test_an_interruption_that_was_corrected_is_one_call_as_it_truly_was(sink: LedgerSink, ask: Ask) -> None:
+    intent = make_intent(run_id="run_1")
     estimate = make_settlement(
         intent,
         kind=LedgerKind.INTERRUPTED,
         status=CallStatus.INTERRUPTED,
         usage=Usage(input=20, is_estimated=True),
         charge_nano=500,
+        latency_ms=0,
     )
-    truth = make_settlement(
-        intent, kind=LedgerKind.CORRECTION, usage=Usage(input=-5, output=7), charge_nano=-200, latency_ms=0
-    )
-    await sink.ship([estimate, truth])
+    await sink.ship([estimate])
+    asked = {"caller_tenant": intent.tenant_id}
+    (before,) = (await ask("/records", **asked)).json()["data"]
 
-    (record,) = (await ask("/records", caller_tenant=intent.tenant_id)).json()["data"]
+    await sink.ship([make_settlement(intent, usage=Usage(input=15, output=7), charge_nano=300, latency_ms=240)])
 
+    (record,) = (await ask("/records", **asked)).json()["data"]
+    assert (before["status"], before["estimated"], before["cost_usd"]) == ("interrupted", True, "0.0000005")
     assert (record["prompt_tokens"], record["completion_tokens"], record["cost_usd"]) == (15, 7, "0.0000003")
-    assert (record["status"], record["estimated"]) == ("interrupted", False)
+    assert (record["status"], record["estimated"], record["latency_ms"]) == ("ok", False, 240)
+    assert record["run_id"] == "run_1"
+    assert (await ask("/records", **asked, status="ok")).json()["data"] == [record]
+    assert (await ask("/records", **asked, status="interrupted")).json()["data"] == []
+    totals = (await ask(**asked)).json()["totals"]
+    assert (totals["requests"], totals["errors"], totals["completion_tokens"]) == (1, 0, 7)
+    assert totals["average_latency_ms"] == 240
+
+
+async def test_a_status_is_that_of_the_last_attempt(sink: LedgerSink, ask: Ask) -> None:
+    first = make_settlement(status=CallStatus.ERROR)
+    second = make_settlement(make_intent(request_id=first.intent.request_id, attempt=2))
+    await sink.ship([first, second])
+    asked = {"caller_tenant": first.intent.tenant_id}
+
+    assert (await ask("/records", **asked, status="error")).json()["data"] == []
+    assert len((await ask("/records", **asked, status="ok")).json()["data"]) == 1
+
+
+async def test_calls_are_told_apart_by_run(sink: LedgerSink, ask: Ask) -> None:
+    tenant = uuid7()
+    runs = ["run_1", "run_1", "run_2", None]
+    await sink.ship([make_settlement(make_intent(tenant_id=tenant, run_id=run)) for run in runs])
+
+    groups = (await ask(caller_tenant=tenant, group_by="run_id")).json()["data"]
+    records = (await ask("/records", caller_tenant=tenant, run_id="run_1")).json()["data"]
+
+    assert {group["run_id"]: group["requests"] for group in groups} == {"run_1": 2, "run_2": 1, None: 1}
+    assert [record["run_id"] for record in records] == ["run_1", "run_1"]
+    assert (await ask(caller_tenant=tenant, run_id=["run_2", "run_3"])).json()["totals"]["requests"] == 1
 
 
 @pytest.mark.parametrize(("role", "sees_all"), [(role, role is not Role.DEVELOPER) for role in Role])

@@ -13,11 +13,19 @@ from typing import Any, Final
 import orjson
 
 from tollkeeper.domains.usage.rollup import KEY, NONE, SUMS
-from tollkeeper.domains.usage.schemas import FIELDS, TAG, TIMES, Filters, Question, zone_info
+from tollkeeper.domains.usage.schemas import FIELDS, FINER, TAG, TIMES, Filters, Question, zone_info
 
 _IDS: Final = ("api_key_id", "user_id", "team_id", "project_id")
 _TEXTS: Final = ("model", "provider")
-_LEDGER: Final = "(SELECT * FROM usage_logs WHERE {0} UNION ALL SELECT * FROM usage_late WHERE {0}) AS ledger"
+_LEDGER: Final = (
+    "(SELECT * FROM usage_logs AS part WHERE {0} UNION ALL SELECT * FROM usage_late AS part WHERE {0}) AS ledger"
+)
+# How the attempt ended that a row is a part of: an interruption that was corrected ended as its correction says.
+STATUS: Final = """CASE WHEN kind = 'interrupted' THEN coalesce((
+    SELECT corrected.status FROM usage_logs AS corrected WHERE corrected.tenant_id = part.tenant_id
+    AND corrected.day = part.day AND corrected.request_id = part.request_id AND corrected.attempt = part.attempt
+    AND corrected.is_correction
+), status) ELSE status END"""
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -34,8 +42,8 @@ def needs_rows(question: Question) -> bool:
     """Whether the rollups cannot tell."""
     filters = question.filters
     words = question.group_by
-    is_finer = bool(filters.end_user or filters.tags or filters.status) or any(
-        word == "end_user" or word.startswith(TAG) for word in words
+    is_finer = bool(filters.end_user or filters.run_id or filters.tags or filters.status) or any(
+        word in FINER or word.startswith(TAG) for word in words
     )
     return is_finer or question.with_percentiles or (bool(TIMES.intersection(words)) and _is_between_hours(question))
 
@@ -93,15 +101,16 @@ def conditions(filters: Filters, params: dict[str, Any]) -> list[str]:
 def row_conditions(filters: Filters, params: dict[str, Any]) -> list[str]:
     """Of what only rows have."""
     found = []
-    if filters.end_user:
-        params["end_user"] = list(filters.end_user)
-        found.append("end_user = ANY(CAST(:end_user AS text[]))")
+    for name in FINER:
+        if getattr(filters, name):
+            params[name] = list(getattr(filters, name))
+            found.append(f"{name} = ANY(CAST(:{name} AS text[]))")
     if filters.tags:
         params["tags"] = orjson.dumps(dict(filters.tags)).decode()
         found.append("tags @> CAST(:tags AS jsonb)")
     if filters.status is not None:
         params["status"] = filters.status.value
-        found.append("status = :status")
+        found.append(f"{STATUS} = :status")
     return found
 
 
@@ -144,8 +153,7 @@ def _rows(
     ]
     columns = ["created_at AS moment", *[f"{KEY[name]} AS {name}" for name in _keys(question)]]
     columns += [f"{expression} AS {name}" for name, expression in SUMS.items()]
-    if "end_user" in question.group_by:
-        columns.append("end_user")
+    columns += [name for name in FINER if name in question.group_by]
     if any(word.startswith(TAG) for word in question.group_by):
         columns.append("tags")
     if question.with_percentiles:
@@ -162,8 +170,8 @@ def _keys(question: Question) -> list[str]:
 def _group(word: str, place: int, params: dict[str, Any]) -> str:
     if word in TIMES:
         return f"date_trunc('{word}', moment, CAST(:zone AS text))"
-    if word == "end_user":
-        return "coalesce(end_user, '')"
+    if word in FINER:
+        return f"coalesce({word}, '')"
     if word.startswith(TAG):
         params[f"tag_{place}"] = word.removeprefix(TAG)
         return f"coalesce(tags ->> CAST(:tag_{place} AS text), '')"

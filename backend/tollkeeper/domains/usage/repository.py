@@ -12,18 +12,23 @@ from tollkeeper.domains.usage.schemas import MAX_GROUPS, Attempt, Filters, Quest
 
 _PAGE: Final = """
     WITH page AS (
-        SELECT DISTINCT created_at, request_id FROM usage_logs
+        SELECT DISTINCT created_at, request_id FROM usage_logs AS part
         WHERE {where}
         ORDER BY created_at DESC, request_id DESC
         LIMIT :limit
     )
-    SELECT request_id, attempt, kind, api_key_id, user_id, team_id, project_id, end_user, tags, model, provider,
+    SELECT request_id, attempt, kind, api_key_id, user_id, team_id, project_id, end_user, run_id, tags, model, provider,
            {prompt} AS prompt_tokens, {completion} AS completion_tokens, charge_nano, latency_ms, status, is_estimated,
            created_at
     FROM usage_logs JOIN page USING (created_at, request_id)
     WHERE day >= CAST(:from_day AS date) AND day <= CAST(:to_day AS date)
     ORDER BY created_at DESC, request_id DESC, attempt, kind DESC
 """
+# Where a call ended is where its last attempt did.
+_IS_LAST: Final = """NOT EXISTS (
+    SELECT FROM usage_logs AS later WHERE later.tenant_id = part.tenant_id AND later.day = part.day
+    AND later.request_id = part.request_id AND later.attempt > part.attempt
+)"""
 
 
 async def list_groups(session: AsyncSession, question: Question) -> list[dict[str, Any]]:
@@ -61,6 +66,8 @@ async def list_attempts(
         *query.conditions(filters, params),
         *query.row_conditions(filters, params),
     ]
+    if filters.status is not None:
+        where.append(_IS_LAST)
     if after is not None:
         where.append("(created_at, request_id) < (CAST(:after_at AS timestamptz), CAST(:after_id AS uuid))")
         params |= {"after_at": after[0], "after_id": after[1]}

@@ -73,7 +73,7 @@ Grouping = Annotated[
     Query(
         max_length=MAX_DIMENSIONS,
         description="What a row stands for, repeated or with commas: model, key, tenant, user, team, project, provider, "
-        "hour, day, week, month, end_user, tag:<name>. Several make finer rows.",
+        "hour, day, week, month, end_user, run_id, tag:<name>. Several make finer rows.",
     ),
 ]
 
@@ -94,6 +94,7 @@ def _filters(
     model: Annotated[list[Word] | None, Query(max_length=_MOST)] = None,
     provider: Annotated[list[Word] | None, Query(max_length=_MOST)] = None,
     end_user: Annotated[list[EndUser] | None, Query(max_length=_MOST)] = None,
+    run_id: Annotated[list[Word] | None, Query(max_length=_MOST, description="What a run key was made for.")] = None,
     tag: Annotated[list[Tag] | None, Query(max_length=_MOST, description="`name:value`; all of several.")] = None,
 ) -> Filters:
     start, end = period(since, until, services.clock.now(), zone)
@@ -112,6 +113,7 @@ def _filters(
         model=tuple(model or ()),
         provider=tuple(provider or ()),
         end_user=tuple(end_user or ()),
+        run_id=tuple(run_id or ()),
         tags=tuple((name, value) for name, _, value in named),
     )
 

@@ -40,8 +40,11 @@ FIELDS: Final[Mapping[str, str]] = MappingProxyType(
         "week": "week",
         "month": "month",
         "end_user": "end_user",
+        "run_id": "run_id",
     }
 )
+# What rows have and rollups have not.
+FINER: Final = ("end_user", "run_id")
 _WORD: Final = rf"({'|'.join(FIELDS)}|tag:[A-Za-z0-9][A-Za-z0-9._-]{{0,63}})"
 GROUP_PATTERN: Final = rf"^{_WORD}(,{_WORD})*$"
 
@@ -61,6 +64,7 @@ class Filters:
     model: tuple[str, ...] = ()
     provider: tuple[str, ...] = ()
     end_user: tuple[str, ...] = ()
+    run_id: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
     status: CallStatus | None = None
 
@@ -139,6 +143,7 @@ class UsageGroup(UsageSums):
     week: AwareDatetime | None = None
     month: AwareDatetime | None = None
     end_user: str | None = None
+    run_id: str | None = None
     tags: dict[str, str | None] | None = None
 
 
@@ -155,7 +160,7 @@ class UsageReport(Schema):
 
 
 class UsageRecord(Schema):
-    """One call; its billed attempts are added up."""
+    """One call; its billed attempts are added up, and what was estimated and became known later is the truth."""
 
     request_id: RequestId
     api_key_id: KeyId
@@ -163,6 +168,7 @@ class UsageRecord(Schema):
     team_id: TeamId | None
     project_id: ProjectId | None
     end_user: str | None
+    run_id: str | None
     tags: dict[str, str]
     model: str
     provider: str
@@ -187,6 +193,7 @@ class Attempt:
     team_id: UUID | None
     project_id: UUID | None
     end_user: str | None
+    run_id: str | None
     tags: dict[str, str] | None
     model: str
     provider: str

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollkeeper.contracts.usage import CallStatus, LedgerKind
+from tollkeeper.contracts.usage import CallStatus
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.core.ids import format_id
 from tollkeeper.core.money import format_usd
@@ -46,7 +46,7 @@ def check_period(question: Question, now: datetime, retention_days: int) -> None
     if not needs_rows(question):
         return
     filters = question.filters
-    what = "Tags, end users, percentiles and days of zones between hours are read from each call"
+    what = "Tags, end users, runs, percentiles and days of zones between hours are read from each call"
     if filters.until - filters.since > timedelta(days=MAX_ROW_DAYS):
         raise PeriodTooLong(f"{what}: ask for {MAX_ROW_DAYS} days at most.", param="from")
     check_kept(filters, now, retention_days)
@@ -147,14 +147,14 @@ def fold(attempts: Iterable[Attempt]) -> Iterable[UsageRecord]:
     """One record per call from its rows, which stand together and in the order of attempts.
 
     Where the call ended is told by its last attempt; tokens, money and time are sums. A correction carries the
-    difference to what was put down before, so it is a part of the sums, and what it corrected is no estimate any more.
+    difference to what was put down before, and says how its attempt ended: that is no estimate any more.
     """
     for _, rows in groupby(attempts, key=lambda attempt: attempt.request_id):
         parts = list(rows)
-        billed = [part for part in parts if part.kind != LedgerKind.CORRECTION] or parts
-        last = billed[-1]
+        # Of an attempt the correction comes last.
+        ends = list({part.attempt: part for part in parts}.values())
+        last = ends[-1]
         charges = [part.charge_nano for part in parts if part.charge_nano is not None]
-        corrected = {part.attempt for part in parts if part.kind == LedgerKind.CORRECTION}
         yield UsageRecord(
             request_id=last.request_id,
             api_key_id=last.api_key_id,
@@ -162,15 +162,16 @@ def fold(attempts: Iterable[Attempt]) -> Iterable[UsageRecord]:
             team_id=last.team_id,
             project_id=last.project_id,
             end_user=last.end_user,
+            run_id=last.run_id,
             tags=last.tags or {},
             model=last.model,
             provider=last.provider,
             prompt_tokens=sum(part.prompt_tokens for part in parts),
             completion_tokens=sum(part.completion_tokens for part in parts),
             cost_usd=format_usd(sum(charges)) if charges else None,
-            latency_ms=sum(part.latency_ms for part in billed),
+            latency_ms=sum(part.latency_ms for part in parts),
             status=CallStatus(last.status),
-            estimated=any(part.is_estimated and part.attempt not in corrected for part in billed),
+            estimated=any(part.is_estimated for part in ends),
             created_at=last.created_at,
         )
 
