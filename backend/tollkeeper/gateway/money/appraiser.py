@@ -1,23 +1,52 @@
-"""Appraises calls for `admit`: what each may come to, by the prices, forecasts and counts of this worker."""
+"""Appraises calls for `admit`: what each may come to, by the prices, forecasts and counts of this worker.
 
-from tollkeeper.gateway.money.estimate import bound_input_tokens, estimate_input_tokens
+It learns from the calls it has appraised, when they have ended: nobody else's output is asked about.
+"""
+
+from functools import partial
+
+from tollkeeper.gateway.money.appraise import appraise, appraise_exactly
+from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Appraisal
-from tollkeeper.gateway.stage import Exchange
+from tollkeeper.gateway.stage import Exchange, Outcome
 
 
 class Appraiser:
+    def __init__(self, forecasts: Forecasts | None = None) -> None:
+        self.forecasts = forecasts or Forecasts()
+
     def __call__(self, exchange: Exchange) -> Appraisal:
         """By the cheap bound, a token a byte."""
-        call, price = exchange.call, exchange.route.price
-        bound, tokens = bound_input_tokens(call), estimate_input_tokens(call)
-        cap = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
-        if price is None:
-            return Appraisal(tokens, 0, 0, 0)
-        own = -(-bound * price.input // 1000)
-        full = None if not isinstance(cap, int) else own + -(-cap * price.output // 1000)
-        forecast = own + -(-min(400, cap or 400) * price.output // 1000)
-        return Appraisal(tokens, 400, full, forecast, cap, price.output)
+        self._follow(exchange)
+        return appraise(
+            exchange.call,
+            exchange.route,
+            exchange.principal,
+            exchange.plan,
+            self.forecasts,
+            snapshot=exchange.snapshot,
+        )
 
     async def exactly(self, exchange: Exchange) -> Appraisal:
         """By counting the text."""
-        return self(exchange)
+        self._follow(exchange)
+        return await appraise_exactly(
+            exchange.call,
+            exchange.route,
+            exchange.principal,
+            exchange.plan,
+            self.forecasts,
+            snapshot=exchange.snapshot,
+        )
+
+    def _follow(self, exchange: Exchange) -> None:
+        if exchange.appraisal is None:
+            exchange.on_finish(partial(self._learn, exchange))
+
+    def _learn(self, exchange: Exchange, outcome: Outcome) -> None:  # noqa: ARG002 - the interface
+        if not exchange.tries:
+            return
+        usage = exchange.tries[-1].usage
+        # An answer that was broken off says nothing about how long such answers are.
+        if usage is not None and usage.completion_tokens:
+            self.forecasts.learn(exchange.call.model, exchange.principal.key_id, usage.completion_tokens)

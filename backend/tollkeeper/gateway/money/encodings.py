@@ -29,10 +29,12 @@ Counter = Callable[[str], int]
 @cache
 def counter(encoding: str) -> Counter:
     """Tokens of a text that has no lone surrogates. The first call for an encoding takes about 0.2 s."""
+    made: Counter
     if sys.version_info < (3, 14):
-        made = openai.o200k_base() if encoding == O200K else openai.cl100k_base()
-        return made.count  # type: ignore[no-any-return]
-    return _bindings.tokenizer_for_encoding(encoding).count  # type: ignore[no-any-return]
+        made = (openai.o200k_base() if encoding == O200K else openai.cl100k_base()).count
+    else:
+        made = _bindings.tokenizer_for_encoding(encoding).count
+    return made
 
 
 def count(text: str, encoding: str = O200K) -> int:

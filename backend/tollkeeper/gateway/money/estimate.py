@@ -1,37 +1,143 @@
 """Tokens before a provider says how many: a bound that is never too low and an estimate that is near. Pure, no tokenizer.
 
-Byte-pair encodings never make more tokens than there are bytes, so the length of a body bounds its text. Text runs at
-about four bytes per token in the published encodings; a picture, a sound or a file inside a body is taken out of that
-sum and counted at a fixed figure, because the length of its base64 says nothing about its tokens.
+Byte-pair encodings never make more tokens than there are bytes, so the length of a body bounds its text, wherever it
+hides. What is no text is taken out of that sum and counted by rules of its own: pictures, sounds and files by `media`,
+token ids one by one. A call is walked once, its shape only.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
-from tollkeeper.contracts.chat import Call, Usage
+from tollkeeper.contracts.chat import Call, Operation, Usage
+from tollkeeper.gateway.money.families import OTHER, Family
+from tollkeeper.gateway.money.media import picture_size, sound_ms
 
 BYTES_PER_TOKEN: Final = 4
-# OpenAI, "Images and vision", 2026-08: 85 tokens + 170 for each of up to six tiles at high detail = 1,105.
+# Of a picture whose size cannot be seen: OpenAI, "Images and vision", 2026-08: 85 tokens + 170 for each of six tiles.
 IMAGE_TOKENS: Final = 1_105
-# A minute of speech at ten tokens a second (OpenAI, "Managing costs" of the realtime guide, 2026-08).
-AUDIO_TOKENS: Final = 600
-# A text of a few pages.
+# Two pages: Anthropic, "PDF support", 2026-08, has 1,500 to 3,000 tokens a page.
 FILE_TOKENS: Final = 4_000
+_SHORT: Final = 64
+# Marks around each text of a list.
+_PER_TEXT: Final = 4
+
+_TEXT_PARTS: Final = frozenset(
+    {"text", "input_text", "output_text", "refusal", "thinking", "redacted_thinking", "reasoning", "tool_use"}
+)
+_OWN_TOOLS: Final = frozenset({"function", "custom"})
+# Fields of bodies that make a vendor read, search or choose by itself, and take money for it.
+_OPEN_FIELDS: Final[Mapping[str, str]] = {
+    "web_search_options": "a search of the vendor's own",
+    "search_parameters": "a search of the vendor's own",
+    "enable_search": "a search of the vendor's own",
+    "web_search": "a search of the vendor's own",
+    "plugins": "a plugin of the vendor's own",
+    "mcp_servers": "a server that the vendor asks",
+    "container": "a container of the vendor's own",
+    "data_sources": "a source that the vendor reads",
+    "models": "a choice between models that the vendor makes",
+}
+# Fields that stand for text which the vendor keeps: at most as much as the model can read.
+_KEPT_FIELDS: Final = frozenset({"previous_response_id", "conversation", "cached_content", "cachedContent"})
+_TOLD_FIELDS: Final = _KEPT_FIELDS.union(_OPEN_FIELDS)
+
+Picture = tuple[tuple[int, int] | None, str]
 
 
-def bound_input_tokens(call: Call) -> int:
-    """Never less than the text of the call has, one token per byte. Media passed by reference add their figure."""
-    _, media_tokens = _media(call.body)
-    return _body_bytes(call) + media_tokens
+@dataclass(slots=True)
+class Survey:
+    """What a call has in it, as far as it can be seen.
+
+    `text_bytes` bound the tokens of all its text and definitions; `ids` are tokens given as numbers. `prompts`: how many
+    are answered apart. `unseen`: something whose tokens only the vendor knows; the model's context bounds it. `open_cost`:
+    something that nothing bounds. Both are words for the caller.
+    """
+
+    text_bytes: int
+    ids: int = 0
+    prompts: int = 1
+    pictures: tuple[Picture, ...] = ()
+    sound_ms: int = 0
+    most_sound_ms: int = 0
+    files: int = 0
+    has_sound: bool = False
+    has_tools: bool = False
+    unseen: str | None = None
+    open_cost: str | None = None
+    # The strings of the body that are no text.
+    data: tuple[str, ...] = ()
 
 
-def estimate_input_tokens(call: Call) -> int:
+def survey(call: Call) -> Survey:
+    body, raw = call.body, call.raw
+    seen = Survey(len(raw) if raw is not None else len(orjson.dumps(body)))
+    if call.operation is Operation.CHAT:
+        messages = body.get("messages")
+        if type(messages) is list:
+            for message in messages:
+                if type(message) is dict:
+                    content = message.get("content")
+                    if type(content) is list:
+                        _parts(content, seen)
+                    if "audio" in message and message["audio"] is not None:
+                        seen.has_sound = True
+                        seen.unseen = "a sound that the vendor keeps"
+        tools = body.get("tools")
+        if tools and type(tools) is list:
+            _tools(tools, seen)
+        elif body.get("functions"):
+            seen.has_tools = True
+    else:
+        _prompts(call, seen)
+    if not _TOLD_FIELDS.isdisjoint(body):
+        _fields(body, seen)
+    return seen
+
+
+def bound_of(seen: Survey, family: Family) -> int:
+    """Never less than the vendor counts of what can be seen."""
+    tokens = seen.text_bytes + seen.ids + family.added
+    if seen.has_tools:
+        tokens += family.added_for_tools
+    if seen.pictures or seen.most_sound_ms:
+        tokens += media_most(seen, family)
+    return tokens
+
+
+def estimate_of(seen: Survey, family: Family) -> int:
+    tokens = -(-seen.text_bytes // BYTES_PER_TOKEN) + seen.ids
+    if seen.pictures or seen.has_sound or seen.files:
+        tokens += media_usual(seen, family)
+    return tokens
+
+
+def media_most(seen: Survey, family: Family) -> int:
+    images = family.images
+    tokens = -(-seen.most_sound_ms * family.audio_per_second // 1000)
+    for size, detail in seen.pictures:
+        tokens += images.most(detail) if size is None else images.tokens(*size, detail)
+    return tokens
+
+
+def media_usual(seen: Survey, family: Family) -> int:
+    images = family.images
+    tokens = -(-seen.sound_ms * family.audio_per_second // 1000) + seen.files * FILE_TOKENS
+    for size, detail in seen.pictures:
+        tokens += min(images.most(detail), IMAGE_TOKENS) if size is None else images.tokens(*size, detail)
+    return tokens
+
+
+def bound_input_tokens(call: Call, family: Family = OTHER) -> int:
+    """Never less than the call has, one token per byte of its text. What cannot be seen is not in it."""
+    return bound_of(survey(call), family)
+
+
+def estimate_input_tokens(call: Call, family: Family = OTHER) -> int:
     """About what the provider will count: the `estimated_input_tokens` of an `Intent`."""
-    media_bytes, media_tokens = _media(call.body)
-    text_bytes = max(0, _body_bytes(call) - media_bytes)
-    return -(-text_bytes // BYTES_PER_TOKEN) + media_tokens
+    return estimate_of(survey(call), family)
 
 
 def estimate_output_tokens(text_length: int) -> int:
@@ -44,42 +150,112 @@ def estimate_usage(input_tokens: int, text_length: int) -> Usage:
     return Usage(input=input_tokens, output=estimate_output_tokens(text_length), is_estimated=True)
 
 
-def _body_bytes(call: Call) -> int:
-    return len(call.raw if call.raw is not None else orjson.dumps(call.body))
-
-
-def _media(body: Mapping[str, Any]) -> tuple[int, int]:
-    """Bytes that are not text and the tokens to count for them. Looks at the shape only, never at the content."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return 0, 0
-    size = tokens = 0
-    for message in messages:
-        parts = message.get("content") if isinstance(message, dict) else None
-        if not isinstance(parts, list):
+def _parts(parts: list[Any], seen: Survey) -> None:
+    for part in parts:
+        if type(part) is not dict:
             continue
-        for part in parts:
-            if isinstance(part, dict):
-                part_size, part_tokens = _part(part)
-                size += part_size
-                tokens += part_tokens
-    return size, tokens
+        kind = part.get("type")
+        if kind in _TEXT_PARTS:
+            continue
+        if kind in {"image_url", "input_image", "image"}:
+            _picture(part, seen)
+        elif kind == "input_audio":
+            _sound(part, seen)
+        elif kind == "tool_result":
+            content = part.get("content")
+            if type(content) is list:
+                _parts(content, seen)
+        elif kind in {"file", "input_file", "document"}:
+            _file(part, seen)
+        else:
+            seen.unseen = "a part that is neither text nor picture nor sound"
 
 
-def _part(part: Mapping[str, Any]) -> tuple[int, int]:
-    match part.get("type"):
-        case "image_url":
-            return _length(part, "image_url", "url"), IMAGE_TOKENS
-        case "input_audio":
-            return _length(part, "input_audio", "data"), AUDIO_TOKENS
-        case "file":
-            return _length(part, "file", "file_data"), FILE_TOKENS
-        case _:
-            return 0, 0
+def _picture(part: Mapping[str, Any], seen: Survey) -> None:
+    """Where a picture is at the vendors that call it so: `image_url.url`, `image_url`, `source.data`."""
+    inner = part.get("image_url")
+    detail = part.get("detail")
+    url = inner
+    if type(inner) is dict:
+        url, detail = inner.get("url"), inner.get("detail")
+    source = part.get("source")
+    if type(source) is dict and type(source.get("data")) is str:
+        _take_out(source["data"], seen)
+        size = picture_size("data:," + source["data"][:1_000_000])
+    elif type(url) is str:
+        _take_out(url, seen)
+        size = picture_size(url)
+    else:
+        size = None
+    seen.pictures += ((size, detail if type(detail) is str else "auto"),)
 
 
-def _length(part: Mapping[str, Any], name: str, field: str) -> int:
-    value = part.get(name)
-    if isinstance(value, dict):
-        value = value.get(field)
-    return len(value) if isinstance(value, str) else 0
+def _sound(part: Mapping[str, Any], seen: Survey) -> None:
+    inner = part.get("input_audio")
+    data = inner.get("data") if type(inner) is dict else None
+    seen.has_sound = True
+    if type(data) is not str or "://" in data[:16]:
+        seen.unseen = "a sound given by its address"
+        return
+    usual, most = sound_ms(data)
+    _take_out(data, seen)
+    seen.sound_ms += usual
+    seen.most_sound_ms += most
+
+
+def _file(part: Mapping[str, Any], seen: Survey) -> None:
+    """Pages inside a compressed file cannot be counted without opening it."""
+    seen.files += 1
+    seen.unseen = "a file"
+    for name, field_name in (("file", "file_data"), ("source", "data")):
+        inner = part.get(name)
+        data = inner.get(field_name) if type(inner) is dict else None
+        if type(data) is str:
+            _take_out(data, seen)
+
+
+def _take_out(data: str, seen: Survey) -> None:
+    # Short ones are text for all it matters, and may be the same object as another short string.
+    if len(data) > _SHORT:
+        seen.text_bytes -= len(data)
+        seen.data += (data,)
+
+
+def _tools(tools: list[Any], seen: Survey) -> None:
+    seen.has_tools = True
+    for tool in tools:
+        if type(tool) is not dict or tool.get("type") not in _OWN_TOOLS:
+            seen.open_cost = "a tool that the vendor runs"
+
+
+def _fields(body: Mapping[str, Any], seen: Survey) -> None:
+    for name, words in _OPEN_FIELDS.items():
+        # False and null leave it out; an empty object asks for it.
+        if body.get(name) not in (None, False):
+            seen.open_cost = words
+    if any(body.get(name) for name in _KEPT_FIELDS):
+        seen.unseen = "text that the vendor keeps"
+
+
+def _prompts(call: Call, seen: Survey) -> None:
+    """`prompt` of completions and `input` of embeddings: a text, texts, token ids, or several rows of them."""
+    name = "prompt" if call.operation is Operation.COMPLETIONS else "input"
+    value = call.body.get(name)
+    if type(value) is not list or not value:
+        return
+    kinds = set(map(type, value))
+    if kinds == {int}:
+        seen.ids = len(value)
+    else:
+        seen.prompts = len(value)
+        seen.text_bytes += _PER_TEXT * len(value)
+        if kinds == {list}:
+            if any(set(map(type, row)) - {int} for row in value):
+                return
+            seen.ids = sum(map(len, value))
+        elif dict in kinds:
+            seen.unseen = "an input that is no text"
+    if seen.ids:
+        # The numbers are not text; the rest of the body may have some.
+        rest = {field_name: inner for field_name, inner in call.body.items() if field_name != name}
+        seen.text_bytes = len(orjson.dumps(rest)) + _PER_TEXT * seen.prompts

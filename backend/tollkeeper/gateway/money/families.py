@@ -12,7 +12,6 @@ from typing import Final
 from tollkeeper.gateway.money.encodings import CL100K, O200K
 from tollkeeper.gateway.money.media import Crops, Fixed, ImageRule, Patches, Tiles
 
-
 # Of the vendors that publish a rule the one that makes most of a large picture (Qwen2-VL: 28 pixels, 16,384 patches).
 _ANY_IMAGES: Final = Patches(28, 16_384)
 
