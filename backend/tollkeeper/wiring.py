@@ -33,6 +33,7 @@ from tollkeeper.core.objects import Objects
 from tollkeeper.core.outbound import Outbound
 from tollkeeper.core.passwords import Passwords
 from tollkeeper.core.redis import RedisLink, create_client
+from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.db.session import Database
@@ -90,6 +91,7 @@ class Services:
     database: Database
     objects: Objects
     key_hasher: KeyHasher
+    run_keys: RunKeys
     secret_box: SecretBox
     issuers: Issuers
     access_tokens: AccessTokens
@@ -148,7 +150,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
     master = keys.current
     async with AsyncExitStack() as stack:
         box = keys.secret_box()
-        hasher, passwords = KeyHasher(master, *keys.previous), Passwords()
+        hasher, run_keys, passwords = KeyHasher(master, *keys.previous), RunKeys(master, *keys.previous), Passwords()
         opened = await open_for_gateway(settings, keys, hasher, passwords, clock, stack)
         database = opened.database
         redis_url = required(settings.redis_url, "TOLLKEEPER_REDIS_URL")
@@ -200,6 +202,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             database=database,
             objects=objects,
             key_hasher=hasher,
+            run_keys=run_keys,
             secret_box=box,
             issuers=issuers,
             access_tokens=tokens,
@@ -233,7 +236,8 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 foreign_keys=known.foreign,
                 key_uses=known.uses,
                 key_snapshot=known.snapshot,
-                    access_log=access_log,
+                run_keys=run_keys,
+                access_log=access_log,
             ),
             provider_probe=Probe(PROVIDERS, upstream, clock),
             readiness=Readiness(

@@ -30,6 +30,7 @@ async def test_a_fresh_database_is_migrated_once_however_many_ask(empty_database
         "0005_rules",
         "0006_budget_spend",
         "0007_price_adjustments",
+        "0008_runs",
     ]
 
     await asyncio.gather(*(migrations.upgrade(empty_database_url) for _ in range(2)))
@@ -149,4 +150,5 @@ def test_an_installed_package_finds_the_migrations_it_carries(tmp_path: Path) ->
         "0005_rules",
         "0006_budget_spend",
         "0007_price_adjustments",
+        "0008_runs",
     ]

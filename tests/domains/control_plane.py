@@ -14,6 +14,7 @@ import structlog
 from fastapi import FastAPI
 from sqlalchemy import select, update
 
+from tests.domains.counters import HandCounters
 from tollkeeper.api.v1 import router
 from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.core.config import Settings
@@ -24,6 +25,7 @@ from tollkeeper.core.objects import Objects
 from tollkeeper.core.outbound import Outbound
 from tollkeeper.core.passwords import Passwords
 from tollkeeper.core.permissions import Role
+from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyHasher, digest_opaque, new_key
 from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.db.models import ApiKey, AuditLog, Member, RefreshSession, Tenant, User
@@ -82,7 +84,9 @@ class Services:
     objects: Objects = field(init=False)
     audit_heads: Heads = field(init=False)
     security_events: SecurityEvents = field(init=False)
+    counter_view: HandCounters = field(default_factory=HandCounters)
     csrf_key: bytes = b"csrf" * 8
+    run_keys: RunKeys = field(default_factory=lambda: RunKeys(MASTER))
 
     def __post_init__(self) -> None:
         self.key_lookup = SqlKeyLookup(self.database)

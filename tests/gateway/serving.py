@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +24,7 @@ from tollkeeper.core.crypto import MasterKey
 from tollkeeper.core.errors import DependencyUnavailable, TollkeeperError
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import Permission
+from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyDigest, KeyHasher, new_key
 from tollkeeper.gateway.app import Gateway
 from tollkeeper.gateway.drain import Drains
@@ -42,6 +43,7 @@ TENANT = uuid7()
 KEY = new_key().token
 MASTER = MasterKey(MasterKey.generate())
 HASHER = KeyHasher(MASTER)
+RUN_KEYS = RunKeys(MASTER)
 PRICE = Price(version=uuid7(), input=150_000, output=600_000)
 
 
@@ -119,6 +121,11 @@ class FakeKeys:
     async def find_by_digest(self, digests: Sequence[bytes]) -> KeyRecord | None:
         await self._ask()
         return next((r for r in self.records.values() if any(d.digest in digests for d in r.digests)), None)
+
+    async def find_by_id(self, key_id: UUID) -> KeyRecord | None:
+        found = next((r for r in self.records.values() if r.principal.key_id == key_id), None)
+        await self._ask()
+        return None if found is None else replace(found, digests=())
 
     def may_hold(self, digests: Iterable[bytes]) -> bool:
         return not self._digests.isdisjoint(digests)
@@ -298,6 +305,7 @@ async def serving(
             foreign_keys=keys,
             key_uses=keys,
             key_snapshot=None if make_key_snapshot is None else make_key_snapshot(cache, clock),
+            run_keys=RUN_KEYS,
             admission=admission,
             appraise=NothingToAppraise(),
             journal=journal,

@@ -59,6 +59,8 @@ class Recipe:
     is_tenant_spent: bool = False
     # What a reference to an unknown object gets where many are taken at once, and the answer tells each one's fault.
     unknown_reference: int = 404
+    # Ids in the path that stand for no row: every one of them is as good as any.
+    rowless: frozenset[str] = frozenset()
     # Columns of the objects in the path, by prefix, where a fresh one will not do.
     columns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -274,6 +276,14 @@ RECIPES: Final[dict[str, Recipe]] = {
     # An admin key of another person is nobody's to rotate, so these have the other scope.
     "POST /api/v1/keys/{key_id}/rotate": Recipe(
         colleagues=Permission.USERS_UPDATE, columns={"key": {"scopes": ["inference"]}}
+    ),
+    "POST /api/v1/keys/{key_id}/runs": Recipe(
+        body=lambda scene: {"name": scene.word(), "expires_in_seconds": 60},
+        colleagues=Permission.USERS_UPDATE,
+        columns={"key": {"scopes": ["inference"]}},
+    ),
+    "DELETE /api/v1/keys/{key_id}/runs/{run_id}": Recipe(
+        colleagues=Permission.USERS_UPDATE, rowless=frozenset({"run_id"})
     ),
     # Catalogue
     "GET /api/v1/catalog/providers/kinds": Recipe(),

@@ -386,6 +386,11 @@ async def _key(world: World, wanted: Wanted) -> UUID:
     return (await world.new_key(user_id, wanted.side, **wanted.columns))[0]
 
 
+async def _run(world: World, wanted: Wanted) -> UUID:
+    """A run has no row: any id may be one of a key's."""
+    return uuid7()
+
+
 async def _provider(world: World, wanted: Wanted) -> UUID:
     name = f"p{uuid7().hex}-{wanted.side.canary}"
     return await world.add(
@@ -536,6 +541,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "team": _team,
     "prj": _project,
     "key": _key,
+    "run": _run,
     "prv": _provider,
     "crd": _credential,
     "mdl": _model,

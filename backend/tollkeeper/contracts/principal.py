@@ -1,6 +1,6 @@
 """Who is calling: what `authenticate` proves once and every later stage relies on."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
@@ -79,6 +79,15 @@ class SecretDigest:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedRun:
+    """From `ends_at` on: one run, or all that were issued before a moment (seconds since 1970, both)."""
+
+    ends_at: float
+    run_id: UUID | None = None
+    issued_before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRecord:
     """A key as looked up: the principal it stands for and the secrets that prove it.
 
@@ -90,6 +99,8 @@ class KeyRecord:
     digests: tuple[SecretDigest, ...]
     expires_at: float | None = None
     refusal: str | None = None
+    # Of a key that was looked up for its run keys (`find_by_id`), none of them over for longer than a run may live.
+    ended_runs: tuple[EndedRun, ...] = ()
 
 
 def name_allowed(name: str, allowed: frozenset[str] | None) -> bool:
@@ -97,3 +108,19 @@ def name_allowed(name: str, allowed: frozenset[str] | None) -> bool:
     if allowed is None or name in allowed:
         return True
     return any(entry.endswith("*") and name.startswith(entry[:-1]) for entry in allowed)
+
+
+def narrow(lists: Iterable[Collection[str] | None]) -> frozenset[str] | None:
+    """What all allow-lists have in common; None, which allows everything, when none of them restricts."""
+    common: frozenset[str] | None = None
+    for names in lists:
+        if names is not None:
+            common = frozenset(names) if common is None else _both(common, frozenset(names))
+    return common
+
+
+def _both(ours: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
+    """Of two patterns one inside the other, the narrower."""
+    return frozenset(
+        {name for name in ours if name_allowed(name, theirs)} | {name for name in theirs if name_allowed(name, ours)}
+    )

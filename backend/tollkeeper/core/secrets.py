@@ -3,6 +3,7 @@
 Ours is `tk-{live|test}_{public id}_{secret}{check}`: the public id finds the row, the check (CRC32) refuses garbage
 without asking anyone. Kept is an HMAC under a pepper that never enters the database. A key in another form (the first
 one) is found by its HMAC; one of another gateway, of which only the SHA-256 was handed over, by the HMAC of that.
+`tk-run_…` is nothing of these: `run_keys.py`.
 """
 
 import binascii
@@ -27,7 +28,7 @@ _ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowerca
 _OURS: Final = re.compile(
     rf"tk-(live|test)_([0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}})_([0-9A-Za-z]{{{SECRET_LENGTH}}})([0-9A-Za-z]{{{CHECK_LENGTH}}})"
 )
-_LOOKS_LIKE_OURS: Final = re.compile(r"tk-(?:live|test)_")
+_LOOKS_LIKE_OURS: Final = re.compile(r"tk-(?:live|test|run)_")
 # What every header, shell and URL carries unchanged.
 _OTHER: Final = re.compile(r"tk-[0-9A-Za-z._~-]+")
 _PRINTABLE: Final = re.compile(rf"[!-~]{{{SHORTEST_IMPORTED},{LONGEST_TOKEN}}}")

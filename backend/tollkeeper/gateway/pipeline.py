@@ -7,6 +7,7 @@ from tollkeeper.contracts.chat import Operation, Reply
 from tollkeeper.contracts.ports import ForeignKeys, KeyLookup, KeyUses, SessionLookup, SnapshotSource, TokenLookup
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
+from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.gateway.dialect import Dialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
@@ -52,6 +53,8 @@ class Services:
     foreign_keys: ForeignKeys | None = None
     key_uses: KeyUses | None = None
     key_snapshot: KeySnapshot | None = None
+    # Proves run keys; None: there are none.
+    run_keys: RunKeys | None = None
     # One call per finished call with its figures; None: no access log.
     access_log: AccessLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
@@ -83,6 +86,7 @@ def make_authenticate(services: Services) -> Authenticate:
         tokens=services.token_lookup,
         uses=services.key_uses,
         snapshot=services.key_snapshot,
+        run_keys=services.run_keys,
     )
 
 

@@ -25,6 +25,7 @@ from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import BadRequest, Forbidden, NotFound, Unauthenticated
 from tollkeeper.core.passwords import Passwords
 from tollkeeper.core.permissions import Permission
+from tollkeeper.core.run_keys import PREFIX as RUN_PREFIX
 from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.db.session import Database
@@ -332,6 +333,9 @@ def _of_session(request: Request, found: SessionIdentity) -> Caller:
 
 
 async def _by_key(request: Request, services: ControlServices, token: str) -> Caller:
+    if token.startswith(RUN_PREFIX):
+        # Whether it is a good one is nobody's business here.
+        raise Forbidden("A run key calls models and nothing else. Use the key it was made of.", code="run_key")
     proof = await services.key_proof.find(token, services.clock.unix())
     if proof is None:
         raise _unknown()
@@ -365,7 +369,8 @@ async def _by_key(request: Request, services: ControlServices, token: str) -> Ca
         home_tenant_id=identity.home_tenant_id,
         address=address_of(request),
         key=principal,
-        key_expires_at=record.expires_at,
+        # Of a secret that was rotated away, the end of its grace: what it makes does not outlive it.
+        key_expires_at=proof.valid_until,
     )
 
 

@@ -17,6 +17,7 @@ from fastapi.params import Depends as DependsParam
 from fastapi.routing import APIRoute
 
 from tollkeeper.core.errors import MalformedPayload
+from tollkeeper.core.ids import format_id
 from tollkeeper.core.permissions import Permission
 from tollkeeper.web.caller import Caller, StepUpRequired, allow, prove_caller, services_of
 from tollkeeper.web.idempotency import Claim, Replay
@@ -34,15 +35,19 @@ class Declaration:
 
     `fresh`: a session must have proven its user within `step_up_seconds`. A key needs no such proof: it is not left open
     in a browser, and it never holds what belongs to the person (`me:update`).
+    `or_itself`: a key may do it to itself, the one in the path, with nothing but the right to call models.
     """
 
     permission: Permission | None
     fresh: bool = False
+    or_itself: bool = False
 
     async def __call__(self, request: Request) -> None:
         if self.permission is None:
             return
         caller = await prove_caller(request)
+        if self.or_itself and is_itself(caller, request.path_params.get("key_id")):
+            return
         allow(caller, self.permission)
         if self.fresh and caller.session_id is not None:
             _check_fresh(request, caller)
@@ -59,9 +64,16 @@ def _check_fresh(request: Request, caller: Caller) -> None:
         )
 
 
-def requires(permission: Permission, *, fresh: bool = False) -> DependsParam:
+def is_itself(caller: Caller, key_id: object) -> bool:
+    """Whether a key that may call models is used on the key of this public id, which is its own."""
+    return (
+        caller.key is not None and key_id == format_id("key", caller.key.key_id) and caller.may(Permission.GATEWAY_USE)
+    )
+
+
+def requires(permission: Permission, *, fresh: bool = False, or_itself: bool = False) -> DependsParam:
     """The permission a route needs: `dependencies=[requires(Permission.…)]`; `fresh` for credentials, roles, exports."""
-    dependency: DependsParam = Depends(Declaration(permission, fresh))
+    dependency: DependsParam = Depends(Declaration(permission, fresh, or_itself))
     return dependency
 
 

@@ -47,3 +47,21 @@ class ImportRefused(Conflict):
     """At least one row cannot be imported, so none was; `rows` says which and why."""
 
     code = "import_refused"
+
+
+class KeyUnusable(Forbidden):
+    """The key may not call models now, so nothing made of it may."""
+
+    code = "key_unusable"
+
+
+class RunIsEnded(Conflict):
+    """A run that was ended cannot be taken up again under its id."""
+
+    code = "run_ended"
+
+
+class TooManyEndedRuns(Conflict):
+    """So many runs of one key were ended one by one within a day that ending all of them is the better way."""
+
+    code = "too_many_ended_runs"

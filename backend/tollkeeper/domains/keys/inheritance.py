@@ -11,8 +11,11 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from tollkeeper.contracts.principal import name_allowed
+from tollkeeper.contracts.principal import narrow
 from tollkeeper.core.flags import resolve_flags
+
+# `narrow` is handed on: it is one of the rules of the tree, and run keys follow it as well.
+__all__ = ["LOGGING_POLICIES", "Inherited", "Kind", "Level", "inherit", "narrow", "nearest", "refusal", "strictest"]
 
 Kind = Literal["tenant", "team", "project", "user", "key"]
 
@@ -60,15 +63,6 @@ def inherit(levels: Sequence[Level]) -> Inherited:
     )
 
 
-def narrow(lists: Iterable[Collection[str] | None]) -> frozenset[str] | None:
-    """What all allow-lists have in common; None, which allows everything, when none of them restricts."""
-    common: frozenset[str] | None = None
-    for names in lists:
-        if names is not None:
-            common = frozenset(names) if common is None else _both(common, frozenset(names))
-    return common
-
-
 def strictest(policies: Iterable[str | None]) -> str:
     """The policy that keeps least of a call. A policy we do not know keeps nothing."""
     ranks = [LOGGING_POLICIES.index(policy) if policy in LOGGING_POLICIES else 0 for policy in policies if policy]
@@ -96,10 +90,3 @@ def refusal(stopped_by: Level | None, reason: str | None = None) -> str | None:
             return "The owner of this API key is disabled. Ask an administrator."
         case "key":
             return "This API key has been revoked. Create a new one or ask an administrator."
-
-
-def _both(ours: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
-    """Of two patterns one inside the other, the narrower."""
-    return frozenset(
-        {name for name in ours if name_allowed(name, theirs)} | {name for name in theirs if name_allowed(name, ours)}
-    )

@@ -1,11 +1,13 @@
 """Finds the key behind a token for the data plane, as `contracts.ports.KeyLookup`: one read, `record.KEY_QUERY`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from tollkeeper.contracts.principal import KeyRecord
+from tollkeeper.contracts.principal import EndedRun, KeyRecord
+from tollkeeper.db.models import runs
 from tollkeeper.db.models.keys import ApiKey
 from tollkeeper.db.session import Database
 from tollkeeper.domains.keys.record import KEY_QUERY, record_from_row
@@ -37,6 +39,16 @@ class SqlKeyLookup:
             )
         )
 
+    async def find_by_id(self, key_id: UUID) -> KeyRecord | None:
+        record = await self._find(ApiKey.id == key_id)
+        if record is None:
+            return None
+        query = select(runs.EndedRun).where(runs.EndedRun.key_id == key_id, runs.EndedRun.expires_at > func.now())
+        # Read after the key: whoever ends a run announces it, and what was read before that is looked for again.
+        async with self._database.lookup(deadline_seconds=self._deadline_seconds) as session:
+            ended = (await session.scalars(query)).all()
+        return replace(record, digests=(), ended_runs=tuple(_ended_run(row) for row in ended))
+
     async def find_own(self, key_id: UUID, tenant_id: UUID, user_id: UUID) -> KeyRecord | None:
         """A user's own key, for a session that acts as it."""
         return await self._find(and_(ApiKey.id == key_id, ApiKey.tenant_id == tenant_id, ApiKey.user_id == user_id))
@@ -50,3 +62,8 @@ class SqlKeyLookup:
         if row is None:
             return None
         return record_from_row(row, default_requests_per_minute=self._default_requests_per_minute)
+
+
+def _ended_run(row: runs.EndedRun) -> EndedRun:
+    before = row.issued_before
+    return EndedRun(row.ends_at.timestamp(), row.run_id, None if before is None else before.timestamp())

@@ -6,13 +6,15 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, delete, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import Permission, permissions_of
 from tollkeeper.core.permissions import Role as BuiltInRole
 from tollkeeper.core.tenant_settings import TenantSettings
-from tollkeeper.db.models import ApiKey, Member, Project, Role, TeamMember, Tenant, User
+from tollkeeper.db.models import ApiKey, EndedRun, Member, Project, Role, TeamMember, Tenant, User
 from tollkeeper.db.session import Database
 
 _IMPORT_SECONDS: Final = 5.0
@@ -144,6 +146,25 @@ async def find_by_digest(session: AsyncSession, digests: Sequence[bytes]) -> Api
 
 async def find_by_public_id(session: AsyncSession, public_id: str) -> ApiKey | None:
     return (await session.scalars(select(ApiKey).where(ApiKey.public_id == public_id))).one_or_none()
+
+
+async def count_ended_runs(session: AsyncSession, row: ApiKey, now: datetime) -> int:
+    """Of those that were ended one by one."""
+    query = select(func.count()).where(
+        EndedRun.key_id == row.id, EndedRun.run_id.is_not(None), EndedRun.expires_at > now
+    )
+    return (await session.execute(query)).scalar_one()
+
+
+async def end_runs(session: AsyncSession, ended: EndedRun, now: datetime) -> bool:
+    """False when that run was ended before. What is of no use any more is dropped on the way."""
+    await session.execute(delete(EndedRun).where(EndedRun.tenant_id == ended.tenant_id, EndedRun.expires_at <= now))
+    values = {
+        name: getattr(ended, name)
+        for name in ("tenant_id", "key_id", "run_id", "issued_before", "ends_at", "expires_at", "created_by")
+    }
+    statement = insert(EndedRun).values(id=uuid7(), **values).on_conflict_do_nothing().returning(EndedRun.id)
+    return (await session.execute(statement)).first() is not None
 
 
 async def list_page(

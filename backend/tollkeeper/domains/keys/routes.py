@@ -1,18 +1,22 @@
 """`/api/v1/keys`."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final, Protocol
 
-from fastapi import Depends, Query, Response
+from fastapi import Depends, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.principal import Environment
 from tollkeeper.core.ids import KeyId, ProjectId, TeamId, UserId, format_id
 from tollkeeper.core.permissions import Permission
+from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.db.models import ApiKey
 from tollkeeper.domains.keys.effective import Explanations
 from tollkeeper.domains.keys.effective_schemas import Effective
 from tollkeeper.domains.keys.importing import Importing
+from tollkeeper.domains.keys.lookup import SqlKeyLookup
+from tollkeeper.domains.keys.run_schemas import RunCreate, RunCreated, RunId
+from tollkeeper.domains.keys.runs import Runs
 from tollkeeper.domains.keys.schemas import (
     KeyCreate,
     KeyCreated,
@@ -28,6 +32,7 @@ from tollkeeper.domains.keys.schemas import (
 from tollkeeper.domains.keys.service import Filter, Keys
 from tollkeeper.domains.projects.service import teams_of
 from tollkeeper.web.deps import (
+    ControlServices,
     CurrentCaller,
     ObjectSession,
     Services,
@@ -43,6 +48,9 @@ from tollkeeper.web.pagination import Page, Paging, cut
 
 router = control_router("keys")
 _LIST = "keys"
+_RUN: Final = Permission.API_KEYS_UPDATE
+_END_RUN: Final = Permission.API_KEYS_DELETE
+_LOOK_SECONDS: Final = 2.0
 
 
 def _keys(services: Services) -> Keys:
@@ -50,6 +58,20 @@ def _keys(services: Services) -> Keys:
 
 
 KeyService = Annotated[Keys, Depends(_keys)]
+
+
+class RunServices(ControlServices, Protocol):
+    @property
+    def run_keys(self) -> RunKeys: ...
+
+
+def _runs(request: Request, keys: KeyService) -> Runs:
+    services: RunServices = request.app.state.services
+    records = SqlKeyLookup(services.database, deadline_seconds=_LOOK_SECONDS)
+    return Runs(keys, services.run_keys, records, services.clock)
+
+
+RunService = Annotated[Runs, Depends(_runs)]
 
 
 @router.post("", status_code=201, dependencies=[requires(Permission.API_KEYS_CREATE, fresh=True)])
@@ -169,6 +191,24 @@ async def delete_key(
 ) -> None:
     """The same as revoking it: the row stays, because usage and the audit trail name it."""
     await keys.revoke(session, caller, key_id, if_match)
+
+
+@router.post("/{key_id}/runs", status_code=201, dependencies=[requires(_RUN, fresh=True, or_itself=True)])
+async def issue_run_key(
+    key_id: KeyId, caller: CurrentCaller, session: ObjectSession, runs: RunService, body: RunCreate | None = None
+) -> RunCreated:
+    """Exchange the key for a run key: short-lived, narrower, and over with the key. A key may do this to itself."""
+    made = await runs.issue(session, caller, key_id, body or RunCreate())
+    withhold_answer(session, format_id("run", made.run_id))
+    return made
+
+
+@router.delete("/{key_id}/runs/{run_id}", status_code=204, dependencies=[requires(_END_RUN, or_itself=True)])
+async def end_run(
+    key_id: KeyId, run_id: RunId, caller: CurrentCaller, session: ObjectSession, runs: RunService
+) -> None:
+    """Refuse every run key of the run from now on, on every worker within a second."""
+    await runs.end(session, caller, key_id, run_id)
 
 
 async def _view(session: AsyncSession, keys: Keys, row: ApiKey) -> KeyView:

@@ -18,9 +18,10 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import Conflict, MalformedPayload, NotFound
 from tollkeeper.core.ids import format_id
 from tollkeeper.core.permissions import Permission, Scope, permissions_of_key
+from tollkeeper.core.run_keys import LEEWAY_SECONDS, LONGEST_SECONDS
 from tollkeeper.core.secrets import KeyHasher, NewKey, display_prefix, last_four, new_key, parse_key
 from tollkeeper.core.tenant_settings import TenantSettings
-from tollkeeper.db.models import ApiKey
+from tollkeeper.db.models import ApiKey, EndedRun
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.keys import bounds, repository
 from tollkeeper.domains.keys.effective import Explanations, of_member
@@ -211,11 +212,36 @@ class Keys:
         row.public_id, row.display_prefix, row.last_four = token.public_id, token.display_prefix, token.last_four
         row.is_imported, row.created_by = False, caller.user_id
         await session.flush()
+        await self._end_runs_before(session, caller, row, grace_seconds)
         after = {"grace_seconds": grace_seconds, "last_four": row.last_four}
         await audit.record(session, caller, "keys.rotate", "key", _id(row), None, after, tenant_id=row.tenant_id)
         await events.emit(session, row.tenant_id, events.KeyRotated(row.id, row.previous_expires_at))
         await announce(session, Topic.KEY, row.id)
         return row, token.token
+
+    async def _end_runs_before(self, session: AsyncSession, caller: Caller, row: ApiKey, grace_seconds: int) -> None:
+        """What was made of the secret before ends with that secret: who rotates a key may do it because it leaked."""
+        now = self._clock.now()
+        ends = now + timedelta(seconds=grace_seconds)
+        expires = now + timedelta(seconds=LONGEST_SECONDS + LEEWAY_SECONDS)
+        if ends < expires:
+            ended = EndedRun(
+                tenant_id=row.tenant_id,
+                key_id=row.id,
+                issued_before=now,
+                ends_at=ends,
+                expires_at=expires,
+                created_by=caller.user_id,
+            )
+            await repository.end_runs(session, ended, now)
+
+    async def get_for_runs(self, session: AsyncSession, caller: Caller, key_id: UUID) -> ApiKey:
+        """A key whose runs the caller may begin and end: itself, or one that the caller may give a new secret."""
+        if caller.key_id == key_id:
+            return await self.get(session, caller, key_id)
+        row, _ = await self._for_change(session, caller, key_id)
+        bounds.check(caller, {"environment": row.environment, **bounds.limits(row)})
+        return row
 
     async def revoke(
         self, session: AsyncSession, caller: Caller, key_id: UUID, if_match: frozenset[int] | None = None

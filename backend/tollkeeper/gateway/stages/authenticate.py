@@ -8,6 +8,7 @@ import asyncio
 import base64
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import Final, NoReturn
@@ -25,10 +26,12 @@ from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import BadRequest, DependencyUnavailable, Forbidden, Unauthenticated
 from tollkeeper.core.ids import parse_id
 from tollkeeper.core.permissions import Permission
+from tollkeeper.core.run_keys import LEEWAY_SECONDS, PREFIX_BYTES, Run, RunKeys
 from tollkeeper.core.secrets import LONGEST_TOKEN, KeyHasher
 from tollkeeper.core.tokens import ISSUER
 from tollkeeper.gateway.key_cache import Entry, KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
+from tollkeeper.gateway.run_keys import ends_of_run, principal_of_run
 from tollkeeper.gateway.stage import Exchange, Next
 
 _PLAIN_HEADERS: Final = (b"x-api-key", b"api-key", b"x-goog-api-key")
@@ -36,6 +39,9 @@ _LONGEST_SESSION: Final = 8192
 # How long a look-up that failed is not tried again for a key that is in memory.
 _RETRY_SECONDS: Final = 2.0
 _LOOKS: Final = 3
+# Begins the place of a run key's parent in the cache: no fingerprint of a token is as long.
+_PARENT: Final = b"the parent of run keys, by its id: "
+_RUN_ENDED: Final = "The run has ended. Exchange the key for another run key."
 
 # Host and port, as ASGI has them.
 Client = tuple[str, int] | None
@@ -80,8 +86,10 @@ class Authenticate:
         tokens: TokenLookup | None = None,
         uses: KeyUses | None = None,
         snapshot: KeySnapshot | None = None,
+        run_keys: RunKeys | None = None,
     ) -> None:
         self._cache = cache
+        self._lookup = lookup
         self._proof = KeyProof(lookup, hasher, foreign)
         self._clock = clock
         self._fresh_seconds = settings.key_cache_seconds
@@ -91,6 +99,7 @@ class Authenticate:
         self._tokens = tokens
         self._uses = uses
         self._snapshot = snapshot
+        self._run_keys = run_keys
         self._looking: dict[bytes, asyncio.Task[Entry]] = {}
 
     async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
@@ -102,6 +111,8 @@ class Authenticate:
         token = read_credential(headers)
         if token.startswith(b"eyJ") and token.count(b".") == 2:
             record = await self._by_token(token, headers)
+        elif token.startswith(PREFIX_BYTES):
+            record = await self._by_run_key(token)
         else:
             fingerprint = sha256(token).digest()
             entry = self._known(fingerprint)
@@ -213,6 +224,42 @@ class Authenticate:
             return
         read_at = now - max(0.0, unix - found.read_at)
         self._cache.store(fingerprint, Entry(proof.record, read_at, 0.0, proof.valid_until), self._cache.begin())
+
+    async def _by_run_key(self, token: bytes) -> KeyRecord:
+        """A run key: proven without asking anyone, for as long as what is known of its parent is fresh."""
+        if len(token) > LONGEST_TOKEN or self._run_keys is None:
+            raise _unknown()
+        fingerprint = sha256(token).digest()
+        entry = self._known(fingerprint)
+        if entry is None:
+            run, unix = self._run_keys.verify(token), self._clock.unix()
+            if run is None or run.issued_at > unix + LEEWAY_SECONDS:
+                raise _unknown()
+            if run.expires_at <= unix:
+                raise Unauthenticated(_RUN_ENDED)
+            entry = await self._shared(fingerprint, partial(self._look_for_run, run))
+        return entry.record
+
+    async def _look_for_run(self, run: Run, _fingerprint: bytes, _now: float) -> Entry:
+        """The parent as it is now, narrowed. It is known once for all its run keys."""
+        place = _PARENT + run.key_id.bytes
+        parent = self._known(place)
+        if parent is None:
+            parent = await self._shared(place, partial(self._look_for_parent, run.key_id))
+        record = parent.record
+        if record.principal.tenant_id != run.tenant_id:
+            raise _unknown()
+        ends = ends_of_run(record, run)
+        if ends <= self._clock.unix():
+            raise Unauthenticated(_RUN_ENDED)
+        narrowed = replace(record, principal=principal_of_run(record.principal, run), expires_at=ends)
+        return Entry(narrowed, parent.read_at, parent.fresh_until, ends)
+
+    async def _look_for_parent(self, key_id: UUID, _place: bytes, now: float) -> Entry:
+        record = await self._lookup.find_by_id(key_id)
+        if record is None:
+            raise _unknown()
+        return Entry(record, now, now + self._fresh_seconds, record.expires_at)
 
     def _check_expiry(self, entry: Entry) -> None:
         if entry.valid_until is not None and entry.valid_until <= self._clock.unix():
