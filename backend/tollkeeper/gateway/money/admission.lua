@@ -8,10 +8,10 @@
 -- ARGV[1]    now in us, 0 for the server's own clock (tests give it)
 -- ARGV[2]    run id of the server as the worker knows it
 -- ARGV[3]    the worker, as owner of what it writes
--- ARGV[4]    the number of places, then four for each: kind and three numbers
---              1 requests, 2 tokens (period_us, amount, burst); 3 parallel (amount, lease_ms, 0)
---              4 hard, 5 soft budget (amount, begins_ms, place of the window before or 0); 6 the window before (amount, begins_ms, 0)
---              11, 12, 13: as 1, 2, 3, counted and never refusing
+-- ARGV[4]    the number of places, then five for each: kind and four numbers
+--              1 requests, 2 tokens (period_us, amount, burst, 0); 3 parallel (amount, lease_ms, 0, 0)
+--              4 hard, 5 soft budget (amount, begins_ms, place of the window before or 0, needed until: ms, 0 for ever)
+--              6 the window before (amount, begins_ms, 0, needed until); 11, 12, 13: as 1, 2, 3, counted and never refusing
 -- then       operations, the last number of each the count of (place, number) pairs that follow
 --   a id full forecast refs payload n   admit: 11 integers back (see `Verdict` in admission_batch.py)
 --   x id sequence add n                 extend: 1 integer: 0 done, -1 not trusted, -2 no such hold, else the place without room
@@ -33,11 +33,12 @@ local now_ms = floor(now / 1000)
 local run_id, owner, places = ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 local at = 5
-local kind, one, two, three = {}, {}, {}, {}
+local kind, one, two, three, until_ms = {}, {}, {}, {}, {}
 local counts_money = false
 for i = 1, places do
   kind[i], one[i], two[i], three[i] = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-  at = at + 4
+  until_ms[i] = ARGV[at + 4]
+  at = at + 5
   if kind[i] >= 4 and kind[i] <= 6 then
     counts_money = true
   end
@@ -439,6 +440,10 @@ for i in pairs(is_changed) do
   local key = KEYS[i + 2]
   if is_stale[i] then
     redis.call('DEL', key)
+    if until_ms[i] ~= '0' then
+      -- When nobody asks for it any more, so that it can be swept away (never by time alone: money has no TTL).
+      redis.call('HSET', key, 'u', until_ms[i])
+    end
   end
   local h = string.format('%.0f', held[i])
   if version[i] ~= nil then

@@ -19,7 +19,7 @@ from uuid import UUID
 import hiredis
 import structlog
 
-from tollkeeper.contracts.money import Spend
+from tollkeeper.contracts.money import ScopeKind, Spend
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
@@ -138,7 +138,8 @@ class Admission:
         """Where a call counts; [] when nothing limits it."""
         if not (principal.limits or principal.budgets):
             return []
-        name = (id(principal), asked.model, asked.endpoint, asked.provider, asked.end_user)
+        end_user = asked.end_user if asked.end_user and _counts_end_users(principal) else None
+        name = (id(principal), asked.model, asked.endpoint, asked.provider, end_user)
         known = self._terms.get(name)
         unix = self._clock.unix()
         if known is None or known[0] is not principal or known[2] <= unix:
@@ -396,6 +397,11 @@ class Admission:
         for entry in groups:
             for operation in entry.operations:
                 operation.answer(None, None)
+
+
+def _counts_end_users(principal: Principal) -> bool:
+    scopes = [rule.scope for rule in principal.limits] + [rule.scope for rule in principal.budgets]
+    return any(scope.kind is ScopeKind.END_USER for scope in scopes)
 
 
 def _is_gone(operation: Operation) -> bool:

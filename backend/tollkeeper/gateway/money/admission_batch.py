@@ -100,7 +100,7 @@ class Group:
         command += (now_us, run_id, owner, len(numbers))
         for place in self.places:
             three = place.three if place.before is None else numbers[place.before.key]
-            command += (place.kind, place.one, place.two, three)
+            command += (place.kind, place.one, place.two, three, place.until_ms)
         command += self.arguments
         return tuple(command)
 

@@ -23,9 +23,10 @@ from tollkeeper.contracts.money import (
     shorten_subject,
 )
 from tollkeeper.contracts.principal import Principal, name_allowed
-from tollkeeper.contracts.windows import bounds, previous
+from tollkeeper.contracts.windows import FOREVER, bounds, previous
 
 LEASE_MS: Final = 30_000
+_LATE_SECONDS: Final = 7 * 86_400
 # Platform counters in an intent's list; they take the cost.
 OF_PLATFORM: Final = "@"
 _FOREVER: Final = float("inf")
@@ -71,6 +72,8 @@ class Place:
     two: int
     three: int = 0
     rule: Limit | Budget | None = None
+    # From then on nobody asks for a budget's counter any more; 0: never.
+    until_ms: int = 0
     measured: Measured = Measured.ONE
     # The window whose rest this one may use too.
     before: "Place | None" = None
@@ -156,7 +159,7 @@ def _terms(
         subject = _subject(budget.scope, budget.models, principal, asked, is_per_model=budget.is_per_model)
         if subject is not None:
             start, end = bounds(budget.window, unix)
-            money.append(budget_place(space, budget, subject, unix, start))
+            money.append(budget_place(space, budget, subject, unix, start, end))
             until = min(until, end)
             if budget.increase_until is not None and budget.increase_until > unix:
                 until = min(until, budget.increase_until)
@@ -181,23 +184,25 @@ def default_burst(amount: int, period: Period) -> int:
     return amount if period in {Period.HOUR, Period.DAY} else max(1, amount // 6)
 
 
-def budget_place(space: UUID, budget: Budget, subject: str, unix: float, start: int) -> Place:
+def budget_place(space: UUID, budget: Budget, subject: str, unix: float, start: int, end: int) -> Place:
     before = None
     if budget.rolls_over and (earlier := previous(budget.window, start)) is not None and start > budget.counts_from:
-        before = _counter(space, budget, subject, earlier[0], budget.amount_nano, PlaceKind.BEFORE)
+        before = _counter(space, budget, subject, earlier[0], start, budget.amount_nano, PlaceKind.BEFORE)
     amount = budget.amount_nano
     if budget.increase_nano and (budget.increase_until is None or budget.increase_until > unix):
         amount += budget.increase_nano
-    place = _counter(space, budget, subject, start, amount, PlaceKind.HARD if budget.is_hard else PlaceKind.SOFT)
+    place = _counter(space, budget, subject, start, end, amount, PlaceKind.HARD if budget.is_hard else PlaceKind.SOFT)
     place.before = before
     return place
 
 
-def _counter(space: UUID, budget: Budget, subject: str, start: int, amount: int, kind: int) -> Place:
+def _counter(space: UUID, budget: Budget, subject: str, start: int, end: int, amount: int, kind: int) -> Place:
     ref = counter_ref(budget.id, start, subject)
     # What counts from the beginning of the window it was made in holds what was spent before: never taken for 0.
     begins_ms = 0 if budget.counts_from == start else max(start, budget.counts_from) * 1000
-    return Place(counter_key(space, ref), kind, amount, begins_ms, rule=budget, ref=ref)
+    # As long again for the window after it, which may use its rest, and a week for late settlements.
+    until_ms = 0 if end >= FOREVER else (end + (end - start) + _LATE_SECONDS) * 1000
+    return Place(counter_key(space, ref), kind, amount, begins_ms, until_ms=until_ms, rule=budget, ref=ref)
 
 
 def _subject(
