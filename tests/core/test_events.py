@@ -36,6 +36,12 @@ CONTRACT: list[tuple[Event, str, dict[str, object]]] = [
     (events.TenantChanged(ID, ("name",)), "tenant.changed", {"tenant_id": TEXT_ID, "changed": ["name"]}),
     (events.UserCreated(ID, "viewer"), "user.created", {"user_id": TEXT_ID, "role": "viewer"}),
     (events.UserChanged(ID, ["role"]), "user.changed", {"user_id": TEXT_ID, "changed": ["role"]}),
+    (events.LimitCreated(ID, "key"), "limit.created", {"limit_id": TEXT_ID, "scope": "key"}),
+    (events.LimitChanged(ID, ["amount"]), "limit.changed", {"limit_id": TEXT_ID, "changed": ["amount"]}),
+    (events.LimitDeleted(ID), "limit.deleted", {"limit_id": TEXT_ID}),
+    (events.BudgetCreated(ID, "key"), "budget.created", {"budget_id": TEXT_ID, "scope": "key"}),
+    (events.BudgetChanged(ID, ["amount_usd"]), "budget.changed", {"budget_id": TEXT_ID, "changed": ["amount_usd"]}),
+    (events.BudgetDeleted(ID), "budget.deleted", {"budget_id": TEXT_ID}),
     (events.CatalogChanged("model", ID), "catalog.changed", {"object_type": "model", "object_id": TEXT_ID}),
     (
         events.BudgetThresholdReached(ID, "r", datetime(2026, 1, 1, tzinfo=UTC), "", 80, "8", "10"),

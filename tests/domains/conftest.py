@@ -17,4 +17,6 @@ async def plane(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
 def _clock_of_its_own(request: pytest.FixtureRequest) -> None:
     """A test that moved the clock has moved it for itself only."""
     if "plane" in request.fixturenames:
-        request.getfixturevalue("plane").clock.ahead = 0.0
+        plane = request.getfixturevalue("plane")
+        plane.clock.ahead = 0.0
+        plane.services.counter_view.is_away = True

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from tollkeeper.domains.audit.routes import router as audit
+from tollkeeper.domains.budgets.routes import router as budgets
 from tollkeeper.domains.catalog.routes import router as catalog
 from tollkeeper.domains.identity.others_routes import router as user_help
 from tollkeeper.domains.identity.own_routes import router as me
@@ -14,6 +15,7 @@ from tollkeeper.domains.identity_providers.routes import sign_in as oidc
 from tollkeeper.domains.invitations.routes import router as invitations
 from tollkeeper.domains.jobs.routes import router as jobs
 from tollkeeper.domains.keys.routes import router as keys
+from tollkeeper.domains.limits.routes import router as limits
 from tollkeeper.domains.projects.routes import router as projects
 from tollkeeper.domains.roles.routes import router as roles
 from tollkeeper.domains.service_accounts.routes import router as service_accounts
@@ -41,4 +43,6 @@ router.include_router(identity_providers)
 router.include_router(audit)
 router.include_router(catalog)
 router.include_router(usage)
+router.include_router(limits)
+router.include_router(budgets)
 router.include_router(jobs)

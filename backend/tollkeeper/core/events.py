@@ -316,3 +316,51 @@ class BudgetThresholdReached(_Fields):
     percent: int
     spent_usd: str
     amount_usd: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitCreated(_Fields):
+    """`scope` is the kind of what it is about."""
+
+    name: ClassVar[str] = "limit.created"
+    limit_id: UUID
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitChanged(_Fields):
+    """`changed` names the fields, without their values."""
+
+    name: ClassVar[str] = "limit.changed"
+    limit_id: UUID
+    changed: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitDeleted(_Fields):
+    name: ClassVar[str] = "limit.deleted"
+    limit_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetCreated(_Fields):
+    """`scope` is the kind of what it is about."""
+
+    name: ClassVar[str] = "budget.created"
+    budget_id: UUID
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetChanged(_Fields):
+    """`changed` names the fields, without their values."""
+
+    name: ClassVar[str] = "budget.changed"
+    budget_id: UUID
+    changed: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetDeleted(_Fields):
+    name: ClassVar[str] = "budget.deleted"
+    budget_id: UUID

@@ -48,6 +48,15 @@ class Permission(StrEnum):
     CATALOG_VIEW = "catalog:view"
     CATALOG_UPDATE = "catalog:update"
     USAGE_VIEW = "usage:view"
+    # Of the whole tenant for who sees the tenant; for others the rules that their own calls meet.
+    LIMITS_VIEW = "limits:view"
+    LIMITS_CREATE = "limits:create"
+    LIMITS_UPDATE = "limits:update"
+    LIMITS_DELETE = "limits:delete"
+    BUDGETS_VIEW = "budgets:view"
+    BUDGETS_CREATE = "budgets:create"
+    BUDGETS_UPDATE = "budgets:update"
+    BUDGETS_DELETE = "budgets:delete"
     AUDIT_VIEW = "audit:view"
     AUDIT_EXPORT = "audit:export"
     JOBS_VIEW = "jobs:view"
@@ -88,6 +97,8 @@ _VIEW: Final = _OWN | frozenset(
         Permission.TENANTS_VIEW,
         Permission.CATALOG_VIEW,
         Permission.USAGE_VIEW,
+        Permission.LIMITS_VIEW,
+        Permission.BUDGETS_VIEW,
     }
 )
 
@@ -120,6 +131,8 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
                 Permission.API_KEYS_DELETE,
                 Permission.CATALOG_VIEW,
                 Permission.USAGE_VIEW,
+                Permission.LIMITS_VIEW,
+                Permission.BUDGETS_VIEW,
             }
         ),
         Role.FINANCE: _OWN
@@ -130,6 +143,11 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
                 Permission.PROJECTS_VIEW,
                 Permission.CATALOG_VIEW,
                 Permission.USAGE_VIEW,
+                Permission.LIMITS_VIEW,
+                Permission.BUDGETS_VIEW,
+                Permission.BUDGETS_CREATE,
+                Permission.BUDGETS_UPDATE,
+                Permission.BUDGETS_DELETE,
             }
         ),
         Role.AUDITOR: _VIEW | {Permission.AUDIT_VIEW, Permission.AUDIT_EXPORT, Permission.IDENTITY_PROVIDERS_VIEW},
@@ -139,7 +157,10 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
 
 SCOPE_PERMISSIONS: Final[Mapping[Scope, frozenset[Permission]]] = MappingProxyType(
     {
-        Scope.INFERENCE: frozenset({Permission.GATEWAY_USE, Permission.ME_VIEW}),
+        # A program may ask what is left for it.
+        Scope.INFERENCE: frozenset(
+            {Permission.GATEWAY_USE, Permission.ME_VIEW, Permission.LIMITS_VIEW, Permission.BUDGETS_VIEW}
+        ),
         # A key is nobody's hand: passwords, second factors and sessions stay with the person.
         Scope.ADMIN: _ALL - {Permission.GATEWAY_USE, Permission.ME_UPDATE},
     }

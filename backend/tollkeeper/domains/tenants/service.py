@@ -21,8 +21,9 @@ from tollkeeper.core.flags import FLAGS
 from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.money import format_usd, nano_from_usd, usd_from_nano
 from tollkeeper.core.tenant_settings import TenantSettings
-from tollkeeper.db.models import Tenant
+from tollkeeper.db.models import Budget, Tenant
 from tollkeeper.domains.audit import service as audit
+from tollkeeper.domains.budgets.service import count_whole_month
 from tollkeeper.domains.tenants import repository
 from tollkeeper.domains.tenants.schemas import FlagView, TenantCreate, TenantUpdate, TenantView
 from tollkeeper.domains.users import service as users_service
@@ -68,7 +69,9 @@ class Tenants:
         tenant_id = uuid7()
         slug = await _free_slug(session, wanted.name, tenant_id)
         row = Tenant(id=tenant_id, slug=slug, **_row_values(wanted, flags={}, settings={}))
-        return await add(session, caller, row)
+        await add(session, caller, row)
+        await self._count_month(session, row, None)
+        return row
 
     async def get(self, session: AsyncSession, tenant_id: UUID) -> Tenant:
         row = await repository.find(session, tenant_id)
@@ -130,7 +133,7 @@ class Tenants:
     async def _change(
         self, session: AsyncSession, caller: Caller, row: Tenant, action: str, values: dict[str, Any]
     ) -> Tenant:
-        before = _facts(row)
+        before, former = _facts(row), row.budget_rule
         for name, value in values.items():
             setattr(row, name, value)
         if row.is_active:
@@ -140,10 +143,16 @@ class Tenants:
             return row
         with refuse_on(uq_tenants_name=_taken()):
             await session.flush()
+        await self._count_month(session, row, former)
         await audit.record(session, caller, action, "tenant", _id(row), old, new, tenant_id=row.id)
         await events.emit(session, row.id, events.TenantChanged(row.id, sorted(new)))
         await announce(session, Topic.TENANT, row.id)
         return row
+
+    async def _count_month(self, session: AsyncSession, row: Tenant, former: Budget | None) -> None:
+        """A monthly budget that is new counts what `current_spend_usd` shows."""
+        if row.budget_rule is not None and row.budget_rule is not former:
+            await count_whole_month(session, row.budget_rule, self._clock.now())
 
     async def _for_change(self, session: AsyncSession, tenant_id: UUID) -> Tenant:
         row = await repository.find_locked(session, tenant_id)

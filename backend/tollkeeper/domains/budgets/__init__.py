@@ -1,0 +1,1 @@
+"""Budgets: for how much money, in which window, and what of it is spent."""
