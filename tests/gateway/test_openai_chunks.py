@@ -363,8 +363,8 @@ def test_garbage_is_no_answer(body: bytes) -> None:
         # xAI: reasoning beside the completion
         ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 45, "completion_tokens_details": {"reasoning_tokens": 30}},
          {"input": 10, "output": 5, "reasoning": 30}),
-        # more parts than the whole
-        ({"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 99}}, {"cache_read": 10, "output": 5}),
+        # a part beyond the whole: it cannot be, so it is no discount
+        ({"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 99}}, {"input": 10, "output": 5, "is_estimated": True}),
         ({"prompt_tokens": 7.0, "completion_tokens": 5}, {"input": 7, "output": 5}),
         ({"prompt_tokens": 7}, {"input": 7}),
         ({"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": None, "completion_tokens_details": {"reasoning_tokens": None}},
