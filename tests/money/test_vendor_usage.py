@@ -79,17 +79,22 @@ LEAVES: Final = (
 )
 
 
-def payloads(names: tuple[str, ...]) -> st.SearchStrategy[Any]:
+NESTED: Final = frozenset({"cache_creation", "billed_units", "tokens"})
+
+
+def payloads(names: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    """Mostly in the vendor's shape, with counts that need not agree; now and then anything at all."""
     keys = st.sampled_from(names)
-    return st.dictionaries(
-        keys,
-        st.recursive(
-            LEAVES,
-            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=5),
-            max_leaves=8,
-        ),
-        max_size=len(names),
-    )
+    inner = st.dictionaries(keys, st.integers(0, 300) | LEAVES, max_size=len(names))
+
+    def value(name: str) -> st.SearchStrategy[Any]:
+        if name in NESTED or name.endswith("_details"):
+            return inner | st.dictionaries(keys, inner, max_size=2) | LEAVES
+        if name.endswith("Details") or name == "iterations":
+            return st.lists(inner, max_size=3) | LEAVES
+        return st.integers(0, 300) | LEAVES
+
+    return st.fixed_dictionaries({}, optional={name: value(name) for name in names})
 
 
 def check(usage: Usage | None) -> None:
