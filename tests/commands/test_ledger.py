@@ -14,14 +14,17 @@ def test_ledger_of_a_running_gateway_is_verified_and_rebuilt(tollkeeper: Tollkee
     while not calls and time.monotonic() < deadline:
         verified = tollkeeper("ledger", "verify", "--json")
         assert verified.code == 0, verified.error
-        calls = sum(entry["requests"] for entry in verified.json)
+        calls = sum(entry["requests"] for entry in verified.json["days"])
         time.sleep(0.2)
     assert calls >= 1
-    assert {entry["wrong_rollups"] for entry in verified.json} == {0}
-    assert "drift 0" in tollkeeper("ledger", "verify").out
-    day = verified.json[-1]["day"]
-    assert tollkeeper("ledger", "rebuild", "--day", day, "--json").json == {day: 0}
-    assert "0 sums were wrong" in tollkeeper("ledger", "rebuild", "--all").out
+    assert {entry["wrong_rollups"] for entry in verified.json["days"]} == {0}
+    assert verified.json["budgets"]["wrong"] == []
+    assert tollkeeper("ledger", "verify").out.count("drift 0") == 2
+    day = verified.json["days"][-1]["day"]
+    assert tollkeeper("ledger", "rebuild", "--day", day, "--json").json == {"days": {day: 0}, "budgets": None}
+    rebuilt = tollkeeper("ledger", "rebuild", "--all").out
+    assert "0 sums were wrong" in rebuilt
+    assert "0 counters of budgets were wrong" in rebuilt
 
 
 def test_mistakes_of_use_are_named(alone: Tollkeeper) -> None:

@@ -1,4 +1,4 @@
-"""`tollkeeper ledger`: hold the rollups against the ledger's rows, and make them right again. Works beside a gateway."""
+"""`tollkeeper ledger`: hold sums and budgets against the ledger's rows, and make them right again. Works beside a gateway."""
 
 import asyncio
 from dataclasses import asdict
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from tollkeeper.db.session import Database
+    from tollkeeper.domains.usage.spend_verification import Drift, VerifiedSpend
     from tollkeeper.domains.usage.verification import Verified
 
 app = typer.Typer(help="The ledger: verify and rebuild its sums.", no_args_is_help=True)
@@ -24,40 +25,65 @@ Day = Annotated[str | None, typer.Option("--day", help="One day, UTC, such as 20
 
 @app.command("verify")
 def verify(*, day: Day = None, data_dir: StoresDir = None, config: Config = None, as_json: Json = False) -> None:
-    """Add every row up again and report where the sums differ. Code 1 when any do."""
+    """Add every row up again and report where sums, or without --day what budgets have spent, differ: then code 1."""
     chosen = _read_day(day)
 
-    async def work(database: "Database") -> "list[Verified]":
+    async def work(database: "Database") -> "tuple[list[Verified], VerifiedSpend | None]":
+        from tollkeeper.domains.usage.spend_verification import verify_spend
         from tollkeeper.domains.usage.verification import list_verifiable, verify_day
 
         found: list[Verified] = []
         for each in [chosen] if chosen else await list_verifiable(database):
             found += await verify_day(database, each)
-        return found
+        return found, None if chosen else await verify_spend(database)
 
-    found = _run(work, config, data_dir)
+    found, spend = _run(work, config, data_dir)
     wrong = [entry for entry in found if not entry.is_right]
+    drifts = [] if spend is None else [_counter(drift) for drift in spend.wrong]
     if as_json:
-        print_json([_document(entry) for entry in found])
-    elif wrong:
-        columns = ("day", "tenant_id", "requests", "requests_drift", "charge_usd", "charge_drift_usd", "wrong_rollups")
-        print_rows([_document(entry) for entry in wrong], columns, as_json=False)
+        budgets = None
+        if spend is not None:
+            budgets = {"counters": spend.counters, "not_verifiable": spend.not_verifiable, "wrong": drifts}
+        print_json({"days": [_document(entry) for entry in found], "budgets": budgets})
     else:
-        days, calls = len({entry.day for entry in found}), sum(entry.requests for entry in found)
-        print_line(f"{calls} calls on {days} days add up to the sums: drift 0.")
+        if wrong:
+            columns = (
+                "day",
+                "tenant_id",
+                "requests",
+                "requests_drift",
+                "charge_usd",
+                "charge_drift_usd",
+                "wrong_rollups",
+            )
+            print_rows([_document(entry) for entry in wrong], columns, as_json=False)
+        else:
+            days, calls = len({entry.day for entry in found}), sum(entry.requests for entry in found)
+            print_line(f"{calls} calls on {days} days add up to the sums: drift 0.")
+        if drifts:
+            print_rows(drifts, ("budget_id", "tenant_id", "ref", "spent_usd", "drift_usd"), as_json=False)
+        elif spend is not None:
+            gone = (
+                f" ({spend.not_verifiable} more cannot be told, their calls are gone)" if spend.not_verifiable else ""
+            )
+            print_line(f"{spend.counters} counters of budgets agree with the calls: drift 0{gone}.")
     if wrong:
         named = ", ".join(sorted({str(entry.day) for entry in wrong}))
         fail(
             f"the sums of {named} differ from the calls. Run: tollkeeper ledger rebuild --day DAY",
             code=FAILED,
         )
+    if drifts:
+        fail("what budgets have spent differs from the calls. Run: tollkeeper ledger rebuild --all", code=FAILED)
 
 
 @app.command("rebuild")
 def rebuild(
     *,
     day: Day = None,
-    every: Annotated[bool, typer.Option("--all", help="Every day whose calls are still kept.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every day whose calls are still kept, and what budgets have spent.")
+    ] = False,
     data_dir: StoresDir = None,
     config: Config = None,
     as_json: Json = False,
@@ -67,7 +93,8 @@ def rebuild(
     if (chosen is None) != every:
         fail("name one --day, or --all.", code=2)
 
-    async def work(database: "Database") -> dict[str, int]:
+    async def work(database: "Database") -> dict[str, Any]:
+        from tollkeeper.domains.usage.spend_verification import rebuild_spend
         from tollkeeper.domains.usage.verification import list_verifiable, rebuild_day
 
         repaired: dict[str, int] = {}
@@ -75,13 +102,16 @@ def rebuild(
             repaired[str(each)] = await rebuild_day(database, each)
             if repaired[str(each)]:
                 note(f"{each}: {repaired[str(each)]} sums were wrong and are right now.")
-        return repaired
+        return {"days": repaired, "budgets": None if chosen else await rebuild_spend(database)}
 
     repaired = _run(work, config, data_dir)
     if as_json:
         print_json(repaired)
-    else:
-        print_line(f"{len(repaired)} days rebuilt, {sum(repaired.values())} sums were wrong.")
+        return
+    days, counters = repaired["days"], repaired["budgets"]
+    print_line(f"{len(days)} days rebuilt, {sum(days.values())} sums were wrong.")
+    if counters is not None:
+        print_line(f"{counters} counters of budgets were wrong.")
 
 
 def _run(work: "Callable[[Database], Coroutine[Any, Any, Any]]", config: Any, data_dir: Any) -> Any:
@@ -116,3 +146,19 @@ def _document(entry: "Verified") -> dict[str, Any]:
         document[f"{name}_usd"] = format_usd(document.pop(f"{name}_nano"))
         document[f"{name}_drift_usd"] = format_usd(document.pop(f"{name}_nano_drift"))
     return {**document, "day": str(entry.day), "tenant_id": format_id("ten", entry.tenant_id)}
+
+
+def _counter(drift: "Drift") -> dict[str, Any]:
+    from tollkeeper.contracts.money import PLATFORM, read_counter_ref
+    from tollkeeper.core.ids import format_id
+    from tollkeeper.core.money import format_usd
+
+    budget_id, _, _ = read_counter_ref(drift.ref)
+    return {
+        "tenant_id": None if drift.tenant_id == PLATFORM else format_id("ten", drift.tenant_id),
+        "budget_id": format_id("bud", budget_id),
+        "ref": drift.ref,
+        "window_start": drift.window_start.isoformat(),
+        "spent_usd": format_usd(drift.nano),
+        "drift_usd": format_usd(drift.drift_nano),
+    }

@@ -23,6 +23,7 @@ from tollkeeper.db.models import Budget, Tenant
 from tollkeeper.db.session import Database
 from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.domains.usage.spend import SqlSpend, backfill
+from tollkeeper.domains.usage.spend_verification import verify_spend
 from tollkeeper.domains.usage.verification import list_verifiable, verify_day
 
 KEYS = [uuid7() for _ in range(2)]
@@ -227,6 +228,7 @@ async def assert_rows_are_right(database: Database, attempts: Sequence[Attempt])
     )
     for day in await list_verifiable(database):
         assert all(entry.is_right for entry in await verify_day(database, day))
+    assert (await verify_spend(database)).wrong == []
 
 
 async def assert_each_threshold_was_told_once(database: Database, kept: dict[tuple[UUID, str], Spend]) -> None:
@@ -355,3 +357,76 @@ async def test_what_was_spent_before_the_budget_counts_once(database: Database, 
 
     (spend,) = (await spends_in(database)).values()
     assert (spend.spent_nano, spend.version) == (104, 3)
+
+
+async def told(database: Database) -> list[tuple[UUID, int, str, str]]:
+    rows = await rows_of(
+        database, "SELECT tenant_id, payload FROM outbox WHERE event = 'budget.threshold_reached' ORDER BY id"
+    )
+    return [
+        (row.tenant_id, row.payload["percent"], row.payload["spent_usd"], row.payload["amount_usd"]) for row in rows
+    ]
+
+
+def charged(tenant: UUID, ref: str, usd: float) -> Settlement:
+    nano = int(usd * 1_000_000_000)
+    return make_settlement(make_intent(tenant_id=tenant, budgets=(ref,)), cost_nano=nano, charge_nano=nano)
+
+
+async def test_each_threshold_is_told_when_it_is_passed_and_never_again(
+    database: Database, sink: LedgerSink, tenants: list[UUID], budget_of: Callable[..., Any]
+) -> None:
+    tenant, other = tenants
+    budget = await budget_of(tenant, amount_nano=10_000_000_000, thresholds=[100, 50])
+    ref = counter_ref(budget, 0)
+    expected: list[tuple[UUID, int, str, str]] = []
+
+    for usd, percents in ((4.999, ()), (0.001, (50,)), (1, ()), (5, (100,)), (-8, ()), (9, ())):
+        await sink.ship([charged(tenant, ref, usd)])
+        expected += [(tenant, percent, "5" if percent == 50 else "11", "10") for percent in percents]
+        assert await told(database) == expected
+
+    # Another window, another subject: told of again, both at once.
+    await sink.ship([charged(tenant, counter_ref(budget, 3_600, "alice"), 20)])
+    assert await told(database) == [*expected, (tenant, 50, "20", "10"), (tenant, 100, "20", "10")]
+    await sink.ship([charged(other, counter_ref(uuid7(), 0), 20)])
+    assert len(await told(database)) == 4
+
+
+async def test_thresholds_are_shares_of_what_may_be_spent_now(
+    database: Database, sink: LedgerSink, tenants: list[UUID], budget_of: Callable[..., Any]
+) -> None:
+    tenant, _ = tenants
+    fields = {"amount_nano": 10_000_000_000, "thresholds": [100]}
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    raised = await budget_of(tenant, **fields, increase_nano=10_000_000_000, increase_until=soon)
+    lapsed = await budget_of(tenant, **fields, increase_nano=10_000_000_000, increase_until=soon - timedelta(hours=2))
+    rolling = await budget_of(tenant, **fields, rolls_over=True, window_kind="hour")
+
+    await sink.ship([charged(tenant, counter_ref(rolling, 3_600), 4)])
+    await sink.ship([charged(tenant, counter_ref(rolling, 7_200), 15)])
+    await sink.ship([charged(tenant, counter_ref(raised, 0), 15), charged(tenant, counter_ref(lapsed, 0), 15)])
+    assert await told(database) == [(tenant, 100, "15", "10")]
+
+    await sink.ship([charged(tenant, counter_ref(raised, 0), 5), charged(tenant, counter_ref(rolling, 7_200), 1)])
+    assert sorted(await told(database))[1:] == [(tenant, 100, "16", "16"), (tenant, 100, "20", "20")]
+
+
+async def test_what_happens_to_the_platforms_budgets_is_told_at_its_home(
+    database: Database, sink: LedgerSink, tenants: list[UUID], budget_of: Callable[..., Any]
+) -> None:
+    home, caller = tenants
+    ref = "@" + counter_ref(await budget_of(None, amount_nano=10_000_000_000, thresholds=[50, 90]), 0)
+    await sink.ship([charged(caller, ref, 6)])
+    assert await told(database) == []
+    user = uuid7()
+    async with database.platform() as session:
+        for statement in (
+            "INSERT INTO users (id, tenant_id, email, name) VALUES (:user, :home, 'a@example.com', 'A')",
+            "INSERT INTO members (id, tenant_id, user_id, role) VALUES (:user, :home, :user, 'platform_admin')",
+        ):
+            await session.execute(text(statement), {"user": user, "home": home})
+
+    await sink.ship([charged(caller, ref, 3)])
+
+    assert await told(database) == [(home, 50, "9", "10"), (home, 90, "9", "10")]

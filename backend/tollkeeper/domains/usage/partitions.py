@@ -12,6 +12,11 @@ DAYS_AHEAD: Final = 7
 # Any constant of our own: one process makes or drops days at a time.
 _LOCK: Final = 7_365_410_931
 _OWNER: Final = "tk_owner"
+_DROPPED: Final = "usage_dropped_through"
+_NOTE_DROPPED: Final = text("""
+    INSERT INTO system_state (key, value) VALUES (:key, to_jsonb(CAST(:day AS text)))
+    ON CONFLICT (key) DO UPDATE SET value = greatest(system_state.value, excluded.value)
+""")
 _FROM: Final = re.compile(r"FROM \('(\d{4}-\d\d-\d\d)'\)")
 
 
@@ -41,7 +46,15 @@ async def drop_expired(session: AsyncSession, retention_days: int) -> list[date]
     for day in expired:
         await session.execute(text(f"DROP TABLE {partitions[day]}"))
     await _become(session, role)
+    if expired:
+        await session.execute(_NOTE_DROPPED, {"key": _DROPPED, "day": str(expired[-1])})
     return expired
+
+
+async def dropped_through(session: AsyncSession) -> date | None:
+    """The last day whose rows are known to be gone; None while none are."""
+    day = (await session.execute(text("SELECT value FROM system_state WHERE key = :key"), {"key": _DROPPED})).scalar()
+    return None if day is None else date.fromisoformat(day)
 
 
 async def list_days(session: AsyncSession) -> list[date]:

@@ -1,4 +1,4 @@
-"""What a rollup is: the ledger's rows of one hour and one key, added up. Pure.
+"""What a rollup is: the ledger's rows of one hour and one key, added up; and what rows charge to a counter. Pure.
 
 The sink adds by it, the verification recomputes by it, and reports read rows by it where an hour is too coarse: one
 definition, so the three cannot disagree.
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
+
+from tollkeeper.contracts.money import PLATFORM
 
 # Stands for "none" where a primary key holds no NULL.
 NONE: Final = UUID(int=0)
@@ -59,3 +61,13 @@ def select_from(source: str) -> str:
     columns += [f"sum({expression}) AS {name}" for name, expression in SUMS.items()]
     places = ", ".join(str(place) for place in range(1, len(KEY) + 1))
     return f"SELECT {', '.join(columns)} FROM {source} GROUP BY {places} ORDER BY {places}"  # noqa: S608 - our own names
+
+
+def spent_from(source: str) -> str:
+    """What the rows of `source` have charged to each counter they name; those of the platform take the cost."""
+    return f"""
+        SELECT CASE WHEN ref LIKE '@%' THEN '{PLATFORM}'::uuid ELSE tenant_id END AS tenant_id, ltrim(ref, '@') AS ref,
+               coalesce(sum(CASE WHEN ref LIKE '@%' THEN cost_nano ELSE charge_nano END), 0)::bigint AS nano
+        FROM {source}, unnest(budgets) AS ref
+        GROUP BY 1, 2
+    """  # noqa: S608 - our own names

@@ -7,7 +7,6 @@ one statement. One with rows that are there already takes two, because only the 
 
 from typing import Final
 
-from tollkeeper.contracts.money import PLATFORM
 from tollkeeper.domains.usage import rollup
 from tollkeeper.domains.usage.ledger_row import COLUMNS
 
@@ -69,7 +68,7 @@ def _correction(name: str) -> str:
 
 
 def _and_sums() -> str:
-    """Let the rollups grow by `written`, and tell what its rows spent; platform counters take the cost."""
+    """Let the rollups grow by `written`, and tell what its rows spent."""
     grown = ", ".join(f"{name} = rollup.{name} + excluded.{name}" for name in rollup.SUMS)
     return f"""
         , rolled_up AS (
@@ -79,10 +78,7 @@ def _and_sums() -> str:
         )
         SELECT NULL::uuid AS tenant_id, NULL::text AS ref, count(*) AS nano FROM written
         UNION ALL
-        SELECT CASE WHEN ref LIKE '@%' THEN '{PLATFORM}'::uuid ELSE tenant_id END, ltrim(ref, '@'),
-               coalesce(sum(CASE WHEN ref LIKE '@%' THEN cost_nano ELSE charge_nano END), 0)::bigint
-        FROM written, unnest(budgets) AS ref
-        GROUP BY 1, 2
+        {rollup.spent_from("written")}
     """  # noqa: S608 - names of our own
 
 
