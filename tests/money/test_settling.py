@@ -30,7 +30,7 @@ from tollkeeper.core.ids import uuid7
 from tollkeeper.core.redis import RedisLink
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.registry import LATER_SECONDS
-from tollkeeper.gateway.money.terms import counter_key, gen_key, holds_key, terms_of
+from tollkeeper.gateway.money.terms import Terms, counter_key, gen_key, holds_key, terms_of
 
 NOW_US = 1_790_000_000_000_000
 
@@ -60,7 +60,14 @@ class Keeper:
     async def init(self, tenant_id: UUID, refs: Sequence[str]) -> bool:
         self.asked += refs
         assert self.admission is not None
-        return await self.admission.set_bases([Spend(tenant_id, ref, *self.spends.get(ref, (0, 0))) for ref in refs])
+        for ref in refs:
+            base, version = self.spends.get(ref, (0, 0))
+            epoch = await self.admission._redis.call("HGET", gen_key(tenant_id), "e")
+            await self.admission._redis.call("HSET", counter_key(tenant_id, ref), "e", epoch, "b", base, "v", version)
+        return True
+
+    def note(self, terms: Terms, nano: int) -> None:
+        pass
 
     def take(self, tenant_id: UUID, refs: Sequence[str], nano: int) -> bool:
         self.share -= nano

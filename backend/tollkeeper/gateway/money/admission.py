@@ -67,7 +67,11 @@ class CounterKeeper(Protocol):
         ...
 
     def take(self, tenant_id: UUID, refs: Sequence[str], nano: int) -> bool:
-        """Take from what this worker has put aside, Redis being away; all of it or nothing."""
+        """Take from what this worker has put aside of hard budgets, Redis being away; all of it or nothing."""
+        ...
+
+    def note(self, terms: Terms, nano: int) -> None:
+        """A call under a hard budget was admitted: what is put aside follows what is used."""
         ...
 
 
@@ -229,6 +233,8 @@ class Admission:
         if part.terms.budgets and took:
             hold.held_nano = full if took == 1 and part.terms.is_hard else forecast
             hold.is_full = hold.is_full and took == 1
+            if self.counters is not None and part.terms.is_hard:
+                self.counters.note(part.terms, hold.held_nano)
         hold.parts.append(part)
         self.registry.opened(hold)
 
@@ -262,7 +268,7 @@ class Admission:
     def _take(self, terms: Terms, nano: int) -> bool:
         if not terms.is_hard:
             return True
-        return self.counters is not None and self.counters.take(terms.space, terms.refs, nano)
+        return self.counters is not None and self.counters.take(terms.space, terms.hard_refs, nano)
 
     def _decide_locally(self, hold: Hold, part: Part, forecast: int) -> Mapping[str, str]:
         try:

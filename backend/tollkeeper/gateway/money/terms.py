@@ -90,6 +90,7 @@ class Terms:
     budgets: tuple[Place, ...] = ()
     until: float = _FOREVER
     refs: tuple[str, ...] = field(init=False)
+    hard_refs: tuple[str, ...] = field(init=False)
     is_hard: bool = field(init=False)
     counts_tokens: bool = field(init=False)
     gen_key: bytes = field(init=False)
@@ -97,7 +98,8 @@ class Terms:
 
     def __post_init__(self) -> None:
         self.refs = tuple(place.ref for place in self.budgets)
-        self.is_hard = any(place.kind == PlaceKind.HARD for place in self.budgets)
+        self.hard_refs = tuple(place.ref for place in self.budgets if place.kind == PlaceKind.HARD)
+        self.is_hard = bool(self.hard_refs)
         self.counts_tokens = any(place.measured is not Measured.ONE for place in self.rates)
         self.gen_key, self.holds_key = gen_key(self.space), holds_key(self.space)
 
