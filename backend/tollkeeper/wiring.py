@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -23,6 +23,8 @@ from tollkeeper.background import mail_jobs, make_runner, running
 from tollkeeper.configuration import read_declared
 from tollkeeper.contracts.catalog import ModelRoute
 from tollkeeper.contracts.key_proof import KeyProof
+from tollkeeper.contracts.money import Spend
+from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.access_log import AccessLogWriter
 from tollkeeper.core.announcements import PUBLISHER, Announcement, Listener, Publisher, Topic
 from tollkeeper.core.clock import Clock, SystemClock
@@ -54,11 +56,15 @@ from tollkeeper.domains.keys.lookup import SqlKeyLookup
 from tollkeeper.domains.keys.uses import KeyUseWriter
 from tollkeeper.domains.mail.service import Mail
 from tollkeeper.domains.usage.sink import LedgerSink
+from tollkeeper.domains.usage.spend import SqlSpend
 from tollkeeper.gateway import pipeline
+from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.appraiser import Appraiser
+from tollkeeper.gateway.money.counters import Counters
 from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.money.reaper import Reaper
 from tollkeeper.gateway.money.shipper import Shipper
 from tollkeeper.gateway.probe import Probe
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
@@ -162,15 +168,18 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         mail = _open_mail(settings, box)
         catalog = await _open_catalog(settings, database, box, opened.kept, clock)
         journal_folder = settings.data_dir / "journal"
-        fleet = Fleet(database, expected=settings.workers, journal_path=str(journal_folder))
         journal = _open_journal(settings, journal_folder, clock, stack)
+        fleet = Fleet(database, expected=settings.workers, journal_path=str(journal_folder), worker_id=journal.boot_id)
         sink = LedgerSink(database, clock, retention_days=settings.usage_retention_days)
         shipper = Shipper(journal, sink, clock, directory=journal_folder)
         admission = Admission(link, clock, fleet.live, worker_id=fleet.worker_id)
         link.on_connect = admission.on_connect
-        shipper.on_shipped = admission.acknowledge
+        money = _open_money(link, SqlSpend(database), fleet, clock, admission, journal, shipper)
         await admission.start()
         stack.push_async_callback(admission.close)
+        # Before the first call: whoever rebuilds counters must know that we are to be asked.
+        with suppress(DependencyUnavailable):
+            await fleet.beat()
         upstream = Upstream(settings, clock)
         stack.push_async_callback(upstream.aclose)
 
@@ -189,7 +198,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         tokens = AccessTokens(master, clock, minutes=settings.session_minutes, older=keys.previous)
         identities = SqlIdentities(database, clock, idle=timedelta(minutes=settings.session_idle_minutes))
         session_lookup = Sessions(known.lookup, identities, tokens)
-        listener = await _open_listener(settings, redis_url, _Hearing(known, catalog), stack)
+        listener = await _open_listener(settings, redis_url, _Hearing(known, catalog, money.counters), stack)
         objects = Objects.open(settings.objects_url, settings.data_dir)
         audit_heads = Heads(objects, keys, clock)
 
@@ -237,6 +246,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 key_uses=known.uses,
                 key_snapshot=known.snapshot,
                 run_keys=run_keys,
+                claims=Claims(link, clock),
                 access_log=access_log,
             ),
             provider_probe=Probe(PROVIDERS, upstream, clock),
@@ -251,6 +261,8 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             "catalog": catalog.loader.run(),
             "reload": catalog.reloader.run(),
             "fleet": fleet.run(),
+            "counters": money.counters.run(),
+            "reaper": money.reaper.run(),
             **known.work(),
         }
         if settings.jobs_in_process:
@@ -268,6 +280,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 await known.finish()
                 if not await shipper.drain(_SHIP_SECONDS):
                     log.warning("journal_kept", note="what was not shipped stays on disk for the next start")
+                await money.finish()
 
 
 async def run_jobs(settings: Settings) -> None:
@@ -288,13 +301,16 @@ async def run_jobs(settings: Settings) -> None:
 class _Hearing:
     """What a worker does when it is told of a change: forget, and look again."""
 
-    def __init__(self, keys: KnownKeys, catalog: CatalogControl) -> None:
+    def __init__(self, keys: KnownKeys, catalog: CatalogControl, counters: Counters) -> None:
         self._keys = keys
         self._catalog = catalog
+        self._counters = counters
 
     def __call__(self, announcement: Announcement) -> None:
         if announcement.topic is Topic.CATALOG:
             self._catalog.announcements.heard(announcement)
+        elif announcement.topic is Topic.COUNTERS:
+            self._counters.heard(announcement.subject)
         else:
             self._keys.heard(announcement)
 
@@ -302,6 +318,42 @@ class _Hearing:
         """A channel was away: nothing heard meanwhile can be trusted to be all."""
         self._keys.resync()
         self._catalog.loader.changed()
+        self._counters.resync()
+
+
+@dataclass(frozen=True, slots=True)
+class _Money:
+    """What keeps the counters of budgets right."""
+
+    counters: Counters
+    reaper: Reaper
+
+    async def finish(self) -> None:
+        await self.counters.finish()
+        await self.reaper.finish()
+
+
+def _open_money(
+    link: RedisLink,
+    spends: SqlSpend,
+    fleet: Fleet,
+    clock: Clock,
+    admission: Admission,
+    journal: Journal,
+    shipper: Shipper,
+) -> _Money:
+    worker_id, holdings = fleet.worker_id, admission.registry
+    counters = Counters(link, spends, fleet, clock, worker_id=worker_id, holdings=holdings, adopt=shipper.adopt)
+    reaper = Reaper(link, counters, fleet, clock, worker_id=worker_id, holdings=holdings, settle=journal.settle)
+
+    def shipped(settlements: Sequence[Settlement], told: Sequence[Spend]) -> None:
+        admission.acknowledge(settlements, told)
+        reaper.acknowledge(settlements)
+
+    admission.counters = counters
+    shipper.on_shipped = shipped
+    shipper.on_adopted = reaper.adopted
+    return _Money(counters, reaper)
 
 
 async def _open_catalog(

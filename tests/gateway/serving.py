@@ -28,6 +28,7 @@ from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyDigest, KeyHasher, new_key
 from tollkeeper.gateway.app import Gateway
 from tollkeeper.gateway.drain import Drains
+from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
@@ -271,6 +272,7 @@ async def serving(
     *,
     http: Any = "httptools",
     make_key_snapshot: Callable[[KeyCache, ManualClock], KeySnapshot] | None = None,
+    claims: Claims | None = None,
     holds: Holds | None = None,
     drains: Drains | None = None,
     **settings: Any,
@@ -306,6 +308,7 @@ async def serving(
             key_uses=keys,
             key_snapshot=None if make_key_snapshot is None else make_key_snapshot(cache, clock),
             run_keys=RUN_KEYS,
+            claims=claims,
             admission=admission,
             appraise=NothingToAppraise(),
             journal=journal,

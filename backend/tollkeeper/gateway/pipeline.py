@@ -9,6 +9,7 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyHasher
+from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.dialect import Dialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
@@ -25,6 +26,7 @@ from tollkeeper.gateway.providers import PROVIDERS
 from tollkeeper.gateway.stage import Exchange, Next, Stage
 from tollkeeper.gateway.stages.admit import Admit, Admits, Appraise
 from tollkeeper.gateway.stages.authenticate import Authenticate
+from tollkeeper.gateway.stages.claim import Claim
 from tollkeeper.gateway.stages.dispatch import Dispatch
 from tollkeeper.gateway.stages.meter import Meter
 from tollkeeper.gateway.stages.read import Read
@@ -55,6 +57,8 @@ class Services:
     key_snapshot: KeySnapshot | None = None
     # Proves run keys; None: there are none.
     run_keys: RunKeys | None = None
+    # Who serves the call of an idempotency key; None: the header means nothing.
+    claims: Claims | None = None
     # One call per finished call with its figures; None: no access log.
     access_log: AccessLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
@@ -96,6 +100,7 @@ def make_stages(services: Services, authenticate: Authenticate, dialects: Mappin
         Read(dialects),
         resolve,
         Meter(services.journal, services.clock, services.metrics, services.drains, services.holds),
+        Claim(services.claims, services.clock),
         Admit(services.admission, services.appraise, services.providers),
         Dispatch(
             services.providers, services.channel, services.journal, services.clock, services.metrics, services.holds
