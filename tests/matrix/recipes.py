@@ -81,6 +81,19 @@ async def _project(scene: Scene) -> Any:
     return {"name": scene.word(), "team_id": shown("team", team_id)}
 
 
+async def _limit(scene: Scene) -> Any:
+    """Of a team of its own: there is an end to the rules of one holder."""
+    team_id = await scene.world.make("team", scene.caller.side, scene.caller, {})
+    scope = {"kind": "team", "id": shown("team", team_id)}
+    return {"name": scene.word(), "scope": scope, "unit": "requests", "amount": 1000, "period": "minute"}
+
+
+async def _budget(scene: Scene) -> Any:
+    team_id = await scene.world.make("team", scene.caller.side, scene.caller, {})
+    scope = {"kind": "team", "id": shown("team", team_id)}
+    return {"name": scene.word(), "scope": scope, "amount_usd": "1000", "window": "month"}
+
+
 async def _binding(scene: Scene) -> Any:
     key_id = await scene.world.make("key", scene.side, scene.caller if scene.caller.side == scene.side else None, {})
     return {"name": scene.word(), "key_id": shown("key", key_id), "claims": {"sub": "x"}}
@@ -335,6 +348,20 @@ RECIPES: Final[dict[str, Recipe]] = {
     "GET /api/v1/usage": Recipe(),
     "GET /api/v1/usage/records": Recipe(),
     "GET /api/v1/usage/export": Recipe(),
+    # Limits and budgets
+    "GET /api/v1/limits": Recipe(),
+    "POST /api/v1/limits": Recipe(body=_limit),
+    "GET /api/v1/limits/{limit_id}": Recipe(),
+    "GET /api/v1/limits/{limit_id}/status": Recipe(),
+    "PATCH /api/v1/limits/{limit_id}": Recipe(body=lambda scene: {"name": scene.word()}),
+    "DELETE /api/v1/limits/{limit_id}": Recipe(),
+    "GET /api/v1/budgets": Recipe(),
+    "POST /api/v1/budgets": Recipe(body=_budget),
+    "GET /api/v1/budgets/{budget_id}": Recipe(),
+    "GET /api/v1/budgets/{budget_id}/status": Recipe(),
+    "GET /api/v1/budgets/{budget_id}/holds": Recipe(),
+    "PATCH /api/v1/budgets/{budget_id}": Recipe(body=lambda scene: {"name": scene.word()}),
+    "DELETE /api/v1/budgets/{budget_id}": Recipe(),
     "GET /api/v1/jobs": Recipe(),
     "GET /api/v1/jobs/{job_id}": Recipe(),
     "POST /api/v1/jobs/{job_id}/cancel": Recipe(),

@@ -534,6 +534,37 @@ async def _request(world: World, wanted: Wanted) -> UUID:
     return uuid7()
 
 
+async def _limit(world: World, wanted: Wanted) -> UUID:
+    """About somebody, who sees it then: its owner."""
+    person = wanted.owner or await world.person(NOBODY, wanted.side)
+    row = tables.Limit(
+        id=uuid7(),
+        tenant_id=person.side.tenant_id,
+        name=wanted.side.name("limit"),
+        scope="user",
+        user_id=person.user_id,
+        unit="requests",
+        period="minute",
+        amount=1_000_000,
+    )
+    return await world.add(row)
+
+
+async def _budget(world: World, wanted: Wanted) -> UUID:
+    person = wanted.owner or await world.person(NOBODY, wanted.side)
+    row = tables.Budget(
+        id=uuid7(),
+        tenant_id=person.side.tenant_id,
+        name=wanted.side.name("budget"),
+        scope="user",
+        user_id=person.user_id,
+        window_kind="month",
+        counts_from=1,
+        amount_nano=10**15,
+    )
+    return await world.add(row)
+
+
 MAKERS: Final[dict[str, Maker]] = {
     "ten": _tenant,
     "usr": _user,
@@ -554,6 +585,8 @@ MAKERS: Final[dict[str, Maker]] = {
     "ext": _external_identity,
     "ses": _session,
     "req": _request,
+    "lim": _limit,
+    "bud": _budget,
 }
 
 

@@ -85,7 +85,8 @@ async def test_every_value_names_the_level_it_comes_from(plane: ControlPlane) ->
     assert shown["flags"]["value"] == {name: flag.default for name, flag in FLAGS.items()} | {"provider_headers": False}
     assert shown["flags"]["sources"]["provider_headers"] == source("team", team)
     assert shown["flags"]["sources"]["key_import"] == source("default")
-    assert (shown["permissions"]["value"], shown["scopes"]["value"]) == (["gateway:use", "me:view"], ["inference"])
+    assert shown["permissions"]["value"] == ["budgets:view", "gateway:use", "limits:view", "me:view"]
+    assert shown["scopes"]["value"] == ["inference"]
     assert shown["permissions"]["source"] == source("key", key)
     assert shown["allowed_origins"] == {"value": None, "source": source("default"), "chain": []}
     assert (shown["is_active"]["value"], shown["refusal"]) == (True, None)

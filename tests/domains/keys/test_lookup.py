@@ -17,7 +17,7 @@ from tollkeeper.contracts.principal import Environment, KeyRecord, SecretDigest
 from tollkeeper.core.crypto import MasterKey
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.ids import uuid7
-from tollkeeper.core.permissions import Permission
+from tollkeeper.core.permissions import SCOPE_PERMISSIONS, Permission, Scope
 from tollkeeper.core.secrets import KeyHasher, new_key
 from tollkeeper.db.models.keys import ApiKey
 from tollkeeper.db.models.members import Member
@@ -102,7 +102,7 @@ async def test_own_key_is_found_by_its_public_id(database: Database) -> None:
     principal = record.principal
     assert (principal.tenant_id, principal.key_id, principal.user_id) == (row.tenant_id, row.id, row.user_id)
     assert principal.environment is Environment.TEST
-    assert principal.permissions == {Permission.GATEWAY_USE, Permission.ME_VIEW}
+    assert principal.permissions == SCOPE_PERMISSIONS[Scope.INFERENCE]
     assert principal.allowed_models is principal.allowed_providers is None
     assert principal.tags == {"team": "search"}
     assert record.digests == (SecretDigest(HASHER.pepper_id, HASHER.digest_token(token).digest),)
