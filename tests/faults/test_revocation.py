@@ -86,6 +86,40 @@ async def test_secret_before_a_rotation_with_grace_works_on(gateway: Gateway) ->
     await served_everywhere(gateway, made["key"])
 
 
+def run_key_of(gateway: Gateway, key_id: str, **body: Any) -> dict[str, Any]:
+    made: dict[str, Any] = gateway.ask("POST", f"/api/v1/keys/{key_id}/runs", body)
+    return made
+
+
+async def test_run_key_is_refused_by_every_worker_with_its_parent(gateway: Gateway) -> None:
+    made = gateway.new_key()
+    run = run_key_of(gateway, made["id"])
+    await refused_everywhere(gateway, run["key"], lambda: gateway.post(f"/api/v1/keys/{made['id']}/revoke"))
+
+
+async def test_run_key_is_refused_by_every_worker_when_its_run_is_ended(gateway: Gateway) -> None:
+    made = gateway.new_key()
+    run, other = run_key_of(gateway, made["id"]), run_key_of(gateway, made["id"])
+    path = f"/api/v1/keys/{made['id']}/runs/{run['run_id']}"
+    await refused_everywhere(gateway, run["key"], lambda: gateway._request("DELETE", path))
+    await served_everywhere(gateway, other["key"])
+    await served_everywhere(gateway, made["key"])
+
+
+async def test_run_key_of_a_secret_that_was_rotated_is_refused_by_every_worker(gateway: Gateway) -> None:
+    made = gateway.new_key()
+    run = run_key_of(gateway, made["id"])
+    await refused_everywhere(gateway, run["key"], lambda: gateway.post(f"/api/v1/keys/{made['id']}/rotate", {}))
+    await served_everywhere(gateway, run_key_of(gateway, made["id"])["key"])
+
+
+async def test_run_key_of_a_suspended_tenant_is_refused_by_every_worker(gateway: Gateway) -> None:
+    tenant = gateway.ask("POST", "/api/v1/tenants", {"name": "Suspended with runs Ltd"})
+    run = run_key_of(gateway, gateway.new_key(tenant_id=tenant["id"])["id"])
+    path = f"/api/v1/tenants/{tenant['id']}"
+    await refused_everywhere(gateway, run["key"], lambda: gateway.patch(path, {"is_active": False}))
+
+
 async def test_suspended_tenant_is_refused_by_every_worker_and_comes_back(gateway: Gateway) -> None:
     tenant = gateway.ask("POST", "/api/v1/tenants", {"name": "Suspended Ltd"})
     made = gateway.new_key(tenant_id=tenant["id"])
