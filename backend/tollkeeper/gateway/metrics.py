@@ -68,6 +68,12 @@ class Metrics:
             ("provider", "what"),
             registry=self.registry,
         )
+        self._unpriced = Counter(
+            "tollkeeper_unpriced_calls",
+            "Calls served at no known price: no budget counts them.",
+            ("model", "provider"),
+            registry=self.registry,
+        )
         self._exceeded = Counter(
             "tollkeeper_hold_exceeded", "Calls that came to more than was held for them.", registry=self.registry
         )
@@ -153,6 +159,9 @@ class Metrics:
 
     def implausible_usage(self, provider: str, what: str) -> None:
         self._implausible.labels(provider, what).inc()
+
+    def unpriced_call(self, model: str, provider: str) -> None:
+        self._unpriced.labels(model, provider).inc()
 
     def hold_exceeded(self, nano: int) -> None:
         self._exceeded.inc()

@@ -12,6 +12,7 @@ from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.bill import make_bill
 from tollkeeper.gateway.money.hold import Holds
 from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.money.unpriced import UnpricedCalls
 from tollkeeper.gateway.stage import Attempt, Bill, Ending, Exchange, Next, Outcome
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ class Meter:
         self._metrics = metrics
         self._drains = drains
         self._holds = holds
+        self._unpriced = UnpricedCalls(metrics, clock)
 
     async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
         exchange.on_finish(partial(self._finish, exchange))
@@ -70,6 +72,9 @@ class Meter:
             # Known already where the answer's end went by.
             bill = attempt.bill or make_bill(exchange, attempt)
             attempt.bill = bill
+            if bill.charge_nano is None and attempt.may_cost:
+                intent = attempt.intent
+                self._unpriced.note(exchange.route.name, intent.upstream_model, intent.provider)
             rows += 1
             total += bill.charge_nano or 0
             prompt_tokens += bill.usage.prompt_tokens
