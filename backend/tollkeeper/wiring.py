@@ -9,7 +9,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,6 +30,7 @@ from tollkeeper.core.announcements import PUBLISHER, Announcement, Listener, Pub
 from tollkeeper.core.clock import Clock, SystemClock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import MasterKey, SecretBox
+from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.mail import MailServer, MailSettingsError, Smtp
 from tollkeeper.core.objects import Objects
 from tollkeeper.core.outbound import Outbound
@@ -167,19 +168,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
 
         mail = _open_mail(settings, box)
         catalog = await _open_catalog(settings, database, box, opened.kept, clock)
-        journal_folder = settings.data_dir / "journal"
-        journal = _open_journal(settings, journal_folder, clock, stack)
-        fleet = Fleet(database, expected=settings.workers, journal_path=str(journal_folder), worker_id=journal.boot_id)
-        sink = LedgerSink(database, clock, retention_days=settings.usage_retention_days)
-        shipper = Shipper(journal, sink, clock, directory=journal_folder)
-        admission = Admission(link, clock, fleet.live, worker_id=fleet.worker_id)
-        link.on_connect = admission.on_connect
-        money = _open_money(link, SqlSpend(database), fleet, clock, admission, journal, shipper)
-        await admission.start()
-        stack.push_async_callback(admission.close)
-        # Before the first call: whoever rebuilds counters must know that we are to be asked.
-        with suppress(DependencyUnavailable):
-            await fleet.beat()
+        money = await _open_money(settings, database, link, clock, stack)
         upstream = Upstream(settings, clock)
         stack.push_async_callback(upstream.aclose)
 
@@ -234,10 +223,10 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 key_cache=known.cache,
                 key_lookup=known.lookup,
                 key_hasher=hasher,
-                admission=admission,
+                admission=money.admission,
                 appraise=Appraiser(),
-                holds=admission,
-                journal=journal,
+                holds=money.admission,
+                journal=money.journal,
                 channel=upstream,
                 metrics=Metrics(),
                 session_lookup=session_lookup,
@@ -251,18 +240,20 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             ),
             provider_probe=Probe(PROVIDERS, upstream, clock),
             readiness=Readiness(
-                database, link.state, listener.state, journal.state, shipper.state, catalog.holder.current
+                database,
+                link.state,
+                listener.state,
+                money.journal.state,
+                money.shipper.state,
+                catalog.holder.current,
             ),
             first_run=opened.first_run,
             is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ,
         )
         work = {
-            "shipper": shipper.run(),
+            **money.work(),
             "catalog": catalog.loader.run(),
             "reload": catalog.reloader.run(),
-            "fleet": fleet.run(),
-            "counters": money.counters.run(),
-            "reaper": money.reaper.run(),
             **known.work(),
         }
         if settings.jobs_in_process:
@@ -270,7 +261,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 JobKind("audit.heads", HeadSigning(database, audit_heads).handle, every_seconds=EVERY_SECONDS),
                 *mail_jobs(settings, database, box, mail, clock),
             ]
-            work["jobs"] = make_runner(settings, database, more, name=str(fleet.worker_id)).run()
+            work["jobs"] = make_runner(settings, database, more, name=str(money.fleet.worker_id)).run()
         async with running(work):
             try:
                 yield services
@@ -278,8 +269,6 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 # What is settled then still travels to the ledger.
                 await services.gateway.drains.close()
                 await known.finish()
-                if not await shipper.drain(_SHIP_SECONDS):
-                    log.warning("journal_kept", note="what was not shipped stays on disk for the next start")
                 await money.finish()
 
 
@@ -323,37 +312,59 @@ class _Hearing:
 
 @dataclass(frozen=True, slots=True)
 class _Money:
-    """What keeps the counters of budgets right."""
+    """What puts money aside, takes what was spent to the ledger, and keeps the counters between them right."""
 
+    fleet: Fleet
+    journal: Journal
+    shipper: Shipper
+    admission: Admission
     counters: Counters
     reaper: Reaper
 
+    def work(self) -> dict[str, Coroutine[Any, Any, None]]:
+        return {
+            "shipper": self.shipper.run(),
+            "fleet": self.fleet.run(),
+            "counters": self.counters.run(),
+            "reaper": self.reaper.run(),
+        }
+
+    def shipped(self, settlements: Sequence[Settlement], spends: Sequence[Spend]) -> None:
+        self.admission.acknowledge(settlements, spends)
+        self.reaper.acknowledge(settlements)
+
     async def finish(self) -> None:
+        """Once no call is open any more."""
+        if not await self.shipper.drain(_SHIP_SECONDS):
+            log.warning("journal_kept", note="what was not shipped stays on disk for the next start")
         await self.counters.finish()
         await self.reaper.finish()
 
 
-def _open_money(
-    link: RedisLink,
-    spends: SqlSpend,
-    fleet: Fleet,
-    clock: Clock,
-    admission: Admission,
-    journal: Journal,
-    shipper: Shipper,
+async def _open_money(
+    settings: Settings, database: Database, link: RedisLink, clock: Clock, stack: AsyncExitStack
 ) -> _Money:
-    worker_id, holdings = fleet.worker_id, admission.registry
-    counters = Counters(link, spends, fleet, clock, worker_id=worker_id, holdings=holdings, adopt=shipper.adopt)
-    reaper = Reaper(link, counters, fleet, clock, worker_id=worker_id, holdings=holdings, settle=journal.settle)
-
-    def shipped(settlements: Sequence[Settlement], told: Sequence[Spend]) -> None:
-        admission.acknowledge(settlements, told)
-        reaper.acknowledge(settlements)
-
+    folder = settings.data_dir / "journal"
+    journal = _open_journal(settings, folder, clock, stack)
+    worker_id = journal.boot_id
+    fleet = Fleet(database, expected=settings.workers, journal_path=str(folder), worker_id=worker_id)
+    sink = LedgerSink(database, clock, retention_days=settings.usage_retention_days)
+    shipper = Shipper(journal, sink, clock, directory=folder)
+    admission = Admission(link, clock, fleet.live, worker_id=worker_id)
+    held = admission.registry
+    counters = Counters(link, SqlSpend(database), fleet, clock, worker_id=worker_id, holdings=held, adopt=shipper.adopt)
+    reaper = Reaper(link, counters, fleet, clock, worker_id=worker_id, holdings=held, settle=journal.settle)
+    money = _Money(fleet, journal, shipper, admission, counters, reaper)
+    link.on_connect = admission.on_connect
     admission.counters = counters
-    shipper.on_shipped = shipped
+    shipper.on_shipped = money.shipped
     shipper.on_adopted = reaper.adopted
-    return _Money(counters, reaper)
+    await admission.start()
+    stack.push_async_callback(admission.close)
+    # Before the first call: whoever rebuilds counters must know that this worker is to be asked.
+    with suppress(DependencyUnavailable):
+        await fleet.beat()
+    return money
 
 
 async def _open_catalog(

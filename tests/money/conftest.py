@@ -12,6 +12,13 @@ OpenWorker = Callable[..., Awaitable[Worker]]
 
 
 @pytest.fixture
+async def valkey_client(valkey_url: str) -> AsyncIterator[Redis]:
+    """A look at Redis past everything that is tested."""
+    async with Redis.from_url(valkey_url) as client:
+        yield client
+
+
+@pytest.fixture
 def ledger() -> Ledger:
     return Ledger()
 

@@ -154,7 +154,7 @@ class Worker:
         seat = Seat(hall, self.id)
         self.admission = Admission(self.link, clock, seat.live, worker_id=self.id)
         self.shipper = Shipper(self.journal, ledger, clock, directory=folder, interval_seconds=0.01)
-        self.shipper.on_shipped = self.admission.acknowledge
+        self.shipper.on_shipped = self._shipped
         registry = self.admission.registry
         self.counters = Counters(
             self.link, ledger, seat, clock, worker_id=self.id, holdings=registry, adopt=self.shipper.adopt
@@ -188,6 +188,8 @@ class Worker:
             terms, request_id, appraisal, is_cuttable=forecast is not None, payload=pack_intent(intent)
         )
         assert admitted.hold is not None
+        for one in terms:
+            self.counters.note(one, admitted.hold.held_nano)
         self.journal.intent(intent)
         self.open_calls[request_id] = (admitted.hold, intent)
         return request_id
@@ -227,6 +229,10 @@ class Worker:
         for task in [*self.counters._tasks, *self.reaper._tasks]:
             task.cancel()
         await asyncio.gather(*self.counters._tasks, *self.reaper._tasks, return_exceptions=True)
+
+    def _shipped(self, settlements: Sequence[Settlement], spends: Sequence[Spend]) -> None:
+        self.admission.acknowledge(settlements, spends)
+        self.reaper.acknowledge(settlements)
 
     def _connected(self, run_id: str | None) -> None:
         self.admission.on_connect(run_id)

@@ -86,21 +86,24 @@ local function let_go(i, id)
   leases[i][id], is_leased[i] = 0, true
 end
 
--- Budgets: b what the ledger holds, v its version (nil: not known), h what is held beside it.
+-- Budgets: b what the ledger holds, v its version (nil: not known), h what is held beside it. What is told of one that is
+-- not known waits in cb, cv: rows that others told and forgot may be newer, so only the ledger itself makes it known.
 local base, version, held, is_changed, is_stale = {}, {}, {}, {}, {}
+local told_base, told = {}, {}
 local function budget(i)
   if held[i] ~= nil then
     return
   end
-  local stored = redis.call('HMGET', KEYS[i + 2], 'e', 'b', 'v', 'h')
+  local stored = redis.call('HMGET', KEYS[i + 2], 'e', 'b', 'v', 'h', 'cb', 'cv')
   if stored[1] == epoch then
+    told_base[i], told[i] = tonumber(stored[5] or nil), tonumber(stored[6] or nil)
     base[i], version[i], held[i] = tonumber(stored[2] or nil), tonumber(stored[3] or nil), tonumber(stored[4] or 0) or 0
   else
     held[i], is_stale[i] = 0, true
   end
   -- Nothing can have been spent of a window that began when every worker counted here already. A minute for clocks that differ.
   if version[i] == nil and is_ready and two[i] > ready_ms + 60000 then
-    base[i], version[i], is_changed[i] = 0, 0, true
+    base[i], version[i], is_changed[i] = told_base[i] or 0, told[i] or 0, true
   end
 end
 
@@ -413,7 +416,11 @@ while at <= #ARGV do
     local i = tonumber(ARGV[first])
     budget(i)
     local newer = tonumber(ARGV[at + 2])
-    if version[i] == nil or newer > version[i] then
+    if version[i] == nil then
+      if newer > (told[i] or -1) then
+        told_base[i], told[i], is_changed[i] = tonumber(id), newer, true
+      end
+    elseif newer > version[i] then
       base[i], version[i], is_changed[i] = tonumber(id), newer, true
     end
   end
@@ -450,6 +457,9 @@ for i in pairs(is_changed) do
     redis.call('HSET', key, 'e', epoch, 'h', h, 'b', string.format('%.0f', base[i]), 'v', string.format('%.0f', version[i]))
   else
     redis.call('HSET', key, 'e', epoch, 'h', h)
+    if told[i] ~= nil then
+      redis.call('HSET', key, 'cb', string.format('%.0f', told_base[i]), 'cv', string.format('%.0f', told[i]))
+    end
   end
 end
 for id in pairs(is_written) do

@@ -111,16 +111,16 @@ class CounterScript:
         told = [int(number) for number in await self._run(space, "allot", words, [wish.ref for wish in wishes])]
         return list(zip(told[::2], told[1::2], strict=True))
 
-    async def close(
-        self, space: UUID, spends: Sequence[Spend], fields: Sequence[str] = (), refs: Iterable[str] = ()
-    ) -> int:
-        """Set what the ledger holds where it is newer, then forget records, which count in these counters or in `refs`."""
+    async def close(self, space: UUID, epoch: str, spends: Sequence[Spend], fields: Sequence[str] = ()) -> bool:
+        """Set what the ledger holds where it is newer, then forget records, which count in no other counters.
+
+        The ledger must have been read after the epoch was looked at. False in another epoch, where nothing was done.
+        """
         bases = {spend.ref: spend for spend in spends}
-        named = [*bases, *[ref for ref in dict.fromkeys(refs) if ref not in bases]]
-        words: list[Argument] = [len(bases)]
+        words: list[Argument] = [epoch, len(bases)]
         for spend in bases.values():
             words += (spend.spent_nano, spend.version)
-        return int(await self._run(space, "close", (*words, *fields), named))
+        return bool(await self._run(space, "close", (*words, *fields), list(bases)) >= 0)
 
     async def _run(self, space: UUID, operation: str, words: Sequence[Argument] = (), refs: Sequence[str] = ()) -> Any:
         keys = [gen_key(space), holds_key(space), pushed_key(space), *[counter_key(space, ref) for ref in refs]]

@@ -14,9 +14,12 @@
 --   allot owner workers (ref, floor, want, limit, worst, sequence)...
 --                                  put aside for a worker; one counter each: two integers back, what is put aside now and
 --                                  what may be next time; -1 0 not trusted, -2 0 not known
---   close bases (base, version)... field...
---                                  what the ledger holds of the first counters, set if newer, then forget the records,
---                                  whose counters are all named: how many there were, -1 without an epoch
+--   close epoch bases (base, version)... field...
+--                                  what the ledger holds of the first counters, read in that epoch, set if newer; then
+--                                  forget the records, whose counters are all named: how many, -1 in another epoch
+--
+-- A counter's base is known once the ledger was read for it in this epoch (b, v). What an acknowledgement tells of a
+-- counter that is not known waits in cb, cv: it may be older than rows that others have told and forgotten already.
 
 local operation, run_id = ARGV[1], ARGV[2]
 local gen = redis.call('HMGET', KEYS[1], 'r', 'e', 's')
@@ -30,11 +33,14 @@ end
 
 -- A counter of another epoch says nothing: it starts anew, its base unknown.
 local function counter(key)
-  local stored = redis.call('HMGET', key, 'e', 'b', 'v', 'h')
+  local stored = redis.call('HMGET', key, 'e', 'b', 'v', 'h', 'cb', 'cv')
   if stored[1] ~= epoch then
     return {is_new = true, h = 0}
   end
-  return {b = tonumber(stored[2] or nil), v = tonumber(stored[3] or nil), h = tonumber(stored[4] or 0) or 0}
+  return {
+    b = tonumber(stored[2] or nil), v = tonumber(stored[3] or nil), h = tonumber(stored[4] or 0) or 0,
+    cb = tonumber(stored[5] or nil), cv = tonumber(stored[6] or nil),
+  }
 end
 
 local function write(key, c)
@@ -140,20 +146,23 @@ if operation == 'allot' then
 end
 
 -- close
-if not is_live then
+if not is_live or epoch ~= ARGV[3] then
   return -1
 end
-local counters, bases, known = {}, tonumber(ARGV[3]), {}
+local counters, bases, known = {}, tonumber(ARGV[4]), {}
 local prefix = string.match(KEYS[1], '^(.*)gen$') .. 'b:'
 for i = 4, #KEYS do
   counters[i] = counter(KEYS[i])
   known[KEYS[i]] = i
 end
-local at = 4
+local at = 5
 for i = 4, 3 + bases do
-  local version = tonumber(ARGV[at + 1])
-  if counters[i].v == nil or version > counters[i].v then
-    counters[i].b, counters[i].v = tonumber(ARGV[at]), version
+  local c, version = counters[i], tonumber(ARGV[at + 1])
+  if c.v == nil or version > c.v then
+    c.b, c.v = tonumber(ARGV[at]), version
+  end
+  if c.cv ~= nil and c.cv > c.v then
+    c.b, c.v = c.cb, c.cv
   end
   at = at + 2
 end

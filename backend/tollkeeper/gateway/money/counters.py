@@ -122,6 +122,11 @@ class Counters:
         except TimeoutError:
             return False
 
+    def wish(self, tenant_id: UUID) -> None:
+        """The same without waiting: nobody was refused, but what is spent is not counted at the moment."""
+        if tenant_id not in self._rebuilding and self._clock.monotonic() >= self._untrusted.get(tenant_id, 0.0):
+            self._spawn(self.rebuild(tenant_id), f"wish-{tenant_id.hex}")
+
     async def init(self, tenant_id: UUID, refs: Sequence[str]) -> bool:
         name = (tenant_id, tuple(refs))
         task = self._asked.get(name)
@@ -209,8 +214,9 @@ class Counters:
         The counters are told first what the ledger holds: it may have the rows without Redis having heard of them.
         """
         named = list(dict.fromkeys(refs))
+        trust = await self.script.look(space)
         spends = [] if not named else await self._spends.read(space, named)
-        await self.script.close(space, spends, fields)
+        await self.script.close(space, trust.epoch, spends, fields)
 
     async def measure_drift(self) -> None:
         """Compare the counters in use here with the ledger, and set right what differs. Raises `DependencyUnavailable`."""
@@ -338,9 +344,10 @@ class Counters:
 
     async def _init(self, space: UUID, refs: Sequence[str]) -> bool:
         try:
+            trust = await self.script.look(space)
             for start in range(0, len(refs), MAX_NAMED):
                 spends = await self._spends.read(space, refs[start : start + MAX_NAMED])
-                if await self.script.close(space, spends) < 0:
+                if not await self.script.close(space, trust.epoch, spends):
                     return False
         except DependencyUnavailable:
             return False

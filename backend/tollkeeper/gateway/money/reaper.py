@@ -7,9 +7,9 @@ up later corrects the row. One worker at a time looks, and also clears away what
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -128,8 +128,8 @@ class Reaper:
         self._holdings = holdings
         self._settle = settle
         self._tasks: set[asyncio.Task[None]] = set()
-        # Rows written and not known to be in the ledger yet: nothing is written twice meanwhile.
-        self._written: dict[UUID, float] = {}
+        # Calls with a row written by us; True once the ledger has it, and the records may go.
+        self._written: dict[UUID, bool] = {}
         self._reaped = self._returned = self._unreadable = 0
 
     async def run(self) -> None:
@@ -166,17 +166,26 @@ class Reaper:
                     if record.request_id is None:
                         self._returned += 1
                         done.append(record)
+                    elif self._written.get(record.request_id):
+                        done.append(record)
                     else:
                         calls.setdefault(record.request_id, []).append(record)
             await self._close(space, done)
         for request_id, records in calls.items():
-            self._write_row(request_id, records)
+            if request_id not in self._written:
+                self._write_row(request_id, records)
+        self._written = {one: is_shipped for one, is_shipped in self._written.items() if one in calls or not is_shipped}
+
+    def acknowledge(self, settlements: Sequence[Settlement]) -> None:
+        """The ledger has these rows: the records of those we wrote may go."""
+        shipped = [one.intent for one in settlements if self._written.get(one.intent.request_id) is False]
+        self._written.update((intent.request_id, True) for intent in shipped)
+        if shipped:
+            self._spawn(self._forget(shipped), "reaper-forget")
 
     def adopted(self, worker_id: UUID, is_whole: bool) -> None:
         """A dead worker's journal is in the ledger: what it held is settled there, or was never sent."""
-        task = asyncio.create_task(self._bury(worker_id, is_whole=is_whole), name=f"bury-{worker_id.hex}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._spawn(self._bury(worker_id, is_whole=is_whole), f"bury-{worker_id.hex}")
 
     async def finish(self) -> None:
         for task in list(self._tasks):
@@ -185,6 +194,26 @@ class Reaper:
 
     def state(self) -> ReaperState:
         return ReaperState(self._reaped, self._returned, self._unreadable)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _forget(self, intents: Sequence[Intent]) -> None:
+        """What fails here is seen again in the next turn."""
+        refs: dict[UUID, set[str]] = {}
+        fields: dict[UUID, list[str]] = {}
+        for intent in intents:
+            for ref in intent.budgets:
+                space = PLATFORM if ref.startswith(OF_PLATFORM) else intent.tenant_id
+                refs.setdefault(space, set()).add(ref.removeprefix(OF_PLATFORM))
+                fields.setdefault(space, []).append(intent.request_id.hex)
+        try:
+            for space, named in refs.items():
+                await self._counters.close_records(space, list(dict.fromkeys(fields[space])), named)
+        except DependencyUnavailable:
+            log.debug("records_not_forgotten", records=len(intents))
 
     async def _bury(self, worker_id: UUID, *, is_whole: bool) -> None:
         try:
@@ -212,9 +241,6 @@ class Reaper:
 
     def _write_row(self, request_id: UUID, records: Sequence[Record]) -> None:
         """One row for a call, whichever spaces it is held in; `acknowledge` forgets it there when the ledger has it."""
-        now = self._clock.monotonic()
-        if self._written.get(request_id, 0.0) > now:
-            return
         intent = next((found for record in records if (found := record.intent()) is not None), None)
         if intent is None:
             self._unreadable += 1
@@ -223,11 +249,9 @@ class Reaper:
         record = next((one for one in records if one.space != PLATFORM), records[0])
         if not intent.budgets:
             intent = replace(intent, budgets=_ledger_refs(records))
-        self._written[request_id] = now + TOMBSTONE_SECONDS
+        self._written[request_id] = False
         self._reaped += 1
         self._settle(_settlement_of(intent, record))
-        if len(self._written) > _SCAN:
-            self._written = {one: until for one, until in self._written.items() if until > now}
 
     def _is_orphan(self, record: Record, held: set[UUID]) -> bool:
         """Ours, and we know nothing of it: what we said of it was lost on its way."""
