@@ -12,6 +12,7 @@ DAYS_AHEAD: Final = 7
 # Any constant of our own: one process makes or drops days at a time.
 _LOCK: Final = 7_365_410_931
 _OWNER: Final = "tk_owner"
+_PLATFORM: Final = "tk_platform"
 _DROPPED: Final = "usage_dropped_through"
 _NOTE_DROPPED: Final = text("""
     INSERT INTO system_state (key, value) VALUES (:key, to_jsonb(CAST(:day AS text)))
@@ -45,9 +46,11 @@ async def drop_expired(session: AsyncSession, retention_days: int) -> list[date]
     expired = [day for day in partitions if day < oldest]
     for day in expired:
         await session.execute(text(f"DROP TABLE {partitions[day]}"))
-    await _become(session, role)
     if expired:
+        # The owner sees no row.
+        await _become(session, _PLATFORM)
         await session.execute(_NOTE_DROPPED, {"key": _DROPPED, "day": str(expired[-1])})
+    await _become(session, role)
     return expired
 
 
