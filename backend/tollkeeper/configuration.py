@@ -318,6 +318,8 @@ def _convert_model(model: FileModel) -> ModelRoute:
         blocks_unpriced=model.unpriced == "block",
         owned_by=model.owned_by or model.targets[0].provider,
         is_managed_by_file=True,
+        max_output_tokens=model.max_output_tokens,
+        context_tokens=model.context_tokens,
     )
 
 

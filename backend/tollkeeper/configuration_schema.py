@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model
 from tollkeeper.core.config import Settings
 from tollkeeper.core.ids import TenantId
 from tollkeeper.domains.catalog.fields import (
+    LONGEST_ANSWER,
+    WHOLE_CONTEXT,
     BaseUrl,
     Factor,
     Headers,
@@ -26,6 +28,7 @@ from tollkeeper.domains.catalog.fields import (
     Secret,
     Target,
     Timeouts,
+    Tokens,
 )
 
 # Where the file itself is cannot stand in the file.
@@ -73,6 +76,8 @@ class FileModel(BaseModel):
     price: PriceFields | None = Field(None, description="Left out: the vendor's public price, where it is known.")
     unpriced: Literal["allow", "block"] = Field("allow", description="What to do with calls while no price is known.")
     owned_by: Label | None = None
+    max_output_tokens: Tokens | None = Field(None, description=LONGEST_ANSWER)
+    context_tokens: Tokens | None = Field(None, description=WHOLE_CONTEXT)
 
 
 class FilePriceAdjustment(BaseModel):

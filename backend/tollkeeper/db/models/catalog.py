@@ -22,6 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from tollkeeper.db.base import Base, Changing, Created, Identified
 
+_FIGURES = "max_output_tokens > 0 AND context_tokens > 0"
 _OWNER = "coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid)"
 
 
@@ -83,8 +84,12 @@ class Model(Identified, Changing, Base):
     unpriced_policy: Mapped[str] = mapped_column(default="allow", server_default="allow")
     owned_by: Mapped[str] = mapped_column(default="tollkeeper", server_default="tollkeeper")
     is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+    # None: as the public list says.
+    max_output_tokens: Mapped[int | None]
+    context_tokens: Mapped[int | None]
 
     __table_args__ = (
+        CheckConstraint(_FIGURES, name="figures"),
         CheckConstraint("unpriced_policy IN ('allow', 'block')", name="unpriced_policy"),
         ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
         Index("uq_models_name", text(_OWNER), "name", unique=True),
@@ -124,8 +129,12 @@ class Price(Identified, Created, Base):
     # Where and when the price was read.
     reference: Mapped[str | None]
     checked_on: Mapped[date | None]
+    # What a public list says the model can do.
+    max_output_tokens: Mapped[int | None]
+    context_tokens: Mapped[int | None]
 
     __table_args__ = (
+        CheckConstraint(_FIGURES, name="figures"),
         CheckConstraint("source IN ('file', 'api', 'builtin', 'list')", name="source"),
         CheckConstraint(
             "(source = 'list') = (vendor IS NOT NULL) AND (vendor IS NULL OR (provider IS NULL AND tenant_id IS NULL))",

@@ -198,6 +198,9 @@ PerRequest = Annotated[
     Field(description="US dollars for each attempt that a vendor may take something for, beside the factor."),
 ]
 PricePerUnit = Annotated[Usd, AfterValidator(_check_unit_price)]
+LONGEST_ANSWER: Final = "The longest answer that the model gives, in tokens; left out: as the vendor publishes it."
+WHOLE_CONTEXT: Final = "What the model reads and writes together, in tokens; left out: as the vendor publishes it."
+Tokens = Annotated[int, Field(ge=1, le=100_000_000, strict=True)]
 Options = dict[str, Any]
 
 

@@ -76,6 +76,8 @@ class Models:
             unpriced_policy=body.unpriced,
             owned_by=body.owned_by or body.targets[0].provider,
             is_active=body.is_active,
+            max_output_tokens=body.max_output_tokens,
+            context_tokens=body.context_tokens,
             version=1,
         )
         await add_unique(session, row, "model")
@@ -152,6 +154,8 @@ class Models:
             update={
                 "is_active": row.is_active,
                 "is_simulated": route is not None and route.is_simulated,
+                "max_output_tokens": row.max_output_tokens or (route.max_output_tokens if route is not None else None),
+                "context_tokens": row.context_tokens or (route.context_tokens if route is not None else None),
                 "created_at": row.created_at,
                 "updated_at": row.updated_at,
                 "version": row.version,
@@ -208,6 +212,8 @@ def _out(route: ModelRoute, price: Price | None) -> ModelOut:
         owned_by=route.owned_by,
         is_active=True,
         is_simulated=route.is_simulated,
+        max_output_tokens=route.max_output_tokens,
+        context_tokens=route.context_tokens,
         managed_by=ManagedBy.API,
     )
 

@@ -21,6 +21,8 @@ from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.catalog import repository
 from tollkeeper.domains.catalog.fields import PriceFields, RateFields
 from tollkeeper.domains.catalog.prices import (
+    UNKNOWN_FIGURES,
+    Figures,
     ListedModel,
     PriceFile,
     VendorPrices,
@@ -40,6 +42,7 @@ _SUBJECT = stable_id("price list")
 class _Known:
     price: Price
     checked: date
+    figures: Figures
 
 
 class PriceUpdate:
@@ -76,12 +79,15 @@ class PriceUpdate:
 
     async def _known(self, session: AsyncSession) -> dict[tuple[str, str], _Known]:
         shipped = self._catalog.sources.price_list
-        known = {key: _Known(price, shipped.checked(price)) for key, price in shipped.prices.items()}
+        known = {
+            key: _Known(price, shipped.checked(price), shipped.figures.get(key, UNKNOWN_FIGURES))
+            for key, price in shipped.prices.items()
+        }
         for row in await repository.list_listed_prices(session):
             key, checked = (row.vendor or "", row.model), row.checked_on or date.min
             # As `snapshot` decides it: what was read last counts.
             if key not in known or known[key].checked <= checked:
-                known[key] = _Known(read_price_row(row), checked)
+                known[key] = _Known(read_price_row(row), checked, Figures(row.max_output_tokens, row.context_tokens))
         return known
 
 
@@ -102,7 +108,7 @@ def _compare(known: dict[tuple[str, str], _Known], price_list: PriceFile) -> _Co
         if before is None:
             price = write_price(price_of(UUID(int=0), model))
             added.append(ListedPrice(vendor=vendor.kind, model=model.model, price=price))
-        elif not (changes := _changes(before.price, model)):
+        elif not (changes := _changes(before, model)):
             unchanged += 1
             continue
         elif vendor.checked < before.checked:
@@ -126,9 +132,15 @@ def _rows_of(price_list: PriceFile) -> Iterable[tuple[VendorPrices, ListedModel]
     return ((vendor, model) for vendor in price_list.vendors for model in vendor.models)
 
 
-def _changes(price: Price, model: ListedModel) -> list[FieldChange]:
+def _changes(known: _Known, model: ListedModel) -> list[FieldChange]:
+    price, figures = known.price, known.figures
     # Through integers, so that "2" and "2.00" are one amount.
     old, new = _flat(write_price(price)), _flat(write_price(price_of(price.version, model)))
+    for name in ("max_output_tokens", "context_tokens"):
+        # A list that says nothing of them changes nothing.
+        if (figure := getattr(model, name)) is not None and figure != getattr(figures, name):
+            old |= {name: str(before)} if (before := getattr(figures, name)) is not None else {}
+            new[name] = str(figure)
     return [
         FieldChange(field=name, old=old.get(name), new=new.get(name))
         for name in sorted(old.keys() | new.keys())
@@ -160,5 +172,7 @@ def _row(vendor: VendorPrices, model: ListedModel) -> PriceRow:
         source="list",
         reference=vendor.source,
         checked_on=vendor.checked,
+        max_output_tokens=model.max_output_tokens,
+        context_tokens=model.context_tokens,
         **price_columns(price_of(price_id, model)),
     )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tollkeeper.contracts.catalog import Price, PriceTier, ServiceTier
 from tollkeeper.core.money import pico_per_token, pico_per_unit
-from tollkeeper.domains.catalog.fields import Day, PriceFields, RateFields, Reference, TierFields, UpstreamModel
+from tollkeeper.domains.catalog.fields import Day, PriceFields, RateFields, Reference, TierFields, Tokens, UpstreamModel
 
 # Fixed for ever: ids derived from it stand in ledgers.
 NAMESPACE: Final = UUID("6f1d3c52-9c6b-5e0a-8f3e-5a4b1d0c7e21")
@@ -136,6 +136,8 @@ class ListedModel(PriceFields):
 
     model: UpstreamModel
     note: Annotated[str, Field(max_length=500)] | None = None
+    max_output_tokens: Tokens | None = Field(None, description="The longest answer that the model gives.")
+    context_tokens: Tokens | None = Field(None, description="What the model reads and writes together, at most.")
 
 
 class VendorPrices(BaseModel):
@@ -176,11 +178,23 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """What a model can do, as its vendor says; None: unknown."""
+
+    max_output_tokens: int | None = None
+    context_tokens: int | None = None
+
+
+UNKNOWN_FIGURES: Final = Figures()
+
+
+@dataclass(frozen=True, slots=True)
 class PriceList:
-    """Public prices by (provider kind, the vendor's model name); where each was read by its version."""
+    """Public prices and figures by (provider kind, the vendor's model name); where each was read by its version."""
 
     prices: Mapping[tuple[str, str], Price]
     origins: Mapping[UUID, Origin] = field(default_factory=lambda: MappingProxyType({}))
+    figures: Mapping[tuple[str, str], Figures] = field(default_factory=lambda: MappingProxyType({}))
 
     def find(self, kind: str, model: str) -> Price | None:
         return self.prices.get((kind, model))
@@ -199,12 +213,14 @@ def read_price_file(content: bytes) -> PriceList:
     """Raises pydantic's ValidationError for content that is no price list."""
     prices: dict[tuple[str, str], Price] = {}
     origins: dict[UUID, Origin] = {}
+    figures: dict[tuple[str, str], Figures] = {}
     for vendor in PriceFile.model_validate_json(content).vendors:
         for row in vendor.models:
             price = read_price(row, "builtin", vendor.kind, row.model)
             prices[vendor.kind, row.model] = price
             origins[price.version] = Origin(vendor.source, vendor.checked)
-    return PriceList(MappingProxyType(prices), MappingProxyType(origins))
+            figures[vendor.kind, row.model] = Figures(row.max_output_tokens, row.context_tokens)
+    return PriceList(MappingProxyType(prices), MappingProxyType(origins), MappingProxyType(figures))
 
 
 def load_price_list() -> PriceList:

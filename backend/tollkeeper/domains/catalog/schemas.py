@@ -11,6 +11,8 @@ from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, model_vali
 from tollkeeper.core.ids import ModelId, PriceAdjustmentId, PriceId, ProviderId, PublicId, TenantId
 from tollkeeper.core.money import Usd
 from tollkeeper.domains.catalog.fields import (
+    LONGEST_ANSWER,
+    WHOLE_CONTEXT,
     BaseUrl,
     Day,
     Factor,
@@ -25,6 +27,7 @@ from tollkeeper.domains.catalog.fields import (
     Secret,
     Target,
     Timeouts,
+    Tokens,
     read_proxy_url,
 )
 from tollkeeper.domains.catalog.prices import PriceFile
@@ -158,6 +161,8 @@ class ModelCreate(Schema):
     unpriced: Literal["allow", "block"] = "allow"
     owned_by: Label | None = None
     is_active: bool = Field(True, strict=True)
+    max_output_tokens: Tokens | None = Field(None, description=LONGEST_ANSWER)
+    context_tokens: Tokens | None = Field(None, description=WHOLE_CONTEXT)
 
 
 class ModelUpdate(_Patch):
@@ -166,6 +171,8 @@ class ModelUpdate(_Patch):
     unpriced: Literal["allow", "block"] = "allow"
     owned_by: Label | None = None
     is_active: bool = Field(True, strict=True)
+    max_output_tokens: Tokens | None = Field(None, description=LONGEST_ANSWER)
+    context_tokens: Tokens | None = Field(None, description=WHOLE_CONTEXT)
 
 
 class ModelOut(Schema):
@@ -181,6 +188,8 @@ class ModelOut(Schema):
     owned_by: str
     is_active: bool
     is_simulated: bool
+    max_output_tokens: int | None = None
+    context_tokens: int | None = None
     managed_by: ManagedBy
     declared_at: str | None = None
     created_at: datetime | None = None
@@ -213,6 +222,16 @@ class PriceOut(PriceFields):
     reference: str | None
     checked: date | None
     created_at: datetime
+
+
+class PublicPrice(PriceFields):
+    """A vendor's public price: of the list that ships, or of one that was put in since."""
+
+    vendor: str
+    model: str
+    source: Literal["builtin", "list"]
+    reference: str | None
+    checked: date
 
 
 class PriceAdjustmentCreate(Schema):

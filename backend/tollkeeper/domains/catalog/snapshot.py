@@ -21,7 +21,7 @@ from tollkeeper.contracts.catalog import (
     Snapshot,
     Target,
 )
-from tollkeeper.domains.catalog.prices import FREE, PriceList, stable_id
+from tollkeeper.domains.catalog.prices import FREE, UNKNOWN_FIGURES, Figures, PriceList, stable_id
 
 SIMULATED: Final = "simulated"
 
@@ -40,6 +40,7 @@ class StoredPrice:
     price: Price
     vendor: str | None = None
     checked: date | None = None
+    figures: Figures = UNKNOWN_FIGURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,14 @@ class _Pricing:
         """The route with its price, and marked when nothing real is behind it."""
         is_simulated = all(self._kind(target.provider) == SIMULATED for target in route.targets)
         price = route.price or self._find(route) or (FREE if is_simulated else None)
-        return replace(route, is_simulated=is_simulated, price=price)
+        figures = self._figures(route)
+        return replace(
+            route,
+            is_simulated=is_simulated,
+            price=price,
+            max_output_tokens=route.max_output_tokens or figures.max_output_tokens,
+            context_tokens=route.context_tokens or figures.context_tokens,
+        )
 
     def newest(self, route: ModelRoute) -> ModelRoute:
         """A route that took its price from the list, with the price that has taken that one's place since."""
@@ -200,15 +208,40 @@ class _Pricing:
             return None
         return max(prices, key=lambda price: (price.output, price.input))
 
+    def _figures(self, route: ModelRoute) -> Figures:
+        """The largest of the targets' figures, each where all of them have one: they bound what a call may cost."""
+        found = [self._listed_figures(self._kind(target.provider), target.model) for target in route.targets]
+        outputs = [one.max_output_tokens for one in found if one.max_output_tokens is not None]
+        contexts = [one.context_tokens for one in found if one.context_tokens is not None]
+        return Figures(
+            max(outputs) if len(outputs) == len(found) else None,
+            max(contexts) if len(contexts) == len(found) else None,
+        )
+
+    def _listed_figures(self, kind: str, model: str) -> Figures:
+        shipped, updated = (
+            self._price_list.figures.get((kind, model), UNKNOWN_FIGURES),
+            self._updated.get((kind, model)),
+        )
+        if updated is None or self._is_newer_shipped(kind, model, updated):
+            return shipped
+        # A list that says nothing of them does not make them unknown.
+        return Figures(
+            updated.figures.max_output_tokens or shipped.max_output_tokens,
+            updated.figures.context_tokens or shipped.context_tokens,
+        )
+
     def _of_target(self, target: Target) -> Price | None:
         stored = self._stored.get((None, target.provider, target.model))
         return stored or self._public(self._kind(target.provider), target.model)
 
     def _public(self, kind: str, model: str) -> Price | None:
         """Of the list that ships and the one that an operator put in, what was read last."""
-        shipped, updated = self._price_list.find(kind, model), self._updated.get((kind, model))
-        if updated is None:
-            return shipped
-        if shipped is not None and self._price_list.checked(shipped) > (updated.checked or date.min):
-            return shipped
+        updated = self._updated.get((kind, model))
+        if updated is None or self._is_newer_shipped(kind, model, updated):
+            return self._price_list.find(kind, model)
         return updated.price
+
+    def _is_newer_shipped(self, kind: str, model: str, updated: StoredPrice) -> bool:
+        shipped = self._price_list.find(kind, model)
+        return shipped is not None and self._price_list.checked(shipped) > (updated.checked or date.min)

@@ -27,7 +27,7 @@ from tollkeeper.domains.catalog.fields import (
     read_base_url,
     read_proxy_url,
 )
-from tollkeeper.domains.catalog.prices import PRICE_CLASSES, UNITS, Origin, price_of, write_price, write_tiers
+from tollkeeper.domains.catalog.prices import PRICE_CLASSES, UNITS, Figures, Origin, price_of, write_price, write_tiers
 from tollkeeper.domains.catalog.sealing import ProviderSecrets, SecretUnreadable
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPrice
 
@@ -148,6 +148,8 @@ def read_model(row: Model) -> ModelRoute:
         tenant_id=row.tenant_id,
         created_unix=int(row.created_at.timestamp()),
         owned_by=row.owned_by,
+        max_output_tokens=row.max_output_tokens,
+        context_tokens=row.context_tokens,
     )
 
 
@@ -193,7 +195,8 @@ def _price_values(
 
 
 def read_stored_price(row: PriceRow) -> StoredPrice:
-    return StoredPrice(row.tenant_id, row.provider, row.model, read_price_row(row), row.vendor, row.checked_on)
+    figures = Figures(row.max_output_tokens, row.context_tokens)
+    return StoredPrice(row.tenant_id, row.provider, row.model, read_price_row(row), row.vendor, row.checked_on, figures)
 
 
 def read_adjustment(row: PriceAdjustment) -> Adjustment:
