@@ -209,3 +209,36 @@ async def test_the_explanation_is_what_the_data_plane_sees(
     assert shown["permissions"]["value"] == sorted(principal.permissions)
     assert shown["refusal"] == record.refusal
     assert shown["is_active"]["value"] == (record.refusal is None)
+
+
+async def test_the_rules_that_calls_meet_are_shown_with_whom_they_are_about(plane: ControlPlane) -> None:
+    owner = await plane.new_user(Role.DEVELOPER)
+    key_id, _ = await plane.new_key(owner, rate_limit_override=60)
+    other_key, _ = await plane.new_key(owner)
+    terms = {"unit": "total_tokens", "period": "day", "amount": 1000}
+    async with plane.as_role(Role.PLATFORM_ADMIN) as admin:
+        for scope in (
+            {"kind": "user", "id": format_id("usr", owner)},
+            {"kind": "key", "id": other_key},
+            {"kind": "team"},
+            {"kind": "tag", "value": "a=b"},
+        ):
+            assert (await admin.post("/api/v1/limits", json={"scope": scope, **terms})).status_code == 201
+        budget = {"amount_usd": "3", "window": "month"}
+        made = await admin.post("/api/v1/budgets", json={"scope": {"kind": "key"}, **budget})
+        pool = {"scope": {"kind": "provider", "value": "openai"}, "is_platform": True}
+        hidden = await admin.post("/api/v1/budgets", json={**budget, **pool})
+        shown = (await admin.get(f"/api/v1/keys/{key_id}/effective")).json()
+        assert (await admin.delete(f"/api/v1/budgets/{hidden.json()['id']}")).status_code == 204
+    limits = {(rule["scope"]["kind"], rule["unit"]): rule for rule in shown["limits"]}
+    assert limits["key", "requests"]["source"]["id"] == key_id
+    assert limits["user", "total_tokens"]["source"]["id"] == format_id("usr", owner)
+    assert limits["tag", "total_tokens"]["source"] is None
+    assert {("key", "total_tokens"), ("team", "total_tokens")}.isdisjoint(limits)
+    (shown_budget,) = [rule for rule in shown["budgets"] if rule["scope"]["kind"] == "key"]
+    assert (shown_budget["id"], shown_budget["source"]["id"], shown_budget["amount_usd"]) == (
+        made.json()["id"],
+        key_id,
+        "3",
+    )
+    assert hidden.json()["id"] not in {rule["id"] for rule in shown["budgets"]}

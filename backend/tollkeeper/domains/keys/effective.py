@@ -17,10 +17,10 @@ from sqlalchemy import Row, and_
 from tollkeeper.contracts.money import Limit, ScopeKind
 from tollkeeper.contracts.principal import EXPIRED, Environment, Principal
 from tollkeeper.core.flags import FLAGS
-from tollkeeper.core.ids import format_id
 from tollkeeper.core.permissions import SCOPE_PERMISSIONS, Permission, Scope, permissions_of
 from tollkeeper.db.models import ApiKey, Role, Tenant
 from tollkeeper.db.session import Database
+from tollkeeper.domains.keys.applying import applying_budgets, applying_limits, source_of
 from tollkeeper.domains.keys.effective_schemas import Attribute, Effective, Named, Source, Step
 from tollkeeper.domains.keys.inheritance import Inherited, Level, inherit, narrow, strictest
 from tollkeeper.domains.keys.record import KEY_QUERY, levels_of, record_from_row
@@ -31,7 +31,6 @@ T = TypeVar("T")
 
 # The control plane has time; the 100 ms of the data plane's look-ups would refuse administrators under load.
 _DEADLINE_SECONDS: Final = 2.0
-_PREFIXES: Final = {"tenant": "ten", "team": "team", "project": "prj", "user": "usr", "key": "key"}
 _DEFAULT: Final = Source(kind="default", id=None, name=None)
 
 
@@ -56,13 +55,14 @@ class Explanations:
         key = replace(key, is_active=key.is_active and not is_over)
         levels = [*above, key]
         scopes = [Scope(scope) for scope in row.scopes]
+        written = read_limits(row.limits)
         granted = frozenset[Permission]().union(*(SCOPE_PERMISSIONS[scope] for scope in scopes))
         return Effective(
             **_inherited(levels, inherit(levels)),
             refusal=record.refusal or (EXPIRED if is_over else None),
-            requests_per_minute=_lowest(_rates(levels, record.principal, read_limits(row.limits))),
+            requests_per_minute=_lowest(_rates(levels, record.principal, written)),
             permissions=_permissions(
-                row.role_name or row.role, permissions_of(row.role, row.role_permissions), _source(key), granted
+                row.role_name or row.role, permissions_of(row.role, row.role_permissions), source_of(key), granted
             ),
             scopes=_own(key, scopes),
             allowed_endpoints=_own(key, row.allowed_endpoints),
@@ -70,6 +70,8 @@ class Explanations:
             allowed_origins=_own(key, row.allowed_origins),
             environment=_own(key, Environment(row.environment)),
             expires_at=_own(key, row.expires_at),
+            limits=applying_limits(levels, record.principal, written, now.timestamp()),
+            budgets=applying_budgets(levels, record.principal, now.timestamp()),
         )
 
 
@@ -91,9 +93,9 @@ def of_member(caller: Caller, tenant: Tenant) -> Effective:
     return Effective(
         **_inherited(levels, inherit(levels)),
         refusal=None,
-        requests_per_minute=_lowest([(_source(levels[0]), tenant.rate_limit)]),
+        requests_per_minute=_lowest([(source_of(levels[0]), tenant.rate_limit)]),
         # The duty of a second factor cuts what the role grants, until there is one.
-        permissions=_permissions(caller.role, caller.role_permissions, _source(levels[0]), caller.permissions),
+        permissions=_permissions(caller.role, caller.role_permissions, source_of(levels[0]), caller.permissions),
         scopes=_unset(),
         allowed_endpoints=_unset(),
         allowed_addresses=_unset(),
@@ -107,10 +109,10 @@ def _inherited(levels: Sequence[Level], inherited: Inherited) -> dict[str, Any]:
     """The attributes that every level may say something about."""
     stopped_by = inherited.stopped_by
     return {
-        "levels": [_source(level) for level in levels],
+        "levels": [source_of(level) for level in levels],
         "is_active": Attribute[bool](
             value=stopped_by is None,
-            source=_source(stopped_by or levels[-1]),
+            source=source_of(stopped_by or levels[-1]),
             chain=[_step(level, level.is_active) for level in levels],
         ),
         "allowed_models": _narrowed(levels, lambda level: level.allowed_models, inherited.allowed_models),
@@ -137,7 +139,7 @@ def _narrowed(
     for index, (level, _) in enumerate(said):
         after = narrow(names for _, names in said[: index + 1])
         if after != before:
-            source, before = _source(level), after
+            source, before = source_of(level), after
     return Attribute(
         value=None if value is None else sorted(value),
         source=source,
@@ -150,7 +152,7 @@ def _strictest(levels: Sequence[Level], value: str) -> Attribute[Any]:
     said = [(level, strictest([level.logging_policy])) for level in levels if level.logging_policy]
     return Attribute(
         value=value,
-        source=next((_source(level) for level, policy in said if policy == value), _DEFAULT),
+        source=next((source_of(level) for level, policy in said if policy == value), _DEFAULT),
         chain=[_step(level, policy) for level, policy in said],
     )
 
@@ -167,11 +169,11 @@ def _flags(levels: Sequence[Level], values: Mapping[str, bool]) -> Named[bool]:
     ]
     pairs = list(zip(levels, said, strict=True))
     sources = {
-        name: next((_source(level) for level, flags in reversed(pairs) if name in flags), _DEFAULT) for name in values
+        name: next((source_of(level) for level, flags in reversed(pairs) if name in flags), _DEFAULT) for name in values
     }
     return Named(
         value=dict(values),
-        source=next((_source(level) for level, flags in reversed(pairs) if flags), _DEFAULT),
+        source=next((source_of(level) for level, flags in reversed(pairs) if flags), _DEFAULT),
         chain=[_step(level, flags) for level, flags in pairs if flags],
         sources=sources,
     )
@@ -197,7 +199,7 @@ def _rates(levels: Sequence[Level], principal: Principal, written: Collection[Li
         rate = principal.requests_per_minute(kind)
         if rate is not None:
             is_written = any(limit.scope.kind is kind and limit.amount == rate for limit in written)
-            yield _source(level) if is_written else _DEFAULT, rate
+            yield source_of(level) if is_written else _DEFAULT, rate
 
 
 def _lowest(rates: Iterable[tuple[Source, int | None]]) -> Attribute[int | None]:
@@ -210,7 +212,7 @@ def _own(key: Level, value: T) -> Attribute[Any]:
     """What a key alone says."""
     if value is None:
         return _unset()
-    return Attribute(value=value, source=_source(key), chain=[_step(key, value)])
+    return Attribute(value=value, source=source_of(key), chain=[_step(key, value)])
 
 
 def _unset() -> Attribute[Any]:
@@ -218,7 +220,7 @@ def _unset() -> Attribute[Any]:
 
 
 def _nearest(levels: Sequence[Level], says: Callable[[Level], bool]) -> Source:
-    return next((_source(level) for level in reversed(levels) if says(level)), _DEFAULT)
+    return next((source_of(level) for level in reversed(levels) if says(level)), _DEFAULT)
 
 
 def _has_tag(name: str, level: Level) -> bool:
@@ -226,8 +228,4 @@ def _has_tag(name: str, level: Level) -> bool:
 
 
 def _step(level: Level, value: T) -> Step[T]:
-    return Step(**dict(_source(level)), value=value)
-
-
-def _source(level: Level) -> Source:
-    return Source(kind=level.kind, id=format_id(_PREFIXES[level.kind], level.id), name=level.name)
+    return Step(**dict(source_of(level)), value=value)

@@ -6,7 +6,9 @@ from typing import Generic, Literal, TypeVar
 from pydantic import Field
 
 from tollkeeper.contracts.principal import Environment
+from tollkeeper.core.ids import BudgetId, LimitId
 from tollkeeper.core.permissions import Permission, Scope
+from tollkeeper.domains.limits.schemas import PeriodName, ScopeView, UnitName
 from tollkeeper.web.schemas import Schema
 from tollkeeper.web.tree import LoggingPolicy
 
@@ -38,6 +40,34 @@ class Named(Attribute[dict[str, T]], Generic[T]):
     sources: dict[str, Source] = Field(description="The level that decided each name.")
 
 
+class _Applying(Schema):
+    source: Source | None = Field(
+        description="The level it is about; null for one about tags, models, endpoints, providers or end users, or that the "
+        "platform has set."
+    )
+    scope: ScopeView = Field(description="Without id and value: each of its kind is counted apart, this one too.")
+    models: list[str] | None = Field(description="Only for calls of these; null: of all.")
+    is_per_model: bool
+    is_platform: bool
+
+
+class ApplyingLimit(_Applying):
+    id: LimitId | None = Field(description="Null for the default of keys without a limit of their own.")
+    unit: UnitName
+    amount: int = Field(description="In force now.")
+    period: PeriodName | None
+    burst: int | None = Field(description="Null: a sixth of the amount for seconds and minutes, all of it for longer.")
+    is_shadow: bool = Field(description="Refuses nothing.")
+
+
+class ApplyingBudget(_Applying):
+    id: BudgetId
+    amount_usd: str = Field(description="In force now, without what rolled over.")
+    window: str
+    time_zone: str
+    mode: Literal["hard", "soft"]
+
+
 class Effective(Schema):
     """Null where a value is a limit that nobody has set."""
 
@@ -59,3 +89,7 @@ class Effective(Schema):
     allowed_origins: Attribute[list[str] | None]
     environment: Attribute[Environment | None]
     expires_at: Attribute[datetime | None]
+    limits: list[ApplyingLimit] = Field([], description="Every limit that calls with the key may meet; of a key alone.")
+    budgets: list[ApplyingBudget] = Field(
+        [], description="Every budget that calls with the key may meet; of a key alone."
+    )
