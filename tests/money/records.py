@@ -1,5 +1,6 @@
 """What the money tests are made of: a clock that is moved by hand, calls, and a ledger that counts."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from tollkeeper.contracts.principal import Environment, Principal
 from tollkeeper.contracts.usage import CallStatus, Intent, Settlement
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.ids import uuid7
+from tollkeeper.gateway.money.hold import Appraisal, Hold
 
 TENANT = uuid7()
 KEY = uuid7()
@@ -101,3 +103,41 @@ class CountingLedger:
             intent = settlement.intent
             self.rows.setdefault((intent.request_id, intent.attempt, settlement.kind.value), settlement)
         return ()
+
+
+@dataclass
+class FakeHolds:
+    """A budget of `room` nano-dollars beside what is held. `held` is what open holds have of it."""
+
+    room: int = 0
+    # An answer that takes its time.
+    gate: asyncio.Event | None = None
+    asked: list[int] = field(default_factory=list)
+    settled: list[tuple[int, int, int, int]] = field(default_factory=list)
+    held: int = 0
+
+    def open(self, *, full: int | None, forecast: int, is_full: bool, **appraisal: Any) -> Hold:
+        """The hold of a call that is admitted. Amounts are of money; tokens and cap are the appraisal's."""
+        values: dict[str, Any] = {"input_tokens": 0, "output_tokens": 0, **appraisal}
+        known = Appraisal(full_nano=full, forecast_nano=forecast, **values)
+        held = full if is_full and full is not None else forecast
+        self.held += held
+        return Hold(uuid7(), TENANT, ("budget:0:",), held, is_full, known)
+
+    async def extend(self, hold: Hold, add_nano: int) -> bool:
+        self.asked.append(add_nano)
+        if self.gate is not None:
+            await self.gate.wait()
+        if add_nano > self.room:
+            return False
+        self.room -= add_nano
+        self.held += add_nano
+        hold.held_nano += add_nano
+        return True
+
+    def settle(self, hold: Hold, charge_nano: int, *, rows: int, input_tokens: int, output_tokens: int) -> None:
+        self.settled.append((charge_nano, rows, input_tokens, output_tokens))
+        if not hold.is_settled:
+            hold.is_settled = True
+            self.held -= hold.held_nano
+            self.room += hold.held_nano - charge_nano
