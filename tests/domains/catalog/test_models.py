@@ -241,3 +241,16 @@ async def test_declared_prices_enter_the_history_once_whoever_loads_them(databas
     assert {one.model for one in history if one.source == "builtin"} == listed
     assert len(history) == 1 + len(listed)
     assert all(one.is_in_force for one in history)
+
+
+async def test_a_model_of_one_s_own_says_how_long_its_answers_can_be(world: World) -> None:
+    shown = await create(world, max_output_tokens=4_096, context_tokens=32_768)
+    assert (shown.max_output_tokens, shown.context_tokens) == (4_096, 32_768)
+    route = (await world.snapshot()).find_model(world.tenant_id, "m")
+    assert route is not None
+    assert (route.max_output_tokens, route.context_tokens) == (4_096, 32_768)
+
+    async with world.database.platform() as session:
+        body = ModelUpdate.model_validate({"max_output_tokens": None, "context_tokens": 65_536})
+        changed = await world.catalog.models.update(session, world.admin, shown.id, body, frozenset({1}))
+    assert (changed.max_output_tokens, changed.context_tokens) == (None, 65_536)

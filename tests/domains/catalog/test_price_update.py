@@ -132,3 +132,20 @@ async def test_an_update_is_audited_once_with_the_names(world: World) -> None:
 
     (entry,) = [one for one in await world.audited() if one.action == "catalog.prices.update"]
     assert "openai/gpt-newer" in str(entry.after)
+
+
+async def test_a_list_brings_figures_and_one_without_them_takes_none_away(world: World) -> None:
+    await serve_openai(world)
+
+    async def figures(name: str) -> tuple[int | None, int | None]:
+        served = (await world.snapshot()).models[None, name]
+        return served.max_output_tokens, served.context_tokens
+
+    assert await figures("gpt-4o") == (16_384, 128_000)
+    await put(world, a_list(row("gpt-4o", "2.50", "11"), row("gpt-new", max_output_tokens=7, context_tokens=70)))
+    assert await figures("gpt-4o") == (16_384, 128_000)
+    assert await figures("gpt-new") == (7, 70)
+
+    shown = await put(world, a_list(row("gpt-new", max_output_tokens=8), checked="2027-01-02"))
+    assert [(one.field, one.old, one.new) for one in shown.changed[0].changes] == [("max_output_tokens", "7", "8")]
+    assert (await figures("gpt-new"))[0] == 8

@@ -1,12 +1,13 @@
 """The snapshot: who wins when several sources declare, and which price a route gets."""
 
+from dataclasses import replace
 from types import MappingProxyType
 from uuid import UUID
 
 from tests.domains.catalog.kinds import KINDS
 from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute, Price, ProviderConfig, Snapshot, Target
 from tollkeeper.domains.catalog.environment import environment_catalog
-from tollkeeper.domains.catalog.prices import FREE, PriceList, stable_id
+from tollkeeper.domains.catalog.prices import FREE, Figures, PriceList, stable_id
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPrice, build_snapshot
 
 TENANT = UUID(int=1)
@@ -178,3 +179,23 @@ def test_route_that_leads_only_to_simulated_providers_is_simulated_and_free() ->
     assert found(snapshot, "toy").is_simulated
     assert found(snapshot, "toy").price == FREE
     assert not found(snapshot, "half").is_simulated
+
+
+def test_a_model_has_the_largest_figures_of_its_targets_where_all_have_some() -> None:
+    def figures(name: str, *targets: tuple[str, str], **own: int) -> tuple[int | None, int | None]:
+        listed = replace(
+            LIST,
+            figures=MappingProxyType(
+                {("openai", "gpt-a"): Figures(100, 1_000), ("openai", "gpt-b"): Figures(900, None)}
+            ),
+        )
+        one = replace(route(name, *targets), **own)
+        declared = DeclaredCatalog(providers=(provider("o", "openai"), provider("g", "groq")), models=(one,))
+        served = found(build_snapshot(1, Sources(file=declared, price_list=listed)), name)
+        return served.max_output_tokens, served.context_tokens
+
+    assert figures("one", ("o", "gpt-a")) == (100, 1_000)
+    assert figures("both", ("o", "gpt-a"), ("o", "gpt-b")) == (900, None)
+    assert figures("unknown", ("o", "gpt-a"), ("g", "llama")) == (None, None)
+    assert figures("own", ("g", "llama"), max_output_tokens=50) == (50, None)
+    assert figures("other", ("o", "gpt-a"), max_output_tokens=50) == (50, 1_000)

@@ -154,8 +154,6 @@ class Models:
             update={
                 "is_active": row.is_active,
                 "is_simulated": route is not None and route.is_simulated,
-                "max_output_tokens": row.max_output_tokens or (route.max_output_tokens if route is not None else None),
-                "context_tokens": row.context_tokens or (route.context_tokens if route is not None else None),
                 "created_at": row.created_at,
                 "updated_at": row.updated_at,
                 "version": row.version,
