@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -35,6 +36,26 @@ def test_former_secret_works_during_the_grace(tollkeeper: Tollkeeper, gateway: G
     rotated = tollkeeper("keys", "rotate", made["id"], "--grace", "60", "--json").json
     assert rotated["key"] != made["key"]
     assert [answer_of(gateway, key).status_code for key in (made["key"], rotated["key"])] == [200, 200]
+
+
+def test_key_is_exchanged_for_a_run_key_that_ends_when_told(tollkeeper: Tollkeeper, gateway: Gateway) -> None:
+    made = tollkeeper("keys", "create", "--name", "agent", "--json").json
+    run = tollkeeper(
+        "keys", "run", made["id"], "--expires-in", "60", "--budget", "0.5", "--model", "simulated", "--json"
+    ).json
+    assert (run["budget_usd"], run["models"]) == ("0.5", ["simulated"])
+    quiet = tollkeeper("keys", "run", made["id"], "--quiet").out
+    assert quiet.startswith("tk-run_")
+    assert quiet.count("\n") == 1
+    told = tollkeeper("keys", "run", made["id"])
+    assert "tk-run_" in told.out
+    assert "shown once" in told.error
+    assert [answer_of(gateway, key).status_code for key in (run["key"], quiet.strip())] == [200, 200]
+    assert tollkeeper("keys", "run", made["id"], "--end", run["run_id"]).code == 0
+    deadline = time.monotonic() + 5
+    while answer_of(gateway, run["key"]).status_code == 200:
+        assert time.monotonic() < deadline
+    assert [answer_of(gateway, key).status_code for key in (run["key"], quiet.strip())] == [401, 200]
 
 
 def test_list_shows_the_keys_and_no_secret(tollkeeper: Tollkeeper) -> None:

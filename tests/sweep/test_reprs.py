@@ -17,6 +17,7 @@ from tollkeeper.core.embedded import Endpoint
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.key_file import KeyTexts
 from tollkeeper.core.master_keys import MasterKeys
+from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyDigest, KeyHasher, NewKey, ParsedKey
 from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.domains.catalog.schemas import ProviderCreate
@@ -41,6 +42,7 @@ PROVIDER = ProviderConfig(
         lambda: KeyTexts(SECRET, (SECRET,)),
         lambda: SecretBox(MasterKey(SECRET)),
         lambda: KeyHasher(MasterKey(SECRET)),
+        lambda: RunKeys(MasterKey(SECRET)),
         lambda: AccessTokens(MasterKey(SECRET), SystemClock()),
         lambda: NewKey(SECRET, "live", "public", SECRET, "tk-live_public", "1234"),
         lambda: ParsedKey("live", "public", SECRET),

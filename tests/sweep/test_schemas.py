@@ -20,6 +20,7 @@ _TOLD: Final = frozenset(
         "Me.csrf_token",
         "RecoveryCodes.recovery_codes",
         "ResetLink.link",
+        "RunCreated.key",
         "SecondFactorBegun.secret",
         "SecondFactorBegun.uri",
         "SecondFactorEnabled.recovery_codes",

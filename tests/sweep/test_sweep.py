@@ -91,6 +91,12 @@ def manage_keys(flock: Flock) -> None:
     flock.ask("POST", "/api/v1/keys", {"name": "a key", "tags": {"team": "blue"}}, headers=headers, expect=[409])
     flock.ask("POST", f"/api/v1/keys/{made['id']}/rotate", {}, tells={"key": "api_key"}, expect=[200, 201])
     flock.ask("GET", f"/api/v1/keys/{made['id']}", expect=[200])
+    run = flock.ask(
+        "POST", f"/api/v1/keys/{made['id']}/runs", {"budget_usd": "1"}, tells={"key": "run_key"}, expect=[201]
+    ).json()
+    flock.ask("POST", "/v1/chat/completions", {"model": "up-ok", "messages": [_message("hi")]}, token=run["key"])
+    flock.ask("GET", "/api/v1/me", token=run["key"], expect=[403])
+    flock.ask("DELETE", f"/api/v1/keys/{made['id']}/runs/{run['run_id']}", expect=[204])
     flock.ask("POST", f"/api/v1/keys/{made['id']}/revoke", expect=[200])
     flock.ask("GET", "/api/v1/keys", token=made["key"], expect=[401, 403])
 
@@ -269,7 +275,7 @@ def test_every_kind_was_planted(flock: Flock) -> None:
     assert {item.kind for item in flock.canaries} >= {
         "master_key", "previous_master_key", "api_key", "password", "wrong_password", "session_token",
         "session_cookie", "credential", "header_secret", "proxy_secret", "prompt", "stray",
-        "invitation_link", "reset_link", "link_token", "totp_secret", "recovery_code", "client_secret", "import_hash",
+        "invitation_link", "reset_link", "link_token", "run_key", "totp_secret", "recovery_code", "client_secret", "import_hash",
     }  # fmt: skip
 
 

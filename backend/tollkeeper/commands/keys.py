@@ -1,4 +1,4 @@
-"""`tollkeeper keys`: make, import, list, rotate and revoke keys of a running gateway."""
+"""`tollkeeper keys`: make, import, list, rotate and revoke keys of a running gateway, and exchange them for run keys."""
 
 from pathlib import Path
 from typing import Annotated
@@ -175,6 +175,47 @@ def revoke(
         note(f"{key_id} is revoked.")
 
 
+@app.command("run")
+def run(
+    key_id: KeyId,
+    *,
+    expires_in: Annotated[
+        int | None, typer.Option("--expires-in", min=1, max=86_400, help="Seconds; an hour without it.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option("--budget", help="Dollars for the whole run, as 0.50.")] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="Allowed model; may repeat.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", help="run_ and 32 hexadecimal digits; made without it.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="What the run is for.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="End this run instead: run_…")] = None,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Exchange a key for a run key, which does less and ends soon. It is shown here and never again."""
+    client = Client(url, key, data_dir)
+    path = f"/api/v1/keys/{key_id}/runs"
+    if end is not None:
+        client.request("DELETE", f"{path}/{end}")
+        if as_json:
+            print_json({"run_id": end, "is_ended": True})
+        else:
+            note(f"{end} is ended.")
+        return
+    optional = {
+        "expires_in_seconds": expires_in,
+        "budget_usd": budget,
+        "models": model,
+        "run_id": run_id,
+        "name": name,
+    }
+    answer = client.request("POST", path, {field: value for field, value in optional.items() if value is not None})
+    _show_secret(answer, quiet=quiet, as_json=as_json)
+
+
 def _tags(words: list[str] | None) -> dict[str, str] | None:
     if words is None:
         return None
@@ -191,5 +232,6 @@ def _show_secret(answer: dict[str, object], *, quiet: bool, as_json: bool) -> No
     if as_json:
         print_json(answer)
     else:
-        print_object({"id": answer["id"], "key": answer["key"], **answer}, as_json=False)
+        first = {name: answer[name] for name in ("id", "run_id", "key") if name in answer}
+        print_object({**first, **answer}, as_json=False)
         note("The secret is shown once. Keep it now.")
