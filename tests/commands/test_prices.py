@@ -92,3 +92,16 @@ def test_a_tenant_is_charged_with_a_margin_until_it_is_removed(tollkeeper: Tollk
     assert [row["factor"] for row in tollkeeper("prices", "adjust", "list", "--json").json] == ["0.85"]
     assert tollkeeper("prices", "adjust", "remove", made["id"], "--yes").code == 0
     assert tollkeeper("prices", "adjust", "list", "--json").json == []
+
+
+def test_public_prices_are_listed_with_where_and_when_they_were_read(tollkeeper: Tollkeeper, tmp_path: Path) -> None:
+    source = write_list(tmp_path / "prices.json", "listed-newly")
+    tollkeeper("prices", "update", str(source), "--yes")
+    rows = {(row["vendor"], row["model"]): row for row in tollkeeper("prices", "public", "--json").json}
+    assert rows["openai", "listed-newly"]["reference"] == "https://prices.example"
+    assert rows["openai", "listed-newly"]["source"] == "list"
+    for vendor, model in (("azure", "gpt-4.1"), ("bedrock", "amazon.nova-pro-v1:0")):
+        assert rows[vendor, model]["reference"].startswith("https://")
+        assert rows[vendor, model]["checked"].startswith("2026-")
+    of_azure = tollkeeper("prices", "public", "--vendor", "azure", "--json").json
+    assert {row["vendor"] for row in of_azure} == {"azure"}

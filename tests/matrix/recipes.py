@@ -335,6 +335,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         }
     ),
     "GET /api/v1/catalog/prices/{price_id}": Recipe(),
+    "GET /api/v1/catalog/price-list": Recipe(),
     "GET /api/v1/catalog/price-adjustments": Recipe(),
     "POST /api/v1/catalog/price-adjustments": Recipe(body=lambda scene: {"model": scene.word(), "factor": "1.2"}),
     "GET /api/v1/catalog/price-adjustments/{adjustment_id}": Recipe(),

@@ -135,8 +135,16 @@ async def test_lists_hold_ones_own(world: World, operation: Operation) -> None:
 
 
 # Nothing of a tenant's own is in them here: no calls were made, theirs has no audit trail, jobs and providers are the
-# platform's.
-_EMPTY: Final = frozenset({"/api/v1/usage/records", "/api/v1/audit", "/api/v1/jobs", "/api/v1/catalog/providers"})
+# platform's, public prices everybody's.
+_EMPTY: Final = frozenset(
+    {
+        "/api/v1/usage/records",
+        "/api/v1/audit",
+        "/api/v1/jobs",
+        "/api/v1/catalog/providers",
+        "/api/v1/catalog/price-list",
+    }
+)
 _MOMENT: Final = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 
 

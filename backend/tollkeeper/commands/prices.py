@@ -35,6 +35,15 @@ _COLUMNS: Final = (
     "reference",
     "checked",
 )
+_PUBLIC_COLUMNS: Final = (
+    "vendor",
+    "model",
+    "input_per_million",
+    "cached_input_per_million",
+    "output_per_million",
+    "checked",
+    "reference",
+)
 
 
 @app.command("list")
@@ -48,6 +57,20 @@ def list_prices(
 ) -> None:
     """List the history of prices, newest first."""
     print_rows(Client(url, key, data_dir).pages("/api/v1/catalog/prices", most=most), _COLUMNS, as_json=as_json)
+
+
+@app.command("public")
+def list_public(
+    *,
+    vendor: Annotated[str | None, typer.Option("--vendor", help="Of this kind of provider alone: openai, …")] = None,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Json = False,
+) -> None:
+    """List what vendors charge in public, as it ships or was put in since."""
+    rows = Client(url, key, data_dir).pages("/api/v1/catalog/price-list", vendor=vendor)
+    print_rows(rows, _PUBLIC_COLUMNS, as_json=as_json)
 
 
 @app.command("show")

@@ -19,6 +19,7 @@ from tollkeeper.domains.catalog.loader import (
 )
 from tollkeeper.domains.catalog.models import Models
 from tollkeeper.domains.catalog.price_history import PriceHistory
+from tollkeeper.domains.catalog.price_list import PublicPrices
 from tollkeeper.domains.catalog.price_update import PriceUpdate
 from tollkeeper.domains.catalog.prices import PriceList
 from tollkeeper.domains.catalog.providers import Providers
@@ -41,6 +42,7 @@ class CatalogControl:
     prices: PriceHistory
     price_update: PriceUpdate
     price_adjustments: PriceAdjustments
+    price_list: PublicPrices
     reload: ConfigurationReload
 
 
@@ -79,5 +81,6 @@ def build_catalog(
         prices=prices,
         price_update=PriceUpdate(catalog),
         price_adjustments=PriceAdjustments(catalog, clock),
+        price_list=PublicPrices(catalog),
         reload=ConfigurationReload(reloader),
     )

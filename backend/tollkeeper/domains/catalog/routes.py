@@ -17,6 +17,7 @@ from tollkeeper.domains.catalog.changes import ConfigurationReload
 from tollkeeper.domains.catalog.fields import ModelName
 from tollkeeper.domains.catalog.models import Models
 from tollkeeper.domains.catalog.price_history import PriceHistory
+from tollkeeper.domains.catalog.price_list import PublicPrices
 from tollkeeper.domains.catalog.price_update import PriceUpdate
 from tollkeeper.domains.catalog.providers import Providers
 from tollkeeper.domains.catalog.schemas import (
@@ -38,6 +39,7 @@ from tollkeeper.domains.catalog.schemas import (
     ProviderOut,
     ProviderTest,
     ProviderUpdate,
+    PublicPrice,
     ReloadOut,
 )
 from tollkeeper.web.deps import CurrentCaller, ObjectSession, PlatformSession, control_router, requires
@@ -67,6 +69,8 @@ class CatalogServices(Protocol):
     def price_update(self) -> PriceUpdate: ...
     @property
     def price_adjustments(self) -> PriceAdjustments: ...
+    @property
+    def price_list(self) -> PublicPrices: ...
     @property
     def reload(self) -> ConfigurationReload: ...
 
@@ -278,6 +282,20 @@ async def update_prices(
 @router.get("/prices/{price_id}", dependencies=_VIEW)
 async def get_price(catalog: Catalog, caller: CurrentCaller, session: ObjectSession, price_id: PriceId) -> PriceOut:
     return await catalog.prices.get(session, caller, price_id)
+
+
+@router.get("/price-list", dependencies=_VIEW)
+async def list_public_prices(
+    catalog: Catalog,
+    session: ObjectSession,
+    paging: Paging,
+    vendor: Annotated[str | None, Query(max_length=100, description="Only this kind of provider.")] = None,
+) -> Page[PublicPrice]:
+    """What vendors charge in public, with where and when it was read: by vendor and model."""
+    after = cast(tuple[str, str] | None, paging.position("price-list", str, str))
+    found = await catalog.price_list.list_page(session, vendor=vendor, after=after, limit=paging.limit + 1)
+    rows, next_cursor = cut(found, paging, "price-list", lambda price: (price.vendor, price.model))
+    return Page(data=list(rows), next_cursor=next_cursor)
 
 
 @router.get("/price-adjustments", dependencies=_TENANT)
