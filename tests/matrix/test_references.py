@@ -30,7 +30,23 @@ _LISTS: Final = [op for op in _KNOWN if op.method == "GET"]
 
 
 # One of each in the other tenant before a list is read.
-_KINDS: Final = ("usr", "key", "mdl", "prv", "prc", "adj", "job", "rol", "team", "prj", "inv", "idp", "wlb", "lim", "bud")
+_KINDS: Final = (
+    "usr",
+    "key",
+    "mdl",
+    "prv",
+    "prc",
+    "adj",
+    "job",
+    "rol",
+    "team",
+    "prj",
+    "inv",
+    "idp",
+    "wlb",
+    "lim",
+    "bud",
+)
 
 
 async def caller_of(world: World, operation: Operation) -> Person:
