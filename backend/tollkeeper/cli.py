@@ -8,6 +8,7 @@ import typer
 from tollkeeper import __version__
 from tollkeeper.commands import (
     audit,
+    budgets,
     catalog,
     chat,
     config,
@@ -15,6 +16,7 @@ from tollkeeper.commands import (
     identity_providers,
     keys,
     ledger,
+    limits,
     prices,
     projects,
     roles,
@@ -82,6 +84,8 @@ app.add_typer(projects.app, name="projects")
 app.add_typer(catalog.providers, name="providers")
 app.add_typer(catalog.models, name="models")
 app.add_typer(prices.app, name="prices")
+app.add_typer(limits.app, name="limits")
+app.add_typer(budgets.app, name="budgets")
 app.add_typer(config.app, name="config")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(audit.app, name="audit")

@@ -30,12 +30,14 @@ def test_every_noun_of_the_issue_is_there() -> None:
     firsts = {path[0] for path in COMMANDS}
     assert firsts == {
         "audit",
+        "budgets",
         "chat",
         "config",
         "doctor",
         "identity-providers",
         "keys",
         "ledger",
+        "limits",
         "migrate",
         "models",
         "openapi",
