@@ -75,7 +75,8 @@ def hold_of(holds: FakeHolds, tokens: int, *, cap: int | None = 10_000) -> Hold:
 
 async def collect(watched: Watch) -> list[Chunk]:
     try:
-        return [chunk async for batch in watched for chunk in batch]
+        async with asyncio.timeout(5):
+            return [chunk async for batch in watched for chunk in batch]
     finally:
         await watched.aclose()
 
@@ -175,8 +176,9 @@ async def test_the_stream_waits_for_an_extension_only_when_the_hold_is_used_up()
             seen.extend(batch)
 
     reading = asyncio.create_task(read_all())
-    while len(texts(seen)) < 60:
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(5):
+        while len(texts(seen)) < 60:
+            await asyncio.sleep(0.001)
     await asyncio.sleep(0.01)
     assert len(texts(seen)) == 60, "asked long before, and flowed on until the last that is paid for"
     assert holds.asked
@@ -226,8 +228,9 @@ async def test_a_slow_caller_does_not_slow_the_counting() -> None:
     vendor = Vendor([[text_chunk(word)] for word in words(500)])
     watched = watch(vendor, hold_of(holds, 50), holds)
     await anext(watched)
-    while not vendor.is_stopped:
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(5):
+        while not vendor.is_stopped:
+            await asyncio.sleep(0.001)
     assert vendor.given == 51, "the vendor was stopped though nobody had read on"
     assert len(texts(await collect(watched))) == 49
 

@@ -23,7 +23,8 @@ class Drains:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
         return len(self._tasks)
 
     def take(self, leftover: Leftover, conclude: Callable[[], None]) -> None:

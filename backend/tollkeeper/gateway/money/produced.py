@@ -26,13 +26,13 @@ class Produced:
 
     def add(self, chunk: Chunk) -> int:
         """The tokens of everything so far."""
-        # One event is one token at least, whatever our tokenizer makes of them together.
-        self._events += 1 if chunk.raw is None else chunk.raw.count(_BETWEEN) + 1
         for choice in chunk.data.get("choices") or ():
             texts: list[str] = []
             self._counted += _CALL_TOKENS * _gather(choice.get("delta") or choice.get("text"), texts)
-            if texts:
-                self._add(choice.get("index", 0), "".join(texts))
+            if text := "".join(texts):
+                self._add(choice.get("index", 0), text)
+                # An event with text is one token at least, whatever our tokenizer makes of them together.
+                self._events += 1 if chunk.raw is None else chunk.raw.count(_BETWEEN) + 1
         self.tokens = max(self._counted + sum(tokens for _, tokens in self._tails.values()), self._events)
         return self.tokens
 

@@ -220,7 +220,7 @@ class _Seen:
 
     def __init__(self, call: Call) -> None:
         self._is_chat = call.operation is Operation.CHAT
-        self._wants_usage = call.is_stream and call.wants_usage
+        self._wants_usage = call.wants_usage
         count = call.body.get("n")
         self._model = call.model
         self._head: dict[str, Any] = {}
@@ -243,12 +243,9 @@ class _Seen:
 
     def closing(self, usage: Usage) -> Batch:
         head = self._head or {"object": "chat.completion.chunk" if self._is_chat else "text_completion"}
-        chunks = [
-            Chunk({**head, "choices": [self._choice(index)]}, is_content=True, usage=None)
-            for index in sorted(self._open)
-        ]
-        if self._wants_usage:
-            chunks.append(Chunk({**head, "choices": [], "usage": write_usage(usage)}))
+        chunks = [Chunk({**head, "choices": [self._choice(index)]}, is_content=True) for index in sorted(self._open)]
+        counted = {**head, "choices": [], "usage": write_usage(usage)}
+        chunks.append(Chunk(counted, is_hidden=not self._wants_usage))
         chunks.append(Chunk({}, is_hidden=True, is_final=True))
         return chunks
 
