@@ -5,7 +5,7 @@ The ledger and the workers' table are in memory (ports); everything else is what
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,8 +188,6 @@ class Worker:
             terms, request_id, appraisal, is_cuttable=forecast is not None, payload=pack_intent(intent)
         )
         assert admitted.hold is not None
-        for one in terms:
-            self.counters.note(one, admitted.hold.held_nano)
         self.journal.intent(intent)
         self.open_calls[request_id] = (admitted.hold, intent)
         return request_id
@@ -274,12 +272,10 @@ async def counted(worker: Worker, principal: Principal) -> list[tuple[int | None
     return [None if one is None else (one.base, one.held) for one in peeked]
 
 
-async def until(holds: "asyncio.Future[bool] | object", seconds: float = 5.0) -> None:
-    assert callable(holds)
+async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
-        while not (await result if asyncio.iscoroutine(result := holds()) else result):
+        while True:
+            result = holds()
+            if await result if isinstance(result, Awaitable) else result:
+                return
             await asyncio.sleep(0.01)
-
-
-def ids(workers: Iterable[Worker]) -> set[UUID]:
-    return {worker.id for worker in workers}

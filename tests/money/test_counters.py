@@ -169,3 +169,12 @@ async def test_drift_is_measured_and_set_right(open_worker: OpenWorker, ledger: 
 
     assert worker.counters.state().drift_nano == 2 * DOLLAR
     assert await counted(worker, principal) == [(2 * DOLLAR, DOLLAR)]
+
+
+async def test_a_call_under_many_budgets_is_admitted_on_a_fresh_server(open_worker: OpenWorker) -> None:
+    worker = await open_worker()
+    principal = spender(*[10 * DOLLAR] * 6)
+
+    await worker.call(principal, DOLLAR)
+
+    assert await counted(worker, principal) == [(0, DOLLAR)] * 6

@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import uuid4
 
+from redis.asyncio import Redis
+
 from tests.money.conftest import OpenWorker
 from tests.money.fleet_of_workers import DOLLAR, Hall, Ledger, Worker, counted, refs_of, spender, until
 from tests.money.records import make_settlement
@@ -155,3 +157,24 @@ async def test_what_was_said_and_lost_on_its_way_is_cleared_away(
 
     assert await records_of(worker, principal.tenant_id) == []
     assert await counted(worker, principal) == [(0, 0)]
+
+
+async def test_counters_that_nobody_needs_are_swept_and_no_others(
+    open_worker: OpenWorker, valkey_client: Redis
+) -> None:
+    worker = await open_worker()
+    principal = spender(10 * DOLLAR, 20 * DOLLAR)
+    over, held = (f"tk:{{{principal.tenant_id.hex}}}:b:{ref}" for ref in refs_of(principal))
+    current = over + "later"
+    worker.finish(await worker.call(principal, DOLLAR), DOLLAR)
+    await worker.ship()
+    await worker.flushed()
+    await valkey_client.hset(over, "u", 1)
+    await valkey_client.hset(held, mapping={"u": 1, "h": 5})
+    epoch = await valkey_client.hget(over, "e") or b""
+    await valkey_client.hset(current, mapping={"e": epoch, "u": 9_000_000_000_000, "h": 0})
+
+    swept = await worker.reaper.sweep()
+
+    assert swept == 1
+    assert [await valkey_client.exists(key) for key in (over, held, current)] == [0, 1, 1]

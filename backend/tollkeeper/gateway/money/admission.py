@@ -224,7 +224,7 @@ class Admission:
                 return headers_of(verdict, places)
             if verdict.code > 0:
                 raise refuse(verdict, places)
-            if not await self._mend(terms, verdict, places):
+            if not await self._mend(terms, verdict):
                 break
         raise budget_unavailable()
 
@@ -238,13 +238,15 @@ class Admission:
         hold.parts.append(part)
         self.registry.opened(hold)
 
-    async def _mend(self, terms: Terms, verdict: Verdict, places: Sequence[Place]) -> bool:
+    async def _mend(self, terms: Terms, verdict: Verdict) -> bool:
         if self.counters is None:
             return False
         if verdict.code == Code.UNTRUSTED:
             return await self.counters.rebuild(terms.space)
         if verdict.code == Code.UNKNOWN:
-            return await self.counters.init(terms.space, (places[verdict.place - 1].ref,))
+            # All at once: where one is not known, the others seldom are.
+            refs = [one.ref for place in terms.budgets for one in (place, place.before) if one is not None]
+            return await self.counters.init(terms.space, refs)
         return False
 
     async def _extend_part(self, hold: Hold, part: Part, add_nano: int) -> bool:

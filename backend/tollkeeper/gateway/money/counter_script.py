@@ -122,6 +122,9 @@ class CounterScript:
             words += (spend.spent_nano, spend.version)
         return bool(await self._run(space, "close", (*words, *fields), list(bases)) >= 0)
 
+    async def sweep(self, space: UUID, refs: Sequence[str]) -> int:
+        return int(await self._run(space, "sweep", (), refs))
+
     async def _run(self, space: UUID, operation: str, words: Sequence[Argument] = (), refs: Sequence[str] = ()) -> Any:
         keys = [gen_key(space), holds_key(space), pushed_key(space), *[counter_key(space, ref) for ref in refs]]
         rest = (len(keys), *keys, operation, self.run_id, *words)

@@ -17,6 +17,8 @@
 --   close epoch bases (base, version)... field...
 --                                  what the ledger holds of the first counters, read in that epoch, set if newer; then
 --                                  forget the records, whose counters are all named: how many, -1 in another epoch
+--   sweep                          remove the counters that are of another epoch, or that nobody needs and nobody holds
+--                                  anything of (u, ms since 1970, has passed): how many
 --
 -- A counter's base is known once the ledger was read for it in this epoch (b, v). What an acknowledgement tells of a
 -- counter that is not known waits in cb, cv: it may be older than rows that others have told and forgotten already.
@@ -143,6 +145,18 @@ if operation == 'allot' then
     end
   end
   return out
+end
+
+if operation == 'sweep' then
+  local swept = 0
+  for i = 4, is_live and #KEYS or 3 do
+    local stored = redis.call('HMGET', KEYS[i], 'e', 'u', 'h')
+    local is_over = stored[2] and tonumber(stored[2]) < now_ms and tonumber(stored[3] or 0) == 0
+    if stored[1] ~= epoch or is_over then
+      swept = swept + redis.call('UNLINK', KEYS[i])
+    end
+  end
+  return swept
 end
 
 -- close

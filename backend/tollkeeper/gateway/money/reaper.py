@@ -8,7 +8,7 @@ up later corrects the row. One worker at a time looks, and also clears away what
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -35,6 +35,8 @@ TURN_LOCK_MS: Final = 10_000
 # A tombstone only has to outlive a call that is still on its way.
 TOMBSTONE_SECONDS: Final = 120.0
 TURN_KEY: Final = b"tk:reaper"
+SWEEP_MS: Final = 3_600_000
+SWEEP_KEY: Final = b"tk:sweeper"
 _SCAN: Final = 1_000
 
 
@@ -88,9 +90,9 @@ async def read_records(link: RedisLink, space: UUID, *, limit: int | None = None
     cursor, seen = b"0", 0
     while limit is None or seen < limit:
         cursor, entries = await link.call("HSCAN", holds_key(space), cursor, "COUNT", 256)
-        for field, value in zip(entries[::2], entries[1::2], strict=True):
+        for name, value in zip(entries[::2], entries[1::2], strict=True):
             seen += 1
-            if (record := read_record(space, field, value)) is not None:
+            if (record := read_record(space, name, value)) is not None:
                 yield record
         if cursor == b"0":
             return
@@ -103,6 +105,15 @@ class ReaperState:
     reaped: int
     returned: int
     unreadable: int
+
+
+@dataclass(slots=True)
+class _Look:
+    """What one turn has found out so far. `calls`: those that need a row, with their records in all spaces."""
+
+    live: frozenset[UUID]
+    gone: dict[UUID, bool] = field(default_factory=dict)
+    calls: dict[UUID, list[Record]] = field(default_factory=dict)
 
 
 class Reaper:
@@ -128,6 +139,8 @@ class Reaper:
         self._holdings = holdings
         self._settle = settle
         self._tasks: set[asyncio.Task[None]] = set()
+        # Dead for sure, and not buried yet; True where the journal was whole, so that every record may go.
+        self._dead: dict[UUID, bool] = {}
         # Calls with a row written by us; True once the ledger has it, and the records may go.
         self._written: dict[UUID, bool] = {}
         self._reaped = self._returned = self._unreadable = 0
@@ -138,43 +151,46 @@ class Reaper:
             # Jittered, so that every worker gets its turn.
             await asyncio.sleep(TURN_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, keeps no secret
             try:
-                if await self._link.call("SET", TURN_KEY, self._worker_id.hex, "NX", "PX", TURN_LOCK_MS):
+                if await self._may(TURN_KEY, TURN_LOCK_MS):
                     await self.turn()
+                if await self._may(SWEEP_KEY, SWEEP_MS):
+                    await self.sweep()
             except DependencyUnavailable:
                 log.debug("reaper_not_reached")
             except Exception:
                 # The task's boundary: the next turn looks again.
                 log.exception("reaper_failed")
 
+    async def _may(self, key: bytes, lock_ms: int) -> bool:
+        """Whether it is for us this time."""
+        return bool(await self._link.call("SET", key, self._worker_id.hex, "NX", "PX", lock_ms))
+
     async def turn(self) -> None:
         """Look at every record once. Raises `DependencyUnavailable`."""
-        live = await self._fleet.live_workers()
-        gone: dict[UUID, bool] = {}
-        calls: dict[UUID, list[Record]] = {}
+        for worker_id, is_whole in list(self._dead.items()):
+            await self._bury(worker_id, is_whole=is_whole)
+        look = _Look(await self._fleet.live_workers())
         for space in await self._find_spaces():
-            is_whole = (await self._counters.script.look(space)).is_ready
-            held = {hold.request_id for hold, _ in self._holdings.holds_of(space)}
-            done: list[Record] = []
-            async for record in read_records(self._link, space):
-                if record.state == "x":
-                    if self._age_seconds(record) > TOMBSTONE_SECONDS:
-                        done.append(record)
-                elif record.owner == self._worker_id:
-                    if self._is_orphan(record, held):
-                        done.append(record)
-                elif is_whole and await self._is_gone(record.owner, live, gone):
-                    if record.request_id is None:
-                        self._returned += 1
-                        done.append(record)
-                    elif self._written.get(record.request_id):
-                        done.append(record)
-                    else:
-                        calls.setdefault(record.request_id, []).append(record)
-            await self._close(space, done)
-        for request_id, records in calls.items():
+            await self._look_at(space, look)
+        for request_id, records in look.calls.items():
             if request_id not in self._written:
                 self._write_row(request_id, records)
-        self._written = {one: is_shipped for one, is_shipped in self._written.items() if one in calls or not is_shipped}
+        self._written = {
+            one: is_shipped for one, is_shipped in self._written.items() if one in look.calls or not is_shipped
+        }
+
+    async def sweep(self) -> int:
+        """Remove counters of windows that nobody asks about any more, and of epochs that are over."""
+        swept = 0
+        async for keys in self._scan("tk:{*}:b:*"):
+            by_space: dict[UUID, list[str]] = {}
+            for key in keys:
+                space, ref = _read_counter_key(key)
+                by_space.setdefault(space, []).append(ref)
+            for space, refs in by_space.items():
+                for start in range(0, len(refs), MAX_NAMED):
+                    swept += await self._counters.script.sweep(space, refs[start : start + MAX_NAMED])
+        return swept
 
     def acknowledge(self, settlements: Sequence[Settlement]) -> None:
         """The ledger has these rows: the records of those we wrote may go."""
@@ -185,6 +201,7 @@ class Reaper:
 
     def adopted(self, worker_id: UUID, is_whole: bool) -> None:
         """A dead worker's journal is in the ledger: what it held is settled there, or was never sent."""
+        self._dead[worker_id] = is_whole
         self._spawn(self._bury(worker_id, is_whole=is_whole), f"bury-{worker_id.hex}")
 
     async def finish(self) -> None:
@@ -216,14 +233,16 @@ class Reaper:
             log.debug("records_not_forgotten", records=len(intents))
 
     async def _bury(self, worker_id: UUID, *, is_whole: bool) -> None:
+        """What fails here is done in the next turn."""
         try:
             await self._fleet.bury(worker_id)
-            if not is_whole:
-                # What could not be read is settled by its records, in time.
-                return
-            for space in await self._find_spaces():
+            # What could not be read of a journal is settled by the records, as soon as the worker counts as gone.
+            for space in await self._find_spaces() if is_whole else ():
                 records = [record async for record in read_records(self._link, space) if record.owner == worker_id]
                 await self._close(space, records)
+            if not is_whole:
+                await self._link.call("DEL", worker_key(worker_id))
+            self._dead.pop(worker_id, None)
         except DependencyUnavailable:
             log.debug("worker_not_buried", worker_id=str(worker_id))
 
@@ -261,21 +280,50 @@ class Reaper:
             return not self._counters.allotments.knows(record.field)
         return record.request_id not in held
 
-    async def _is_gone(self, owner: UUID, live: frozenset[UUID], gone: dict[UUID, bool]) -> bool:
-        if owner in live:
+    async def _look_at(self, space: UUID, look: "_Look") -> None:
+        is_whole = (await self._counters.script.look(space)).is_ready
+        held = {hold.request_id for hold, _ in self._holdings.holds_of(space)}
+        done: list[Record] = []
+        async for record in read_records(self._link, space):
+            if record.state == "x":
+                is_done = self._age_seconds(record) > TOMBSTONE_SECONDS
+            elif record.owner == self._worker_id:
+                is_done = self._is_orphan(record, held)
+            else:
+                # While counters are being rebuilt those who live have not told everything yet.
+                is_done = is_whole and await self._is_gone(record.owner, look) and self._is_settled(record, look)
+            if is_done:
+                done.append(record)
+        await self._close(space, done)
+
+    def _is_settled(self, record: Record, look: "_Look") -> bool:
+        """Of a worker that is gone: whether nothing is left but to forget the record. Else its call needs a row."""
+        if record.request_id is None:
+            self._returned += 1
+            return True
+        if self._written.get(record.request_id):
+            return True
+        look.calls.setdefault(record.request_id, []).append(record)
+        return False
+
+    async def _is_gone(self, owner: UUID, look: "_Look") -> bool:
+        if owner in look.live:
             return False
-        if owner not in gone:
-            gone[owner] = not await self._link.call("EXISTS", worker_key(owner))
-        return gone[owner]
+        if owner not in look.gone:
+            look.gone[owner] = not await self._link.call("EXISTS", worker_key(owner))
+        return look.gone[owner]
 
     async def _find_spaces(self) -> list[UUID]:
-        found: set[UUID] = set()
+        found = [key async for keys in self._scan("tk:{*}:holds") for key in keys]
+        return sorted({UUID(hex=key[4:36].decode()) for key in found})
+
+    async def _scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
         cursor = b"0"
         while True:
-            cursor, keys = await self._link.call("SCAN", cursor, "MATCH", "tk:{*}:holds", "COUNT", _SCAN)
-            found.update(UUID(hex=key[4:36].decode()) for key in keys)
+            cursor, keys = await self._link.call("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)
+            yield keys
             if cursor == b"0":
-                return sorted(found)
+                return
 
     def _age_seconds(self, record: Record) -> float:
         return self._clock.unix() - record.since_ms / 1000
@@ -297,3 +345,8 @@ def _settlement_of(intent: Intent, record: Record) -> Settlement:
 def _ledger_refs(records: Sequence[Record]) -> tuple[str, ...]:
     """As an intent names them."""
     return tuple(OF_PLATFORM + ref if record.space == PLATFORM else ref for record in records for ref in record.refs)
+
+
+def _read_counter_key(key: bytes) -> tuple[UUID, str]:
+    """`tk:{<32 hex>}:b:<ref>`."""
+    return UUID(hex=key[4:36].decode()), key[40:].decode()
