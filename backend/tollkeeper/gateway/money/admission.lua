@@ -89,13 +89,14 @@ end
 -- Budgets: b what the ledger holds, v its version (nil: not known), h what is held beside it. What is told of one that is
 -- not known waits in cb, cv: rows that others told and forgot may be newer, so only the ledger itself makes it known.
 local base, version, held, is_changed, is_stale = {}, {}, {}, {}, {}
-local told_base, told = {}, {}
+local told_base, told, has_until = {}, {}, {}
 local function budget(i)
   if held[i] ~= nil then
     return
   end
-  local stored = redis.call('HMGET', KEYS[i + 2], 'e', 'b', 'v', 'h', 'cb', 'cv')
+  local stored = redis.call('HMGET', KEYS[i + 2], 'e', 'b', 'v', 'h', 'cb', 'cv', 'u')
   if stored[1] == epoch then
+    has_until[i] = stored[7] ~= false
     told_base[i], told[i] = tonumber(stored[5] or nil), tonumber(stored[6] or nil)
     base[i], version[i], held[i] = tonumber(stored[2] or nil), tonumber(stored[3] or nil), tonumber(stored[4] or 0) or 0
   else
@@ -447,10 +448,10 @@ for i in pairs(is_changed) do
   local key = KEYS[i + 2]
   if is_stale[i] then
     redis.call('DEL', key)
-    if until_ms[i] ~= '0' then
-      -- When nobody asks for it any more, so that it can be swept away (never by time alone: money has no TTL).
-      redis.call('HSET', key, 'u', until_ms[i])
-    end
+  end
+  if until_ms[i] ~= '0' and not has_until[i] then
+    -- When nobody asks for it any more, so that it can be swept away (never by time alone: money has no TTL).
+    redis.call('HSET', key, 'u', until_ms[i])
   end
   local h = string.format('%.0f', held[i])
   if version[i] ~= nil then

@@ -27,6 +27,8 @@ from tollkeeper.contracts.windows import FOREVER, bounds, previous
 
 LEASE_MS: Final = 30_000
 _LATE_SECONDS: Final = 7 * 86_400
+# A run key lives for a day at the longest.
+_RUN_SECONDS: Final = 2 * 86_400
 # Platform counters in an intent's list; they take the cost.
 OF_PLATFORM: Final = "@"
 _FOREVER: Final = float("inf")
@@ -189,16 +191,19 @@ def default_burst(amount: int, period: Period) -> int:
 def budget_place(space: UUID, budget: Budget, subject: str, unix: float, start: int, end: int) -> Place:
     before = None
     if budget.rolls_over and (earlier := previous(budget.window, start)) is not None and start > budget.counts_from:
-        before = _counter(space, budget, subject, earlier[0], start, budget.amount_nano, PlaceKind.BEFORE)
+        before = _counter(space, budget, subject, earlier, budget.amount_nano, PlaceKind.BEFORE)
     amount = budget.amount_nano
     if budget.increase_nano and (budget.increase_until is None or budget.increase_until > unix):
         amount += budget.increase_nano
-    place = _counter(space, budget, subject, start, end, amount, PlaceKind.HARD if budget.is_hard else PlaceKind.SOFT)
+    place = _counter(space, budget, subject, (start, end), amount, PlaceKind.HARD if budget.is_hard else PlaceKind.SOFT)
+    if budget.scope.kind is ScopeKind.RUN:
+        place.until_ms = int(unix + _RUN_SECONDS) * 1000
     place.before = before
     return place
 
 
-def _counter(space: UUID, budget: Budget, subject: str, start: int, end: int, amount: int, kind: int) -> Place:
+def _counter(space: UUID, budget: Budget, subject: str, window: tuple[int, int], amount: int, kind: int) -> Place:
+    start, end = window
     ref = counter_ref(budget.id, start, subject)
     # What counts from the beginning of the window it was made in holds what was spent before: never taken for 0.
     begins_ms = 0 if budget.counts_from == start else max(start, budget.counts_from) * 1000
