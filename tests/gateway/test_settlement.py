@@ -17,6 +17,7 @@ import pytest
 
 from tests.gateway.serving import KEY, PRICE, TENANT, Serving, chat, events_of, provider, route, serving, snapshot
 from tests.gateway.upstream import (
+    DONE,
     STREAM_HEAD,
     USAGE,
     FakeUpstream,
@@ -25,6 +26,7 @@ from tests.gateway.upstream import (
     answer,
     answer_json,
     answer_raw,
+    chunk,
     completion,
     event,
     good_stream,
@@ -546,11 +548,19 @@ async def test_a_call_dearer_than_its_hold_is_settled_truly_and_alarmed(tmp_path
         assert registry.get_sample_value("tollkeeper_hold_exceeded_max_usd") == pytest.approx(100 / 1e9)
 
 
-async def test_usage_that_cannot_be_true_is_alarmed(tmp_path: Path, vendor: FakeUpstream) -> None:
-    vendor.script = answer_json(completion(usage={"prompt_tokens": 900_000, "completion_tokens": 5}))
+@pytest.mark.parametrize("is_stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize(("prompt", "what"), [(900_000, "input"), (-1, "unreadable"), (1e30, "unreadable")])
+async def test_usage_that_cannot_be_true_is_alarmed(
+    tmp_path: Path, vendor: FakeUpstream, prompt: float, what: str, is_stream: bool
+) -> None:
+    usage = {"prompt_tokens": prompt, "completion_tokens": 5}
+    parts = [*good_stream(*WORDS)[:-2], event(chunk(None, usage=usage)), DONE]
+    vendor.script = stream(*parts) if is_stream else answer_json(completion("".join(WORDS), usage=usage))
     async with serving(tmp_path, make_snapshot(vendor, Ending("", []))) as gateway:
-        await gateway.post()
-        labels = {"provider": "p0", "what": "input"}
+        assert (await gateway.post(body=chat(stream=is_stream))).status_code == 200
+        (row,) = await gateway.settled()
+        assert (row.usage.output, row.usage.is_estimated) == (4, True)
+        labels = {"provider": "p0", "what": what}
         assert gateway.metrics.registry.get_sample_value("tollkeeper_implausible_usage_total", labels) == 1
 
 

@@ -16,6 +16,7 @@ from tollkeeper.gateway.dialect import Dialect
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.bill import close_bill, note_usage, usage_of
 from tollkeeper.gateway.money.hold import Hold, Holds
+from tollkeeper.gateway.money.plausible import UNREADABLE
 from tollkeeper.gateway.money.watch import Watch
 from tollkeeper.gateway.provider import Channel, FailureClass, NotSent, Provider, UpstreamRequest, UpstreamResponse
 from tollkeeper.gateway.secrecy import hide_secrets, read_request_id
@@ -232,6 +233,8 @@ class Flight:
                 note_usage(self._exchange, attempt, chunk)
         if batch and batch[-1].is_final:
             self.is_over = True
+            if attempt.usage is None and attempt.doubt is None and batch[-1].data.get("usage"):
+                attempt.doubt = UNREADABLE
             close_bill(self._exchange, attempt)
 
     async def _cut(self) -> Usage:
@@ -245,8 +248,10 @@ class Flight:
         return usage_of(self._attempt)
 
     async def _close(self) -> None:
-        if self._watch is not None:
-            await self._watch.aclose()
+        # It knows this flight as well: a circle that would keep the call's body.
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            await watch.aclose()
         response, self._response = self._response, None
         if response is not None:
             if self.is_over and self._attempt.error is None:

@@ -36,10 +36,12 @@ class _Choice:
 class ChatChunks:
     """One stream's state: `read` takes each event's data and gives the chunk for the caller."""
 
-    __slots__ = ("_call", "_choices", "_created", "_id", "_model", "_pattern", "_usage")
+    __slots__ = ("_call", "_choices", "_created", "_id", "_model", "_pattern", "_unread", "_usage")
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        # A count that is none: the closing chunk carries it to whoever raises the alarm.
+        self._unread: object = None
         self._id: object = None
         self._created: object = None
         self._model: object = None
@@ -98,6 +100,8 @@ class ChatChunks:
         """The closing chunks: usage, seen by the caller if it asked, and the mark of the end."""
         final = Chunk(data={}, is_hidden=True, is_final=True)
         if self._usage is None:
+            if self._unread:
+                final.data["usage"] = self._unread
             return [final]
         return [self._usage, final]
 
@@ -186,6 +190,7 @@ class ChatChunks:
             counted = data["x_groq"].get("usage")
         usage = read_usage(counted)
         if usage is None:
+            self._unread = counted
             return
         shown = self._repair_head(_without(data, "choices") | {"choices": [], "usage": counted})
         is_same = raw is not None and data.get("choices") == [] and shown == data

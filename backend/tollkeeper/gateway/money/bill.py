@@ -23,7 +23,8 @@ def note_usage(exchange: Exchange, attempt: Attempt, chunk: Chunk) -> None:
     usage = chunk.usage
     assert usage is not None
     appraisal = exchange.appraisal
-    cap = None if appraisal is None else appraisal.output_cap
+    # What a model can give at most is the catalogue's word, which may be old.
+    cap = None if appraisal is None or appraisal.output_cap is None else 2 * appraisal.output_cap
     attempt.doubt = doubt(usage, exchange.call, attempt.sent_bytes, cap)
     if attempt.doubt is None:
         attempt.usage = usage

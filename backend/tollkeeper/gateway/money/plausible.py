@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from tollkeeper.contracts.chat import Call, Usage
 
+# What is said of a count that holds no tokens at all: negative, fractional, beyond every size.
+UNREADABLE: Final = "unreadable"
 # What a vendor may put around a call: its template, its description of tools.
 _OVERHEAD: Final = 4_096
 # For each part of a message that is no text.
@@ -19,10 +21,13 @@ _UNSEEN: Final = 2_000_000
 _PAST_CAP: Final = 64
 _MOST_REASONING: Final = 131_072
 _MOST_OUTPUT: Final = 1_000_000
+_CAPS: Final = ("max_completion_tokens", "max_tokens")
 
 
 def doubt(usage: Usage, call: Call, sent_bytes: int, output_cap: int | None = None) -> str | None:
-    """Why this count cannot be true, in a word for the log; None where it can. `output_cap`: of all choices together."""
+    """Why this count cannot be true, in a word for the log; None where it can. `output_cap`: of all choices together,
+    where the caller gave none.
+    """
     if usage.prompt_tokens > sent_bytes + _OVERHEAD and usage.prompt_tokens > sent_bytes + _unseen_tokens(call.body):
         return "input"
     completion = usage.completion_tokens
@@ -30,11 +35,9 @@ def doubt(usage: Usage, call: Call, sent_bytes: int, output_cap: int | None = No
         return None
     body = call.body
     choices = _choices(body)
-    cap = body.get("max_completion_tokens") or body.get("max_tokens")
-    if type(cap) is int and cap > 0:
-        most = cap * choices
-    else:
-        most = _MOST_OUTPUT * choices if output_cap is None else output_cap
+    # Some vendors know one name only.
+    cap = max((value for name in _CAPS if type(value := body.get(name)) is int and value > 0), default=0)
+    most = cap * choices or output_cap or _MOST_OUTPUT * choices
     if completion - usage.reasoning > most + _PAST_CAP * choices:
         return "output"
     if usage.reasoning > max(most, _MOST_REASONING * choices):
