@@ -24,6 +24,7 @@ from tollkeeper.core.embedded import EmbeddedPostgres
 from tollkeeper.db import migrations
 from tollkeeper.db.session import Database
 from tollkeeper.domains.usage import repository, rollup
+from tollkeeper.domains.usage.days import close_days
 from tollkeeper.domains.usage.partitions import add_days
 from tollkeeper.domains.usage.schemas import Filters, Question, period
 from tollkeeper.domains.usage.service import list_records
@@ -104,13 +105,14 @@ async def _fill(database: Database, rows: int, *, is_worst: bool) -> None:
             text(f"INSERT INTO usage_rollups ({', '.join(rollup.COLUMNS)}) {rollup.select_from('usage_logs')}")
         )
         count = made.rowcount  # type: ignore[attr-defined]
+    await close_days(database, SystemClock())
     await _analyze(database)
     _say(f"{rows} rows, {count} rollups, filled in {time.perf_counter() - begun:.0f} s")
 
 
 async def _analyze(database: Database) -> None:
     async with database.owner() as session:
-        for table in ("usage_logs", "usage_rollups"):
+        for table in ("usage_logs", "usage_rollups", "usage_days"):
             await session.execute(text(f"ANALYZE {table}"))
 
 

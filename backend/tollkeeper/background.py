@@ -19,10 +19,11 @@ from tollkeeper.db.session import Database
 from tollkeeper.domains.identity.tasks import AccountTasks
 from tollkeeper.domains.jobs.outbox import OutboxDelivery, Subscriber
 from tollkeeper.domains.jobs.runner import Runner
-from tollkeeper.domains.jobs.schemas import JobKind
-from tollkeeper.domains.jobs.tasks import make_kinds
+from tollkeeper.domains.jobs.schemas import JobContext, JobKind
+from tollkeeper.domains.jobs.tasks import HOUR, make_kinds
 from tollkeeper.domains.keys.subscribers import RevokeKeysOfTeam
 from tollkeeper.domains.mail.service import SEND, Mail
+from tollkeeper.domains.usage.days import close_days
 from tollkeeper.domains.usage.partitions import drop_expired, ensure_partitions
 from tollkeeper.domains.users.subscribers import EndGuestMemberships
 
@@ -57,7 +58,14 @@ def make_runner(settings: Settings, database: Database, more: Sequence[JobKind],
         usage_retention_days=settings.usage_retention_days,
         deliver_outbox=OutboxDelivery(database, subscribers).handle,
     )
-    return Runner(database, [*kinds, *more], name=name)
+    return Runner(database, [*kinds, _closing_of_days(database), *more], name=name)
+
+
+def _closing_of_days(database: Database) -> JobKind:
+    async def close(_context: JobContext, _payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"closed": [day.isoformat() for day in await close_days(database, SystemClock())]}
+
+    return JobKind("usage.days", close, every_seconds=HOUR)
 
 
 def mail_jobs(settings: Settings, database: Database, box: SecretBox, mail: Mail, clock: Clock) -> Sequence[JobKind]:

@@ -1,7 +1,7 @@
 """What budgets have spent, and ledger rows that name the budgets they count for.
 
 An attempt has one row that says what it was, `settled` or `interrupted`, and at most one `correction`: whether a row is
-one is in the key, not what kind it is.
+one is in the key, not what kind it is. Days that are over get sums of their own beside those of their hours.
 """
 
 from alembic import op
@@ -26,6 +26,12 @@ BUDGET_SPEND = """
         updated_at timestamptz DEFAULT now() NOT NULL,
         CONSTRAINT pk_budget_spend PRIMARY KEY (tenant_id, ref)
     ) WITH (fillfactor = 50)
+"""
+USAGE_DAYS = """
+    CREATE TABLE usage_days (
+        day date NOT NULL,
+        LIKE usage_rollups INCLUDING DEFAULTS
+    )
 """
 # Tenants' monthly budgets are older than this: they go on with what the month has cost so far, which no row names.
 MONTHLY_BUDGETS = """
@@ -70,6 +76,19 @@ def upgrade() -> None:
     op.execute(f"CREATE POLICY tenant ON budget_spend TO tk_app USING ({OWN}) WITH CHECK ({OWN})")
     op.execute("GRANT SELECT ON budget_spend TO tk_lookup")
     op.execute("CREATE POLICY lookup ON budget_spend FOR SELECT TO tk_lookup USING (true)")
+    op.execute(USAGE_DAYS)
+    op.execute("ALTER TABLE usage_days DROP COLUMN hour")
+    op.execute(
+        "ALTER TABLE usage_days ADD CONSTRAINT pk_usage_days "
+        "PRIMARY KEY (day, tenant_id, api_key_id, user_id, team_id, project_id, model, provider)"
+    )
+    op.execute("CREATE INDEX ix_usage_days_tenant_id_day ON usage_days (tenant_id, day)")
+    op.execute("ALTER TABLE usage_days ENABLE ROW LEVEL SECURITY")
+    op.execute("ALTER TABLE usage_days FORCE ROW LEVEL SECURITY")
+    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON usage_days TO tk_platform")
+    op.execute("CREATE POLICY platform ON usage_days TO tk_platform USING (true) WITH CHECK (true)")
+    op.execute("GRANT SELECT ON usage_days TO tk_app")
+    op.execute(f"CREATE POLICY tenant ON usage_days TO tk_app USING ({OWN}) WITH CHECK ({OWN})")
     for table in ("usage_logs", "usage_late"):
         op.execute(
             f"ALTER TABLE {table} ADD COLUMN budgets text[], "

@@ -12,9 +12,12 @@ import pytest
 from tests.money.records import make_intent, make_settlement
 from tollkeeper.contracts.chat import Usage
 from tollkeeper.contracts.usage import CallStatus, LedgerKind, Settlement
+from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.money import format_usd
 from tollkeeper.core.permissions import Role
+from tollkeeper.db.session import Database
+from tollkeeper.domains.usage.days import close_days
 from tollkeeper.domains.usage.sink import LedgerSink
 
 Ask = Callable[..., Any]
@@ -61,13 +64,16 @@ async def test_a_call_belongs_to_its_team_project_tags_and_end_user(sink: Ledger
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_sums_of_any_period_equal_the_calls_in_it(sink: LedgerSink, ask: Ask, seed: int) -> None:
+async def test_sums_of_any_period_equal_the_calls_in_it(
+    database: Database, sink: LedgerSink, ask: Ask, seed: int
+) -> None:
     chance = random.Random(seed)
     tenant, now = uuid7(), datetime.now(UTC)
     settlements = [
         make_settlement(
             make_intent(
                 tenant_id=tenant,
+                user_id=chance.choice([None, tenant]),
                 request_id=at(now - timedelta(minutes=chance.randrange(60 * 24 * 3))),
                 model=f"m{chance.randrange(3)}",
                 tags={"t": "x"},
@@ -77,14 +83,17 @@ async def test_sums_of_any_period_equal_the_calls_in_it(sink: LedgerSink, ask: A
         )
         for _ in range(150)
     ]
-    await sink.ship(settlements)
+    # Days are closed in between: the rest of the calls comes late.
+    await sink.ship(settlements[:100])
+    assert len(await close_days(database, SystemClock())) >= 2
+    await sink.ship(settlements[100:])
 
     for _ in range(12):
         since, until = sorted(now - timedelta(minutes=chance.randrange(60 * 24 * 3), seconds=7) for _ in range(2))
         inside = [entry for entry in settlements if since <= moment_of(entry) < until]
         bounds = {"from": text(since), "to": text(until)}
-        # By the rollups and their edges, and by the rows.
-        for words in ("model", "tag:t"):
+        # By days, hours and their edges, by hours alone, and by the rows.
+        for words in ("model", "hour", "tag:t"):
             answer = (await ask(caller_tenant=tenant, group_by=words, **bounds)).json()
             totals = answer["totals"]
             assert totals["requests"] == len(inside)
@@ -96,13 +105,16 @@ async def test_sums_of_any_period_equal_the_calls_in_it(sink: LedgerSink, ask: A
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "Pacific/Auckland"])
-async def test_days_weeks_and_months_begin_where_the_zone_says(sink: LedgerSink, ask: Ask, zone: str) -> None:
+async def test_days_weeks_and_months_begin_where_the_zone_says(
+    database: Database, sink: LedgerSink, ask: Ask, zone: str
+) -> None:
     tenant, here, now = uuid7(), ZoneInfo(zone), datetime.now(UTC)
     settlements = [
         make_settlement(make_intent(tenant_id=tenant, request_id=at(now - timedelta(minutes=37 * number))))
         for number in range(120)
     ]
     await sink.ship(settlements)
+    await close_days(database, SystemClock())
     local = [moment_of(entry).astimezone(here).replace(minute=0, second=0, microsecond=0) for entry in settlements]
     days = [moment.replace(hour=0) for moment in local]
     expected = {

@@ -21,6 +21,7 @@ from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.ids import uuid7
 from tollkeeper.db.models import Budget, Tenant
 from tollkeeper.db.session import Database
+from tollkeeper.domains.usage.days import close_days
 from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.domains.usage.spend import SqlSpend, backfill
 from tollkeeper.domains.usage.spend_verification import verify_spend
@@ -182,7 +183,13 @@ async def test_rows_rollups_and_budgets_agree_with_a_plain_model(
             assert named <= {(spend.tenant_id, spend.ref) for spend in spends}
             returned.extend(spends)
 
-    await asyncio.gather(ship(sinks[0], batches[::2]), ship(sinks[1], batches[1::2]))
+    async def close() -> None:
+        for _ in range(3):
+            await close_days(database, SystemClock())
+
+    await sinks[0].ship(batches[0])
+    await asyncio.gather(ship(sinks[0], batches[::2]), ship(sinks[1], batches[1::2]), close())
+    await close_days(database, SystemClock())
 
     kept = await spends_in(database)
     assert {counter: spend.spent_nano for counter, spend in kept.items() if spend.spent_nano} == spent_by(attempts)
@@ -218,6 +225,12 @@ async def assert_rows_are_right(database: Database, attempts: Sequence[Attempt])
         database,
         "SELECT sum(requests), sum(errors), sum(charge_nano), sum(cost_nano), sum(latency_ms_sum) FROM usage_rollups",
     )
+    (of_days,) = await rows_of(
+        database,
+        "SELECT (SELECT sum(charge_nano) FROM usage_days) = sum(charge_nano) FROM usage_rollups "
+        "WHERE (hour AT TIME ZONE 'UTC')::date <= (SELECT max(day) FROM usage_days)",
+    )
+    assert of_days == (True,)
     finals = [attempt.final for attempt in attempts]
     assert tuple(sums) == (
         len(finals),

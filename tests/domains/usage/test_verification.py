@@ -7,11 +7,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from tests.money.records import make_intent, make_settlement
+from tests.money.records import HandClock, make_intent, make_settlement
 from tollkeeper.contracts.usage import LedgerKind
 from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.ids import uuid7
 from tollkeeper.db.session import Database
+from tollkeeper.domains.usage.days import close_days
 from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.domains.usage.verification import DayGone, list_verifiable, rebuild_day, verify_day
 
@@ -122,3 +123,80 @@ async def test_a_day_that_was_dropped_is_left_as_it_is(sink: LedgerSink, databas
     assert await verify_day(database, long_ago) == []
     async with database.platform() as session:
         assert (await session.execute(text("SELECT sum(requests) FROM usage_rollups"))).scalar_one() == 10
+
+
+async def read(database: Database, query: str) -> list[tuple[object, ...]]:
+    async with database.platform() as session:
+        return [tuple(row) for row in (await session.execute(text(query))).all()]
+
+
+async def test_days_are_closed_in_order_once_they_are_over(sink: LedgerSink, database: Database) -> None:
+    days = [TODAY - timedelta(days=ago) for ago in (9, 5, 1, 0)]
+    for day in days:
+        await fill(sink, day, [uuid7()])
+
+    assert await close_days(database, SystemClock()) == days[:3]
+    assert await close_days(database, SystemClock()) == []
+    # What comes late for any of them, and for one between them that had nothing, is in both.
+    for day in (days[1], TODAY - timedelta(days=3), TODAY - timedelta(days=12), TODAY):
+        await fill(sink, day, [uuid7()])
+
+    sums = await read(database, "SELECT day, sum(requests) FROM usage_days GROUP BY 1 ORDER BY 1")
+    expected = [(12, 10), (9, 10), (5, 20), (3, 10), (1, 10)]
+    assert sums == [(TODAY - timedelta(days=ago), count) for ago, count in expected]
+    for day in await list_verifiable(database):
+        assert all(entry.is_right for entry in await verify_day(database, day))
+
+
+async def test_a_day_is_not_closed_before_its_last_calls_are_in(sink: LedgerSink, database: Database) -> None:
+    await fill(sink, YESTERDAY, [uuid7()])
+    clock = HandClock(datetime(TODAY.year, TODAY.month, TODAY.day, 0, 59, tzinfo=UTC).timestamp())
+
+    assert await close_days(database, clock) == []
+    clock.seconds += 60
+    assert await close_days(database, clock) == [YESTERDAY]
+
+
+async def test_days_are_closed_while_shippers_write_them(sink: LedgerSink, database: Database) -> None:
+    tenant, other = uuid7(), LedgerSink(database, SystemClock(), retention_days=400)
+
+    async def ship(shipper: LedgerSink) -> None:
+        for number in range(24):
+            day = TODAY - timedelta(days=1 + number % 6)
+            await shipper.ship([make_settlement(make_intent(tenant_id=tenant, request_id=at(day))) for _ in range(5)])
+
+    async def close() -> None:
+        for _ in range(12):
+            await close_days(database, SystemClock())
+
+    await asyncio.gather(ship(sink), ship(other), close())
+
+    await close_days(database, SystemClock())
+    (total,) = await read(database, "SELECT sum(requests)::int FROM usage_days")
+    assert total == (2 * 24 * 5,)
+    for day in await list_verifiable(database):
+        assert all(entry.is_right for entry in await verify_day(database, day))
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        "UPDATE usage_days SET requests = requests + 1",
+        "UPDATE usage_days SET model = 'other' WHERE model = 'm1'",
+        "DELETE FROM usage_days WHERE model = 'm1'",
+        "UPDATE usage_days SET tenant_id = gen_random_uuid()",
+    ],
+)
+async def test_a_wrong_sum_of_a_day_is_found_and_repaired(sink: LedgerSink, database: Database, plant: str) -> None:
+    tenant = uuid7()
+    await fill(sink, YESTERDAY, [tenant])
+    await close_days(database, SystemClock())
+    await change(database, plant)
+
+    found = await verify_day(database, YESTERDAY)
+    repaired = await rebuild_day(database, YESTERDAY)
+
+    assert not all(entry.is_right for entry in found)
+    assert repaired > 0
+    assert [(entry.tenant_id, entry.is_right) for entry in await verify_day(database, YESTERDAY)] == [(tenant, True)]
+    assert await rebuild_day(database, YESTERDAY) == 0

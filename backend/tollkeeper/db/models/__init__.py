@@ -12,7 +12,7 @@ from tollkeeper.db.models.runs import EndedRun
 from tollkeeper.db.models.system import AnnouncementRow, IdempotencyKey, OutboxEvent, SystemState, Worker
 from tollkeeper.db.models.teams import Project, Team, TeamMember
 from tollkeeper.db.models.tenants import Tenant
-from tollkeeper.db.models.usage import BudgetSpend, UsageLate, UsageLog, UsageRollup
+from tollkeeper.db.models.usage import BudgetSpend, UsageDay, UsageLate, UsageLog, UsageRollup
 from tollkeeper.db.models.users import User
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Team",
     "TeamMember",
     "Tenant",
+    "UsageDay",
     "UsageLate",
     "UsageLog",
     "UsageRollup",

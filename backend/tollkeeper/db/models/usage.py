@@ -88,12 +88,9 @@ class UsageLate(LedgerRow, Base):
     __tablename__ = "usage_late"
 
 
-class UsageRollup(Base):
-    """Sums an hour. The zero UUID is no user, team or project: a primary key holds no NULL."""
+class _Sums:
+    """The zero UUID is no user, team or project: a primary key holds no NULL."""
 
-    __tablename__ = "usage_rollups"
-
-    hour: Mapped[datetime] = mapped_column(primary_key=True)
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     api_key_id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -118,7 +115,25 @@ class UsageRollup(Base):
     latency_ms_sum: Mapped[int] = _tokens()
     unpriced_requests: Mapped[int] = _tokens()
 
+
+class UsageRollup(_Sums, Base):
+    """Sums an hour."""
+
+    __tablename__ = "usage_rollups"
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+
     __table_args__ = (Index("ix_usage_rollups_tenant_id_hour", "tenant_id", "hour"),)
+
+
+class UsageDay(_Sums, Base):
+    """Sums a day of UTC, made of its hours once it is over. Every day up to the last one that has a row is complete."""
+
+    __tablename__ = "usage_days"
+
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+
+    __table_args__ = (Index("ix_usage_days_tenant_id_day", "tenant_id", "day"),)
 
 
 class BudgetSpend(Base):

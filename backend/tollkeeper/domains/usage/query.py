@@ -1,13 +1,13 @@
 """The one query builder of usage: every report, chart and export is a `Question`, and this makes its SQL. Pure.
 
-Whole hours come from the rollups; the edges of a period that lie inside an hour, and whatever a rollup does not know
+Whole days that are over come from their sums, whole hours from the rollups; the edges of a period that lie inside an hour, and whatever a rollup does not know
 (tags, end users, percentiles, days of a zone that is half an hour off), come from the ledger's rows. Both are read as
 the same columns, so any sum is exact whatever the bounds.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 import orjson
@@ -27,6 +27,7 @@ STATUS: Final = """CASE WHEN kind = 'interrupted' THEN coalesce((
     AND corrected.is_correction
 ), status) ELSE status END"""
 _HOUR: Final = timedelta(hours=1)
+_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,23 @@ def needs_rows(question: Question) -> bool:
     return is_finer or question.with_percentiles or (bool(TIMES.intersection(words)) and _is_between_hours(question))
 
 
-def build(question: Question, *, after: Sequence[Any] | None = None, limit: int | None = None) -> Query:
+def fits_days(question: Question) -> bool:
+    """Whether sums of days of UTC can tell, for a period of more than one."""
+    times = TIMES.intersection(question.group_by)
+    is_long = question.filters.until - question.filters.since > _DAY
+    return is_long and not needs_rows(question) and "hour" not in times and (not times or question.zone == "UTC")
+
+
+def build(
+    question: Question,
+    *,
+    last_closed: date | None = None,
+    after: Sequence[Any] | None = None,
+    limit: int | None = None,
+) -> Query:
     """Sums by group. Times first and in order, else the dearest first.
 
-    With `after` (a group's values, or () to begin) in the order of the groups themselves, for reading on page by page.
+    `last_closed`: the last day that has sums of its own, or any earlier one; None: none has, or none of use. With `after` (a group's values, or () to begin) in the order of the groups themselves, for reading on page by page.
     """
     names = tuple(f"group_{place}" for place in range(len(question.group_by)))
     params: dict[str, Any] = {"zone": question.zone}
@@ -63,7 +77,7 @@ def build(question: Question, *, after: Sequence[Any] | None = None, limit: int 
     if question.with_percentiles:
         for name, share in (("p50_latency_ms", "0.5"), ("p95_latency_ms", "0.95")):
             sums.append(f"percentile_disc({share}) WITHIN GROUP (ORDER BY latency) AS {name}")
-    sql = f"SELECT {', '.join([*groups, *sums])} FROM ({_facts(question, params)}) AS facts"  # noqa: S608 - names of our own
+    sql = f"SELECT {', '.join([*groups, *sums])} FROM ({_facts(question, params, last_closed)}) AS facts"  # noqa: S608 - names of our own
     if names:
         sql += f" GROUP BY {', '.join(names)}"
     if after is not None:
@@ -114,15 +128,26 @@ def row_conditions(filters: Filters, params: dict[str, Any]) -> list[str]:
     return found
 
 
-def _facts(question: Question, params: dict[str, Any]) -> str:
-    """Rollups and rows under one set of columns, `moment` and the groups' own first."""
+def _facts(question: Question, params: dict[str, Any], last_closed: date | None) -> str:
+    """Sums and rows under one set of columns, `moment` and the groups' own first."""
     filters = question.filters
     since, until = filters.since, filters.until
     first, last = _ceil(since), _floor(until)
     same = conditions(filters, params)
     if needs_rows(question) or first >= last:
         return _rows(question, same, params, since, until, "0")
-    parts = [_rollups(question, same, params, first, last)]
+    parts = []
+    first_day, end_day = _days(first, last, last_closed)
+    if first_day < end_day:
+        parts.append(_sums_of_days(question, same, params, first_day, end_day))
+        spans = ((first, _midnight(first_day)), (_midnight(end_day), last))
+    else:
+        spans = ((first, last), (last, last))
+    parts += [
+        _rollups(question, same, params, start, end, str(place))
+        for place, (start, end) in enumerate(spans)
+        if start < end
+    ]
     if since < first:
         parts.append(_rows(question, same, params, since, first, "1"))
     if last < until:
@@ -130,9 +155,28 @@ def _facts(question: Question, params: dict[str, Any]) -> str:
     return " UNION ALL ".join(parts)
 
 
-def _rollups(question: Question, same: Sequence[str], params: dict[str, Any], first: datetime, last: datetime) -> str:
-    params |= {"first": first, "last": last}
-    where = ["hour >= CAST(:first AS timestamptz)", "hour < CAST(:last AS timestamptz)", *same]
+def _days(first: datetime, last: datetime, last_closed: date | None) -> tuple[date, date]:
+    """The whole days between that are closed: the first of them, and the one after the last."""
+    if last_closed is None:
+        return first.date(), first.date()
+    first_day = first.date() if first == _midnight(first.date()) else first.date() + _DAY
+    return first_day, min(last.date(), last_closed + _DAY)
+
+
+def _sums_of_days(
+    question: Question, same: Sequence[str], params: dict[str, Any], first_day: date, end_day: date
+) -> str:
+    params |= {"first_day": first_day, "end_day": end_day}
+    where = ["day >= CAST(:first_day AS date)", "day < CAST(:end_day AS date)", *same]
+    columns = ["day::timestamp AT TIME ZONE 'UTC' AS moment", *_keys(question), *SUMS]
+    return f"SELECT {', '.join(columns)} FROM usage_days WHERE {' AND '.join(where)}"  # noqa: S608 - names of our own
+
+
+def _rollups(
+    question: Question, same: Sequence[str], params: dict[str, Any], first: datetime, last: datetime, suffix: str
+) -> str:
+    params |= {f"first_{suffix}": first, f"last_{suffix}": last}
+    where = [f"hour >= CAST(:first_{suffix} AS timestamptz)", f"hour < CAST(:last_{suffix} AS timestamptz)", *same]
     columns = ["hour AS moment", *_keys(question), *SUMS]
     return f"SELECT {', '.join(columns)} FROM usage_rollups WHERE {' AND '.join(where)}"  # noqa: S608 - names of our own
 
@@ -200,6 +244,10 @@ def _is_between_hours(question: Question) -> bool:
             return True
         at += timedelta(days=28)
     return bool((zone.utcoffset(until.astimezone(zone)) or timedelta()) % _HOUR)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
 
 
 def _floor(at: datetime) -> datetime:

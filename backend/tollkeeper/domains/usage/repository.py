@@ -1,12 +1,14 @@
 """The SQL of usage: sums as `query` builds them, and keyset pages of the ledger."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.domains.usage import query
+from tollkeeper.domains.usage.days import last_closed
 from tollkeeper.domains.usage.rollup import SUMS
 from tollkeeper.domains.usage.schemas import MAX_GROUPS, Attempt, Filters, Question
 
@@ -33,13 +35,19 @@ _IS_LAST: Final = """NOT EXISTS (
 
 async def list_groups(session: AsyncSession, question: Question) -> list[dict[str, Any]]:
     """One more than `MAX_GROUPS` shows that there are more."""
-    return await _read(session, query.build(question, limit=MAX_GROUPS + 1))
+    closed = await _last_closed(session, question)
+    return await _read(session, query.build(question, last_closed=closed, limit=MAX_GROUPS + 1))
 
 
 async def list_groups_after(
     session: AsyncSession, question: Question, after: Sequence[Any], limit: int
 ) -> list[dict[str, Any]]:
-    return await _read(session, query.build(question, after=after, limit=limit))
+    closed = await _last_closed(session, question)
+    return await _read(session, query.build(question, last_closed=closed, after=after, limit=limit))
+
+
+async def _last_closed(session: AsyncSession, question: Question) -> date | None:
+    return await last_closed(session, question.filters.tenant_id) if query.fits_days(question) else None
 
 
 async def _read(session: AsyncSession, built: query.Query) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ The sink adds by it, the verification recomputes by it, and reports read rows by
 definition, so the three cannot disagree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
@@ -53,13 +53,43 @@ SUMS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 COLUMNS: Final = (*KEY, *SUMS)
+# The same by UTC days: of the ledger's rows, and of rollups.
+DAY_KEY: Final[Mapping[str, str]] = MappingProxyType(
+    {"day" if name == "hour" else name: "day" if name == "hour" else expression for name, expression in KEY.items()}
+)
+DAY_COLUMNS: Final = (*DAY_KEY, *SUMS)
+_DAY_OF_ROLLUP: Final[Mapping[str, str]] = MappingProxyType(
+    {name: "(hour AT TIME ZONE 'UTC')::date" if name == "day" else name for name in DAY_KEY}
+)
 
 
 def select_from(source: str) -> str:
     """The rollups of all rows of `source`, in the order of their key."""
-    columns = [f"{expression} AS {name}" for name, expression in KEY.items()]
-    columns += [f"sum({expression}) AS {name}" for name, expression in SUMS.items()]
-    places = ", ".join(str(place) for place in range(1, len(KEY) + 1))
+    return _select(source, KEY, SUMS)
+
+
+def days_from(source: str) -> str:
+    """The days of all rows of `source`, as `select_from`."""
+    return _select(source, DAY_KEY, SUMS)
+
+
+def days_from_rollups(source: str) -> str:
+    return _select(source, _DAY_OF_ROLLUP, {name: name for name in SUMS})
+
+
+def grow(table: str, columns: Iterable[str], key: Iterable[str], select: str) -> str:
+    """Adds what `select` yields to the sums of a table."""
+    grown = ", ".join(f"{name} = total.{name} + excluded.{name}" for name in SUMS)
+    return f"""
+        INSERT INTO {table} AS total ({", ".join(columns)}) {select}
+        ON CONFLICT ({", ".join(key)}) DO UPDATE SET {grown}
+    """
+
+
+def _select(source: str, key: Mapping[str, str], sums: Mapping[str, str]) -> str:
+    columns = [f"{expression} AS {name}" for name, expression in key.items()]
+    columns += [f"sum({expression}) AS {name}" for name, expression in sums.items()]
+    places = ", ".join(str(place) for place in range(1, len(key) + 1))
     return f"SELECT {', '.join(columns)} FROM {source} GROUP BY {places} ORDER BY {places}"  # noqa: S608 - our own names
 
 

@@ -1,6 +1,6 @@
 """The statements by which the sink writes ledger rows and rollups. Pure.
 
-They lock rows in the order of their keys, then rollups in the order of theirs, and end with what was written for the
+They lock rows in the order of their keys, then rollups and days in the order of theirs, and end with what was written for the
 budgets: tenant, ref and nano-dollars. The first line of that, without a ref, counts the rows. A batch of new rows takes
 one statement. One with rows that are there already takes two, because only the second sees what the first met.
 """
@@ -68,13 +68,13 @@ def _correction(name: str) -> str:
 
 
 def _and_sums() -> str:
-    """Let the rollups grow by `written`, and tell what its rows spent."""
-    grown = ", ".join(f"{name} = rollup.{name} + excluded.{name}" for name in rollup.SUMS)
+    """Let the rollups grow by `written`, those of closed days too, and tell what its rows spent."""
+    closed = "written WHERE day <= (SELECT max(day) FROM usage_days)"
     return f"""
         , rolled_up AS (
-            INSERT INTO usage_rollups AS rollup ({", ".join(rollup.COLUMNS)})
-            {rollup.select_from("written")}
-            ON CONFLICT ({", ".join(rollup.KEY)}) DO UPDATE SET {grown}
+            {rollup.grow("usage_rollups", rollup.COLUMNS, rollup.KEY, rollup.select_from("written"))}
+        ), summed AS (
+            {rollup.grow("usage_days", rollup.DAY_COLUMNS, rollup.DAY_KEY, rollup.days_from(closed))}
         )
         SELECT NULL::uuid AS tenant_id, NULL::text AS ref, count(*) AS nano FROM written
         UNION ALL

@@ -1,11 +1,12 @@
-"""Whether the rollups are what the ledger's rows add up to, and how to make them so again, day by day.
+"""Whether the rollups are what the ledger's rows add up to, and the days what their hours do, and how to make them so
+again, day by day.
 
 Shippers write a row and its part of a rollup in one transaction, so one statement sees both or neither, beside any
 number of running gateways. A day whose rows were dropped cannot be told any more: its rollups are all that is left.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.db.session import Database
 from tollkeeper.domains.usage.partitions import list_days
-from tollkeeper.domains.usage.rollup import COLUMNS, KEY, SUMS, select_from
+from tollkeeper.domains.usage.rollup import COLUMNS, DAY_COLUMNS, DAY_KEY, KEY, SUMS, days_from_rollups, select_from
 
 # A day of millions of rows takes its time, and so does waiting for the shippers' turn.
 _STATEMENT_MS: Final = "600000"
@@ -47,6 +48,20 @@ _REMOVE: Final = f"""
 _RESTORE: Final = f"""
     INSERT INTO usage_rollups ({", ".join(COLUMNS)}) {select_from(_ROWS)} ON CONFLICT ({", ".join(KEY)}) DO NOTHING
 """
+_IN_HOURS: Final = f"usage_rollups AS rollup WHERE {_IN_DAY} AND :day <= (SELECT max(day) FROM usage_days)"  # noqa: S608
+_SAME_DAY: Final = " AND ".join(f"truth.{name} = rollup.{name}" for name in DAY_KEY)
+_COMPARE_DAYS: Final = f"""
+    SELECT coalesce(truth.tenant_id, rollup.tenant_id) AS tenant_id, count(*) AS wrong
+    FROM ({days_from_rollups(_IN_HOURS)}) AS truth
+    FULL JOIN (SELECT * FROM usage_days AS rollup WHERE day = :day) AS rollup ON {_SAME_DAY}
+    WHERE {_DIFFERENT} GROUP BY 1
+"""  # noqa: S608 - as above
+# Whether the day is closed is asked before its sums are removed: they may be the last.
+_CLOSED: Final = "SELECT :day <= (SELECT max(day) FROM usage_days)"
+_REMOVE_DAY: Final = "DELETE FROM usage_days WHERE day = :day"
+_RESTORE_DAY: Final = f"""
+    INSERT INTO usage_days ({", ".join(DAY_COLUMNS)}) {days_from_rollups(f"usage_rollups AS rollup WHERE {_IN_DAY}")}
+"""
 
 
 class DayGone(BadRequest):
@@ -57,7 +72,10 @@ class DayGone(BadRequest):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """One tenant's day. A drift is what the rollups say too much of, below zero too little."""
+    """One tenant's day. A drift is what the rollups say too much of, below zero too little.
+
+    `wrong_rollups` are hours, and sums of the day once it is over.
+    """
 
     day: date
     tenant_id: UUID
@@ -79,6 +97,9 @@ async def verify_day(database: Database, day: date) -> list[Verified]:
     async with database.platform() as session:
         await _take_time(session)
         rows = [Verified(day=day, **row) for row in (await session.execute(text(_COMPARE), _bounds(day))).mappings()]
+        wrong = await _wrong_days(session, day)
+        rows = [replace(row, wrong_rollups=row.wrong_rollups + wrong.pop(row.tenant_id, 0)) for row in rows]
+        rows += [Verified(day, tenant_id, 0, 0, 0, 0, 0, 0, count) for tenant_id, count in wrong.items()]
         # It may have been dropped meanwhile.
         return rows if day in await list_days(session) else []
 
@@ -96,13 +117,22 @@ async def rebuild_day(database: Database, day: date) -> int:
             raise DayGone(f"The calls of {day} are no longer kept, so its sums cannot be made again.")
         removed: Any = await session.execute(text(_REMOVE), _bounds(day))
         restored: Any = await session.execute(text(_RESTORE), _bounds(day))
-        return max(int(removed.rowcount), int(restored.rowcount))
+        wrong = sum((await _wrong_days(session, day)).values())
+        if wrong and (await session.execute(text(_CLOSED), {"day": day})).scalar_one():
+            await session.execute(text(_REMOVE_DAY), {"day": day})
+            await session.execute(text(_RESTORE_DAY), _bounds(day))
+        return max(int(removed.rowcount), int(restored.rowcount)) + wrong
 
 
 async def list_verifiable(database: Database) -> Sequence[date]:
     """The days whose rows are there, oldest first."""
     async with database.platform() as session:
         return await list_days(session)
+
+
+async def _wrong_days(session: AsyncSession, day: date) -> dict[UUID, int]:
+    """How many sums of a closed day are not those of its hours, by tenant."""
+    return {row.tenant_id: row.wrong for row in await session.execute(text(_COMPARE_DAYS), _bounds(day))}
 
 
 def _bounds(day: date) -> dict[str, Any]:
