@@ -12,6 +12,7 @@ from tollkeeper.contracts.catalog import Snapshot
 from tollkeeper.core.announcements import ListenerState
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.redis import RedisState
+from tollkeeper.gateway.money.counters import CountersState, Mode
 from tollkeeper.gateway.money.journal import JournalState
 from tollkeeper.gateway.money.shipper import ShipperState
 
@@ -46,11 +47,13 @@ class Readiness:
     journal: Callable[[], JournalState]
     shipper: Callable[[], ShipperState]
     snapshot: Callable[[], Snapshot]
+    counters: Callable[[], CountersState]
 
     async def report(self) -> Report:
         dependencies = {
             "postgresql": await self._postgresql(),
             "redis": self._redis(),
+            "budgets": self._budgets(),
             "announcements": self._announcements(),
             "journal": self._journal(),
             "catalog": self._catalog(),
@@ -76,6 +79,16 @@ class Readiness:
         if state.is_available:
             return Dependency(Status.OK)
         return Dependency(Status.DEGRADED, "does not answer: each worker enforces its share of the rate limits")
+
+    def _budgets(self) -> Dependency:
+        """The message begins with the mode."""
+        state = self.counters()
+        if state.mode is Mode.EXACT:
+            return Dependency(Status.OK, "exact")
+        waiting = f"; counters of {state.untrusted} tenants wait to be rebuilt" if state.untrusted else ""
+        if state.mode is Mode.ALLOTMENT:
+            return Dependency(Status.DEGRADED, f"allotment: hard budgets admit from what is put aside{waiting}")
+        return Dependency(Status.DEGRADED, f"refused: calls under hard budgets are answered 503{waiting}")
 
     def _announcements(self) -> Dependency:
         state = self.announcements()

@@ -24,6 +24,7 @@ from tollkeeper.configuration import read_declared
 from tollkeeper.contracts.catalog import ModelRoute
 from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.contracts.money import Spend
+from tollkeeper.contracts.ports import CounterView
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.access_log import AccessLogWriter
 from tollkeeper.core.announcements import PUBLISHER, Announcement, Listener, Publisher, Topic
@@ -42,6 +43,7 @@ from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.db.session import Database
 from tollkeeper.domains.audit.heads import EVERY_SECONDS, Heads, HeadSigning
 from tollkeeper.domains.audit.security import SecurityEvents
+from tollkeeper.domains.budgets.declared import FileRules
 from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
 from tollkeeper.domains.catalog.kept import CatalogFile
 from tollkeeper.domains.catalog.prices import load_price_list
@@ -63,6 +65,8 @@ from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.appraiser import Appraiser
+from tollkeeper.gateway.money.counter_metrics import CounterMetrics
+from tollkeeper.gateway.money.counter_view import LiveCounters
 from tollkeeper.gateway.money.counters import Counters
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.money.reaper import Reaper
@@ -116,6 +120,7 @@ class Services:
     session_lookup: Sessions
     gateway: pipeline.Services
     provider_probe: Probe
+    counter_view: CounterView
     readiness: Readiness
     first_run: FirstRun | None = None
     # Set by the supervisor for its workers: each writes its metrics into files there, and any of them reads all.
@@ -167,7 +172,9 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         _open_publisher(redis_url, database, stack)
 
         mail = _open_mail(settings, box)
-        catalog = await _open_catalog(settings, database, box, opened.kept, clock)
+        file_rules = FileRules(database, clock)
+        catalog = await _open_catalog(settings, database, box, opened.kept, clock, file_rules)
+        metrics = Metrics()
         money = await _open_money(settings, database, link, clock, stack)
         upstream = Upstream(settings, clock)
         stack.push_async_callback(upstream.aclose)
@@ -228,7 +235,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 holds=money.admission,
                 journal=money.journal,
                 channel=upstream,
-                metrics=Metrics(),
+                metrics=metrics,
                 session_lookup=session_lookup,
                 token_lookup=WorkloadTokens(database, issuers, known.lookup, clock),
                 foreign_keys=known.foreign,
@@ -246,14 +253,17 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 money.journal.state,
                 money.shipper.state,
                 catalog.holder.current,
+                money.counters.state,
             ),
+            counter_view=LiveCounters(link, clock),
             first_run=opened.first_run,
             is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ,
         )
         work = {
-            **money.work(),
+            **money.work(metrics),
             "catalog": catalog.loader.run(),
             "reload": catalog.reloader.run(),
+            "file-rules": file_rules.run(),
             **known.work(),
         }
         if settings.jobs_in_process:
@@ -321,12 +331,13 @@ class _Money:
     counters: Counters
     reaper: Reaper
 
-    def work(self) -> dict[str, Coroutine[Any, Any, None]]:
+    def work(self, metrics: Metrics) -> dict[str, Coroutine[Any, Any, None]]:
         return {
             "shipper": self.shipper.run(),
             "fleet": self.fleet.run(),
             "counters": self.counters.run(),
             "reaper": self.reaper.run(),
+            "counter-metrics": CounterMetrics(metrics.registry, self.counters.state, self.reaper.state).run(),
         }
 
     def shipped(self, settlements: Sequence[Settlement], spends: Sequence[Spend]) -> None:
@@ -368,19 +379,25 @@ async def _open_money(
 
 
 async def _open_catalog(
-    settings: Settings, database: Database, box: SecretBox, kept: CatalogFile, clock: Clock
+    settings: Settings, database: Database, box: SecretBox, kept: CatalogFile, clock: Clock, rules: FileRules
 ) -> CatalogControl:
     kinds, prices = provider_kinds(), load_price_list()
     read = partial(read_declared, settings.config, os.environ, kinds=kinds, price_list=prices)
+    declared = await asyncio.to_thread(read)
+    rules.replace(declared.rules)
+    # Before the first call, not soon after it.
+    with suppress(DependencyUnavailable):
+        await rules.apply()
     catalog = build_catalog(
         database=database,
         box=box,
         kinds=kinds,
         price_list=prices,
-        declared=await asyncio.to_thread(read),
+        declared=declared,
         read_declared=read,
         clock=clock,
         kept=kept,
+        on_rules=rules.replace,
     )
     await catalog.loader.load()
     return catalog
