@@ -175,7 +175,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         file_rules = FileRules(database, clock)
         catalog = await _open_catalog(settings, database, box, opened.kept, clock, file_rules)
         metrics = Metrics()
-        money = await _open_money(settings, database, link, clock, stack)
+        money = await _open_money(settings, database, link, clock, metrics, stack)
         upstream = Upstream(settings, clock)
         stack.push_async_callback(upstream.aclose)
 
@@ -353,7 +353,7 @@ class _Money:
 
 
 async def _open_money(
-    settings: Settings, database: Database, link: RedisLink, clock: Clock, stack: AsyncExitStack
+    settings: Settings, database: Database, link: RedisLink, clock: Clock, metrics: Metrics, stack: AsyncExitStack
 ) -> _Money:
     folder = settings.data_dir / "journal"
     journal = _open_journal(settings, folder, clock, stack)
@@ -361,7 +361,7 @@ async def _open_money(
     fleet = Fleet(database, expected=settings.workers, journal_path=str(folder), worker_id=worker_id)
     sink = LedgerSink(database, clock, retention_days=settings.usage_retention_days)
     shipper = Shipper(journal, sink, clock, directory=folder)
-    admission = Admission(link, clock, fleet.live, worker_id=worker_id)
+    admission = Admission(link, clock, fleet.live, worker_id=worker_id, metrics=metrics)
     held = admission.registry
     counters = Counters(link, SqlSpend(database), fleet, clock, worker_id=worker_id, holdings=held, adopt=shipper.adopt)
     reaper = Reaper(link, counters, fleet, clock, worker_id=worker_id, holdings=held, settle=journal.settle)

@@ -84,6 +84,15 @@ class Metrics:
             multiprocess_mode="max",
         )
         self._most_exceeded_nano = 0
+        self._refused = Counter(
+            "tollkeeper_refusals",
+            "Calls that a limit or a budget did not admit, by whose it is and what it counts.",
+            ("scope", "what"),
+            registry=self.registry,
+        )
+        self._shadow_refused = Counter(
+            "tollkeeper_shadow_refusals", "Times a shadow limit would have refused a call.", registry=self.registry
+        )
         self._running = 0
         self._families: dict[Labels, _Family] = {}
         self._gathered: list[tuple[Labels, int, float, float, float | None, int, int, int]] = []
@@ -162,6 +171,13 @@ class Metrics:
 
     def unpriced_call(self, model: str, provider: str) -> None:
         self._unpriced.labels(model, provider).inc()
+
+    def call_refused(self, scope: str, what: str) -> None:
+        """`what` is the unit of a limit, or `budget`."""
+        self._refused.labels(scope, what).inc()
+
+    def shadow_refused(self, count: int) -> None:
+        self._shadow_refused.inc(count)
 
     def hold_exceeded(self, nano: int) -> None:
         self._exceeded.inc()

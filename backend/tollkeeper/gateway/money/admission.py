@@ -19,13 +19,14 @@ from uuid import UUID
 import hiredis
 import structlog
 
-from tollkeeper.contracts.money import ScopeKind, Spend
+from tollkeeper.contracts.money import Limit, ScopeKind, Spend
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.redis import RedisLink, RedisUnavailable
 from tollkeeper.core.resp import pack
+from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission_batch import (
     ADMIT_REPLIES,
     Code,
@@ -97,11 +98,13 @@ class Admission:
         *,
         worker_id: UUID,
         counters: CounterKeeper | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._redis = redis
         self._clock = clock
         self._owner = worker_id.hex.encode()
         self.counters = counters
+        self._metrics = metrics
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: deque[Operation] = deque()
         self._is_leaving = False
@@ -220,13 +223,21 @@ class Admission:
             if told is None:
                 return self._decide_locally(hold, part, forecast)
             verdict, places = told
+            if verdict.shadow_refusals and self._metrics is not None:
+                self._metrics.shadow_refused(verdict.shadow_refusals)
             if verdict.code == 0:
                 return headers_of(verdict, places)
             if verdict.code > 0:
+                self._count_refusal(places[verdict.place - 1])
                 raise refuse(verdict, places)
             if not await self._mend(terms, verdict):
                 break
         raise budget_unavailable()
+
+    def _count_refusal(self, place: Place) -> None:
+        rule = place.rule
+        if self._metrics is not None and rule is not None:
+            self._metrics.call_refused(rule.scope.kind, rule.unit if isinstance(rule, Limit) else "budget")
 
     def _taken(self, hold: Hold, part: Part, full: int, forecast: int, took: int) -> None:
         """At once with the reply: whoever asks for what is held must not miss it."""

@@ -11,16 +11,12 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-import structlog
-
 from tollkeeper.contracts.money import PLATFORM, Spend
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
 from tollkeeper.gateway.money.admission_batch import Group, Operation, Tell, named_counter
 from tollkeeper.gateway.money.hold import Hold, Part
 from tollkeeper.gateway.money.terms import OF_PLATFORM, Measured, Place, counter_key
-
-log = structlog.get_logger(__name__)
 
 RENEW_SECONDS: Final = 10.0
 # A call of another worker whose rows we shipped: its other rows come within this time, then its record may go.
@@ -39,9 +35,6 @@ class Registry:
         self._untold: deque[Operation] = deque(maxlen=MAX_UNTOLD)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        # The highest excess of a true amount over its hold, and how often there was one.
-        self.exceeded_nano = 0
-        self.exceeded = 0
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -92,10 +85,6 @@ class Registry:
         hold.is_settled = True
         hold.sequence += 1
         self._leased.pop(hold.request_id, None)
-        if rows and charge_nano > hold.held_nano and any(part.terms.is_hard for part in hold.parts):
-            self.exceeded += 1
-            self.exceeded_nano = max(self.exceeded_nano, charge_nano - hold.held_nano)
-            log.warning("hold_exceeded", request_id=str(hold.request_id), held=hold.held_nano, charge=charge_nano)
         hold.held_nano = charge_nano
         hold.rows += rows
         if not rows:
