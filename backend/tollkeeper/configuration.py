@@ -17,8 +17,11 @@ import structlog
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from tollkeeper.configuration_rules import declared_budget, declared_limit, faults_of
 from tollkeeper.configuration_schema import (
     ConfigurationFile,
+    FileBudget,
+    FileLimit,
     FileModel,
     FilePriceAdjustment,
     FileProvider,
@@ -40,6 +43,7 @@ from tollkeeper.domains.catalog.environment import environment_catalog, vendor_n
 from tollkeeper.domains.catalog.fields import is_private_host, origin_of, read_proxy_url
 from tollkeeper.domains.catalog.loader import Declared
 from tollkeeper.domains.catalog.prices import PriceList, read_price, stable_id
+from tollkeeper.domains.limits.declared import DeclaredRule
 
 __all__ = ["ConfigError", "Configuration", "Problem", "json_schema", "load_configuration", "read_declared"]
 
@@ -64,6 +68,7 @@ class Configuration:
     """A valid configuration file. `settings` holds the scalars it sets, `places` where each stands."""
 
     catalog: DeclaredCatalog = field(default_factory=DeclaredCatalog)
+    rules: tuple[DeclaredRule, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     warnings: tuple[Problem, ...] = ()
@@ -85,6 +90,7 @@ def load_configuration(path: Path, environ: Mapping[str, str], *, kinds: Sequenc
         raise ConfigError(check.problems)
     return Configuration(
         catalog=check.catalog(),
+        rules=check.rules(),
         settings=MappingProxyType(file.settings.model_dump(exclude_unset=True) if file.settings else {}),
         places=MappingProxyType({name: str(tree.find(("settings", name)).place) for name in _set_names(tree)}),
         warnings=tuple(check.warnings),
@@ -103,7 +109,7 @@ def read_declared(
         log.warning("configuration_doubtful", problem=str(warning))
     file = configuration.catalog
     environment = DeclaredCatalog() if file.providers else environment_catalog(environ, kinds, price_list)
-    return Declared(file, environment)
+    return Declared(file, environment, configuration.rules)
 
 
 def _set_names(tree: Node) -> Iterator[str]:
@@ -186,6 +192,28 @@ class _Check:
             if (first := seen.setdefault(_adjustment_id(adjustment), index)) != index:
                 other = self._place(("price_adjustments", first))
                 self._problem(("price_adjustments", index), f"covers the same calls as the one at {other}: remove one")
+
+        sections: dict[str, Sequence[FileLimit | FileBudget]] = {
+            "limits": self._file.limits,
+            "budgets": self._file.budgets,
+        }
+        for section, rules in sections.items():
+            self._unique(section, [f"{rule.tenant or ''}/{rule.name}" for rule in rules])
+            for index, rule in enumerate(rules):
+                for path, message in faults_of(rule):
+                    self._problem((section, index, *path), message)
+
+    def rules(self) -> tuple[DeclaredRule, ...]:
+        return (
+            *(
+                declared_limit(limit, str(self._place(("limits", index))))
+                for index, limit in enumerate(self._file.limits)
+            ),
+            *(
+                declared_budget(budget, str(self._place(("budgets", index))))
+                for index, budget in enumerate(self._file.budgets)
+            ),
+        )
 
     def catalog(self) -> DeclaredCatalog:
         adjustments = tuple(_convert_adjustment(one) for one in self._file.price_adjustments)

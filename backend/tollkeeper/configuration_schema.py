@@ -9,10 +9,11 @@ import sys
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model, model_validator
 
 from tollkeeper.core.config import Settings
 from tollkeeper.core.ids import TenantId
+from tollkeeper.domains.budgets.schemas import BudgetTerms
 from tollkeeper.domains.catalog.fields import (
     LONGEST_ANSWER,
     WHOLE_CONTEXT,
@@ -30,6 +31,8 @@ from tollkeeper.domains.catalog.fields import (
     Timeouts,
     Tokens,
 )
+from tollkeeper.domains.limits.schemas import Kind, LimitRate
+from tollkeeper.web.schemas import Schema
 
 # Where the file itself is cannot stand in the file.
 _NOT_IN_FILE: Final = frozenset({"config"})
@@ -92,6 +95,43 @@ class FilePriceAdjustment(BaseModel):
     per_request_usd: PerRequest = Decimal(0)
 
 
+class FileScope(BaseModel):
+    """Whose calls a rule is about. Nothing but the kind: each one of it is counted apart."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind
+    id: str | None = Field(None, max_length=256, description="Of a tenant, team, project, user or key: key_….")
+    name: str | None = Field(
+        None, max_length=256, description="Instead of id: a team's or project's name, a user's email."
+    )
+    value: str | None = Field(
+        None, max_length=256, description="Of a tag name=value, an end user, a model (gpt-*), an endpoint, a provider."
+    )
+
+
+class _FileRule(Schema):
+    tenant: str | None = Field(
+        None, max_length=256, description="Whose rule: the tenant's slug or id. Left out: the platform's own."
+    )
+    scope: FileScope
+    is_per_model: bool = Field(default=False, strict=True, description="Each model is counted apart.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "_FileRule":
+        if getattr(self, "name", None) is None:
+            raise ValueError("name is required: it tells this rule from the others of the tenant")
+        return self
+
+
+class FileLimit(LimitRate, _FileRule):
+    """How often, for whom. Read-only in console and API."""
+
+
+class FileBudget(BudgetTerms, _FileRule):
+    """For how much, for whom, in which window. Read-only in console and API."""
+
+
 def _setting_fields() -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, info in Settings.model_fields.items():
@@ -115,6 +155,8 @@ class ConfigurationFile(BaseModel):
     providers: tuple[FileProvider, ...] = ()
     models: tuple[FileModel, ...] = ()
     price_adjustments: tuple[FilePriceAdjustment, ...] = Field((), description="Margins and discounts of tenants.")
+    limits: tuple[FileLimit, ...] = Field((), description="How often, for whom.")
+    budgets: tuple[FileBudget, ...] = Field((), description="For how much, for whom.")
     settings: FileSettings | None = Field(
         None, description="Settings of the process; flags and TOLLKEEPER_… variables win over them."
     )

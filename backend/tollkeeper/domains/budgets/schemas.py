@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from tollkeeper.contracts.money import Window, WindowKind
 from tollkeeper.contracts.windows import LONGEST_CUSTOM_SECONDS, SHORTEST_CUSTOM_SECONDS, window_fault
 from tollkeeper.core.ids import BudgetId, KeyId, RequestId
-from tollkeeper.core.money import Usd
+from tollkeeper.core.money import MAX_USD, Usd
 from tollkeeper.domains.limits.schemas import NewRule, RuleFields, RuleView
 from tollkeeper.web.schemas import Schema
 
@@ -49,7 +49,9 @@ class BudgetFields(RuleFields):
         return super().never_null() | {"mode", "rolls_over", "refusal_status", "thresholds", "amount_usd"}
 
 
-class BudgetCreate(NewRule, BudgetFields):
+class BudgetTerms(BudgetFields):
+    """The terms of a whole budget."""
+
     amount_usd: Usd
     window: WindowName
     time_zone: str = Field("UTC", max_length=64, description="IANA zone in which days, weeks and months begin.")
@@ -68,7 +70,7 @@ class BudgetCreate(NewRule, BudgetFields):
     )
 
     @model_validator(mode="after")
-    def _whole(self) -> "BudgetCreate":
+    def _whole(self) -> "BudgetTerms":
         if (self.window == "custom") != (self.window_seconds is not None):
             raise ValueError("window_seconds belongs to the window 'custom', and to no other")
         fault = window_fault(self.terms)
@@ -76,12 +78,20 @@ class BudgetCreate(NewRule, BudgetFields):
             raise ValueError(fault)
         if self.window == "total" and self.rolls_over:
             raise ValueError("the window 'total' has none after it to roll over to")
+        if bool(self.increase_usd) != (self.increase_until is not None):
+            raise ValueError("increase_usd and increase_until belong together")
+        if self.amount_usd + (self.increase_usd or 0) > MAX_USD:
+            raise ValueError(f"amount and increase are at most ${MAX_USD:,} together")
         return self
 
     @property
     def terms(self) -> Window:
         anchor = None if self.anchor is None else int(self.anchor.timestamp())
         return Window(WindowKind(self.window), self.time_zone, anchor, self.window_seconds)
+
+
+class BudgetCreate(NewRule, BudgetTerms):
+    pass
 
 
 class BudgetUpdate(BudgetFields):

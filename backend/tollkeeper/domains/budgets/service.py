@@ -21,7 +21,7 @@ from tollkeeper.core.money import MAX_USD, format_usd, nano_from_usd, usd_from_n
 from tollkeeper.db.models import Budget
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.budgets.backfill import backfill_counters
-from tollkeeper.domains.budgets.schemas import BudgetCreate, BudgetFields, BudgetUpdate, BudgetView
+from tollkeeper.domains.budgets.schemas import BudgetCreate, BudgetFields, BudgetTerms, BudgetUpdate, BudgetView
 from tollkeeper.domains.limits import service as rules
 from tollkeeper.domains.limits.rules import budget_of
 from tollkeeper.web.caller import Caller
@@ -37,17 +37,13 @@ class Budgets:
         self, session: AsyncSession, caller: Caller, tenant_id: UUID | None, wanted: BudgetCreate
     ) -> Budget:
         now = self._clock.now()
-        values = _values(wanted)
+        values = columns(wanted)
         self._check_increase(values)
         start, _ = bounds(wanted.terms, now.timestamp())
         row = Budget(
             **rules.placed(tenant_id, wanted),
             **values,
             is_per_model=wanted.is_per_model,
-            window_kind=wanted.window,
-            time_zone=wanted.time_zone,
-            anchor=wanted.terms.anchor,
-            seconds=wanted.window_seconds,
             counts_from=start if wanted.backfill else int(now.timestamp()),
         )
         await rules.add(session, tenant_id, row, wanted.scope)
@@ -147,6 +143,17 @@ def facts(row: Budget) -> dict[str, Any]:
         "rolls_over": row.rolls_over,
         "refusal_status": row.refusal_status,
         "thresholds": list(row.thresholds),
+    }
+
+
+def columns(wanted: BudgetTerms) -> dict[str, Any]:
+    """The columns of a whole budget's terms."""
+    return {
+        **_values(wanted),
+        "window_kind": wanted.window,
+        "time_zone": wanted.time_zone,
+        "anchor": wanted.terms.anchor,
+        "seconds": wanted.window_seconds,
     }
 
 

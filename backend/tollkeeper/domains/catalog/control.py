@@ -1,5 +1,6 @@
 """The catalog's part of the process's services, put together from what wiring hands over."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tollkeeper.contracts.catalog import ProviderKind
@@ -27,6 +28,7 @@ from tollkeeper.domains.catalog.sealing import ProviderSecrets
 from tollkeeper.domains.catalog.service import Catalog
 from tollkeeper.domains.catalog.snapshot import Sources
 from tollkeeper.domains.catalog.stored import StoredCatalogReader
+from tollkeeper.domains.limits.declared import DeclaredRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,9 @@ def build_catalog(
     read_declared: ReadDeclared,
     clock: Clock,
     kept: CatalogFile | None = None,
+    on_rules: Callable[[Sequence[DeclaredRule]], None] | None = None,
 ) -> CatalogControl:
-    """`declared` is what was read at the start; `read_declared` reads it again at each reload.
+    """`declared` is what was read at the start; `read_declared` reads it again at each reload, `on_rules` hears its rules.
 
     `kept` is where the stored catalog is kept for a start without PostgreSQL.
     """
@@ -68,7 +71,7 @@ def build_catalog(
         stored = KeptCatalog(stored, kept)
     sources = Sources(file=declared.file, environment=declared.environment, price_list=price_list)
     loader = SnapshotLoader(holder, stored, sources, clock)
-    reloader = Reloader(loader, read_declared)
+    reloader = Reloader(loader, read_declared, on_rules)
     catalog = Catalog(kinds=kinds, secrets=secrets, holder=holder, loader=loader)
     prices = PriceHistory(catalog, clock)
     return CatalogControl(

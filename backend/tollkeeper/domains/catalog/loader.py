@@ -4,7 +4,7 @@ PostgreSQL down: keep the last snapshot, warn once, try again. File wrong: keep 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -16,6 +16,7 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.config_source import ConfigError
 from tollkeeper.core.errors import BadRequest, DependencyUnavailable
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, build_snapshot
+from tollkeeper.domains.limits.declared import DeclaredRule
 
 log = structlog.get_logger(__name__)
 
@@ -149,6 +150,7 @@ class Declared:
 
     file: DeclaredCatalog
     environment: DeclaredCatalog
+    rules: tuple[DeclaredRule, ...] = ()
 
 
 # Reads file and environment; runs in a thread. Raises `ConfigError`.
@@ -158,9 +160,16 @@ ReadDeclared = Callable[[], Declared]
 class Reloader:
     """Reads the configuration file again: whole, or not at all. Used by SIGHUP, by announcements and by the API."""
 
-    def __init__(self, loader: SnapshotLoader, read: ReadDeclared) -> None:
+    def __init__(
+        self,
+        loader: SnapshotLoader,
+        read: ReadDeclared,
+        on_rules: Callable[[Sequence[DeclaredRule]], None] | None = None,
+    ) -> None:
+        """`on_rules` is told the limits and budgets of each reading."""
         self._loader = loader
         self._read = read
+        self._on_rules = on_rules
         self._requested = asyncio.Event()
 
     def request(self) -> None:
@@ -190,5 +199,7 @@ class Reloader:
                 details={"problems": problems},
             ) from None
         version = await self._loader.replace_declared(declared.file, declared.environment)
+        if self._on_rules is not None:
+            self._on_rules(declared.rules)
         log.info("configuration_reloaded", version=version)
         return version

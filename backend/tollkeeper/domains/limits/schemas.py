@@ -159,7 +159,7 @@ UnitName = Literal["requests", "input_tokens", "output_tokens", "total_tokens", 
 PeriodName = Literal["second", "minute", "hour", "day"]
 
 
-class _Terms(RuleFields):
+class LimitTerms(RuleFields):
     burst: Amount | None = Field(
         None,
         description="How many may come at once. Null: a sixth of the amount for seconds and minutes, all of it for longer.",
@@ -174,17 +174,18 @@ class _Terms(RuleFields):
 
     def changes(self) -> dict[str, Any]:
         """What was sent, by the names of the columns."""
-        own = {"scope", "tenant_id", "is_platform"}
-        return {name: getattr(self, name) for name in self.model_fields_set - own}
+        return {name: getattr(self, name) for name in self.model_fields_set & LimitRate.model_fields.keys()}
 
 
-class LimitCreate(NewRule, _Terms):
+class LimitRate(LimitTerms):
+    """The terms of a whole limit."""
+
     unit: UnitName = "requests"
     period: PeriodName | None = Field(None, description="Required, but for `parallel`: calls under way at once.")
     amount: Amount
 
     @model_validator(mode="after")
-    def _rate_or_slots(self) -> "LimitCreate":
+    def _rate_or_slots(self) -> "LimitRate":
         if self.unit == "parallel":
             if self.period is not None or self.burst is not None:
                 raise ValueError("a limit of parallel calls has no period and no burst; leave them out")
@@ -192,10 +193,16 @@ class LimitCreate(NewRule, _Terms):
                 raise ValueError(f"at most {LARGEST_INT} parallel calls")
         elif self.period is None:
             raise ValueError("period is missing: second, minute, hour or day")
+        if (self.override_amount is None) != (self.override_until is None):
+            raise ValueError("override_amount and override_until belong together")
         return self
 
 
-class LimitUpdate(_Terms):
+class LimitCreate(NewRule, LimitRate):
+    pass
+
+
+class LimitUpdate(LimitTerms):
     """Only the members that are sent are changed; scope, unit and period are for good: make another limit."""
 
     amount: Amount | None = None

@@ -64,7 +64,7 @@ class Limits:
     async def create(self, session: AsyncSession, caller: Caller, tenant_id: UUID | None, wanted: LimitCreate) -> Limit:
         values = wanted.changes()
         self._check_override(values)
-        row = Limit(**placed(tenant_id, wanted), **values)
+        row = Limit(**placed(tenant_id, wanted), is_per_model=wanted.is_per_model, **values)
         await add(session, tenant_id, row, wanted.scope)
         await audit.record(
             session, caller, "limits.create", "limit", _id(row), None, facts(row), tenant_id=audited(caller, row)
