@@ -4,11 +4,12 @@ import base64
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.commands.conftest import Tollkeeper
+from tests.commands.conftest import Gateway, Tollkeeper
 
 
 def write_list(path: Path, model: str, output: str = "9") -> Path:
@@ -105,3 +106,18 @@ def test_public_prices_are_listed_with_where_and_when_they_were_read(tollkeeper:
         assert rows[vendor, model]["checked"].startswith("2026-")
     of_azure = tollkeeper("prices", "public", "--vendor", "azure", "--json").json
     assert {row["vendor"] for row in of_azure} == {"azure"}
+
+
+def test_a_margin_is_in_force_within_a_second_and_gone_as_fast(tollkeeper: Tollkeeper, gateway: Gateway) -> None:
+    def charged() -> str:
+        body = {"model": "simulated", "messages": [{"role": "user", "content": "Say hello."}]}
+        headers = {"authorization": f"Bearer {gateway.first_run['api_key']}"}
+        answer = httpx.post(f"{gateway.origin}/v1/chat/completions", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer.headers["x-tollkeeper-cost-usd"]
+
+    assert charged() == "0"
+    added = tollkeeper("prices", "adjust", "add", "--per-request", "0.0025", "--model", "simul*", "--json").json
+    gateway.process.until(lambda: charged() == "0.0025", seconds=1)
+    assert tollkeeper("prices", "adjust", "remove", added["id"], "--yes").code == 0
+    gateway.process.until(lambda: charged() == "0", seconds=1)
