@@ -297,7 +297,7 @@ class ProjectDeleted(_Fields):
 
 @dataclass(frozen=True, slots=True)
 class CatalogChanged(_Fields):
-    """`object_type` is `provider`, `model` or `price`."""
+    """`object_type` is `provider`, `model`, `price`, `price_adjustment` or `price_list`."""
 
     name: ClassVar[str] = "catalog.changed"
     object_type: str
