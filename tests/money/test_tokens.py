@@ -68,7 +68,7 @@ def test_half_a_character_is_counted_like_its_replacement() -> None:
 def test_the_upper_count_lies_between_the_mean_and_the_bytes(text: str, model: str) -> None:
     family, size = family_of(model), len(text.encode("utf-8", "replace"))
 
-    assert count_upper(text, family) <= size
+    assert count_upper(text, family) <= size + 1
     assert min(count(text, family), size) <= count_upper(text, family)
 
 

@@ -84,7 +84,7 @@ _OLD_CLAUDE: Final = Family(
 _MISTRAL_IMAGES: Final = Patches(16, 4_224)
 _MISTRAL: Final = Family("mistral", Shares(102, 2, 67), Shares(140, 0, 100), images=_MISTRAL_IMAGES)
 # 32 thousand pieces with bytes for the rest; Llama 2 is of the same make.
-_SMALL: Final = Family("mistral and llama, 32k", Shares(119, 26, 67), Shares(185, 22, 100), images=_MISTRAL_IMAGES)
+_SMALL: Final = Family("mistral and llama, 32k", Shares(119, 26, 67), Shares(205, 22, 100), images=_MISTRAL_IMAGES)
 _LLAMA: Final = Family("llama", Shares(99, 3), Shares(133, 60), images=Fixed(1_601, 6_404))
 _QWEN: Final = Family("qwen", Shares(100, 3, 67), Shares(144, 26, 100))
 _DEEPSEEK: Final = Family("deepseek", Shares(104, 4), Shares(148, 11))

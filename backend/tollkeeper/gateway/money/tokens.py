@@ -1,7 +1,7 @@
 """Offline token counts: exact for OpenAI's models, by published factors for the others, with an upper figure for holds.
 
 `count` is the likeliest figure; `count_upper` is one that was not exceeded wherever it was measured, and never more than
-the bytes of the text. Nothing here asks a network; `families` has the factors and says where they come from.
+the bytes of the text and one. Nothing here asks a network; `families` has the factors and says where they come from.
 """
 
 import asyncio
@@ -34,7 +34,8 @@ def count_upper(text: str, family: Family, resident: frozenset[str] = RESIDENT) 
     if family.encoding in resident:
         return encodings.count(text, family.encoding)
     size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-    return min(size, _by_shares(text, family.upper, encodings.count(text)) + _SPARE)
+    # Some families put a token of their own before each text.
+    return min(size + 1, _by_shares(text, family.upper, encodings.count(text)) + _SPARE)
 
 
 async def count_off_loop(text: str, family: Family, resident: frozenset[str] = RESIDENT) -> tuple[int, int]:
