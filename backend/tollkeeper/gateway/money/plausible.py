@@ -28,12 +28,15 @@ def doubt(usage: Usage, call: Call, sent_bytes: int, output_cap: int | None = No
     """Why this count cannot be true, in a word for the log; None where it can. `output_cap`: of all choices together,
     where the caller gave none.
     """
-    if usage.prompt_tokens > sent_bytes + _OVERHEAD and usage.prompt_tokens > sent_bytes + _unseen_tokens(call.body):
+    body = call.body
+    prompt = usage.prompt_tokens
+    if prompt > sent_bytes + _OVERHEAD and prompt > sent_bytes + _unseen_tokens(body):
         return "input"
     completion = usage.completion_tokens
-    if not completion:
+    # Nearly every count is within this, whatever else the call asks for.
+    least = body.get("max_completion_tokens") or body.get("max_tokens") or output_cap or _MOST_OUTPUT
+    if type(least) is int and completion <= least:
         return None
-    body = call.body
     choices = _choices(body)
     # Some vendors know one name only.
     cap = max((value for name in _CAPS if type(value := body.get(name)) is int and value > 0), default=0)
