@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.money.records import make_principal
@@ -80,6 +80,7 @@ bodies = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(bodies, prices, st.integers(1, 5_000), st.integers(0, 2), st.data())
 def test_no_usage_that_fits_the_call_costs_more_than_its_worst_case(
     body: dict[str, Any], price: Price, cap: int, cap_place: int, data: st.DataObject
@@ -109,6 +110,7 @@ def price_of_hour_is_unasked(call: Call) -> bool:
     return b'"1h"' not in (call.raw or b"") and b"\\u00" not in (call.raw or b"")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.text(min_size=1, max_size=200), prices, st.booleans())
 def test_a_longer_call_is_never_worth_less(text: str, more: str, price: Price, is_capped: bool) -> None:
     caps = {"max_tokens": 100} if is_capped else {}
@@ -120,6 +122,7 @@ def test_a_longer_call_is_never_worth_less(text: str, more: str, price: Price, i
     assert short.input_tokens <= long.input_tokens
 
 
+@settings(deadline=None)
 @given(bodies, prices)
 def test_counting_never_makes_the_worst_case_worse(body: dict[str, Any], price: Price) -> None:
     call, where = call_of(**body, max_tokens=50), route(price)
@@ -243,6 +246,7 @@ def snapshot_of(*adjustments: Adjustment) -> Snapshot:
     return replace(EMPTY_SNAPSHOT, adjustments=MappingProxyType({PRINCIPAL.tenant_id: adjustments}))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3_000_000), st.integers(0, 1_000), st.integers(0, 400), st.integers(0, 100))
 def test_what_is_held_covers_what_is_charged(factor: int, request_nano: int, text: int, output: int) -> None:
     adjustment = Adjustment(uuid7(), PRINCIPAL.tenant_id, factor, request_nano)

@@ -2,7 +2,7 @@ import time
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tollkeeper.contracts.chat import Call, Operation
@@ -22,6 +22,7 @@ def call_of(body: dict, *, is_changed: bool = False) -> Call:
     return Call(Operation.CHAT, model="m", is_stream=False, body=body, raw=raw)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_bound_is_never_below_one_token_per_byte_of_text(text: str) -> None:
     call = call_of({"messages": [{"role": "user", "content": text}]})
@@ -29,6 +30,7 @@ def test_the_bound_is_never_below_one_token_per_byte_of_text(text: str) -> None:
     assert bound_input_tokens(call) >= len(text.encode())
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.booleans())
 def test_the_estimate_never_exceeds_the_bound(text: str, is_changed: bool) -> None:
     call = call_of({"messages": [{"role": "user", "content": text}]}, is_changed=is_changed)

@@ -1,6 +1,6 @@
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tollkeeper.core.ids import uuid7
@@ -24,6 +24,7 @@ def test_nothing_known_is_the_default_within_the_cap() -> None:
     assert learned([9_000] * (ENOUGH - 1)).forecast("m", KEY) == DEFAULT_TOKENS
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 200_000), min_size=ENOUGH, max_size=300), st.integers(50, 99))
 def test_as_many_answers_as_promised_stay_within_the_forecast(lengths: list[int], percentile: int) -> None:
     forecast = learned(lengths, percentile=percentile).forecast("m", KEY)

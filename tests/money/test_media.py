@@ -2,7 +2,7 @@ import struct
 from base64 import b64encode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tollkeeper.gateway.money.families import family_of
@@ -50,6 +50,7 @@ def test_what_is_no_picture_has_no_size(text: str) -> None:
     assert picture_size(text) is None
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=200), st.sampled_from([b"", PNG[:8], PNG[:16], GIF[:6], WEBP_LOSSY[:12], b"\xff\xd8", b"RIFF"])
 )
@@ -88,6 +89,7 @@ def test_pictures_cost_what_vendors_publish(model: str, width: int, height: int,
     assert images_of(model).tokens(width, height, detail) == tokens
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(
         ["gpt-4o", "gpt-4.1-nano", "gpt-6", "o1", "claude-3", "claude-opus-5", "gemini-2", "gemini-3", "other"]
