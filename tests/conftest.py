@@ -71,7 +71,8 @@ class RunServers:
         if self._postgres is not None:
             self._postgres.stop()
         if self._folder is not None:
-            shutil.rmtree(self._folder)
+            # Another run may clear away what it takes for a leftover, now that nobody holds its lock.
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 _SERVERS = pytest.StashKey[RunServers]()

@@ -9,9 +9,9 @@ from typing import Final
 from xdist.scheduler import LoadGroupScheduling
 
 # One product for the whole folder.
-_FOLDERS: Final = ("tests/e2e/", "tests/isolation/")
+_FOLDERS: Final = ("tests/commands/", "tests/e2e/", "tests/isolation/")
 # One for each file.
-_FOLDERS_OF_FILES: Final = ("tests/faults/", "tests/matrix/", "tests/sweep/")
+_FOLDERS_OF_FILES: Final = ("tests/faults/", "tests/matrix/", "tests/shows/", "tests/sweep/")
 
 
 class GroupScheduling(LoadGroupScheduling):

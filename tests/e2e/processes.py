@@ -241,11 +241,11 @@ def _die_with_the_tests() -> None:
 
 
 def _clean_environment() -> dict[str, str]:
-    """Nothing of the developer's own configuration or keys."""
+    """Nothing of the developer's own configuration or keys, and no measuring of coverage, which halves the speed."""
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("TOLLKEEPER_") and not name.endswith("_API_KEY")
+        if not name.startswith(("TOLLKEEPER_", "COVERAGE_")) and not name.endswith("_API_KEY")
     }
 
 

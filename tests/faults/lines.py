@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.faults.gateway import Gateway
+from tests.faults.gateway import Gateway, eventually
 
 _SECONDS = 30.0
+_KNOWN_SECONDS = 10.0
 _SPARE = 50
 
 
@@ -81,3 +82,14 @@ async def lines_to_all(gateway: Gateway) -> AsyncIterator[dict[int, Line]]:
     finally:
         for line in [*spare, *found.values()]:
             line.close()
+
+
+async def know_key(gateway: Gateway, key: str | None = None) -> None:
+    """Let every worker look the key up: on a busy machine the first look-up may miss its deadline, which is a 503."""
+    async with lines_to_all(gateway) as lines:
+        for line in lines.values():
+
+            async def is_known(line: Line = line) -> bool:
+                return await line.models(key or gateway.key) == 200
+
+            await eventually(is_known, seconds=_KNOWN_SECONDS, what="the key is known to every worker")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.canaries import canary
+from tests.faults import processes
 from tests.faults.gateway import Gateway, clean_environment, eventually
 
 pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("faults-master-key")]
@@ -36,6 +38,7 @@ def refusal(gateway: Gateway) -> str:
 
 
 def chat(gateway: Gateway, key: str, model: str = "sealed") -> int:
+    """The status of one call."""
     call = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
     return gateway._request(
         "POST", "/v1/chat/completions", json=call, headers={"authorization": f"Bearer {key}"}
@@ -44,6 +47,14 @@ def chat(gateway: Gateway, key: str, model: str = "sealed") -> int:
 
 def served(gateway: Gateway, key: str) -> Callable[[], bool]:
     return lambda: chat(gateway, key) == 200
+
+
+def first_chat(gateway: Gateway, key: str) -> int:
+    """After a start: the first look-up of a key on a busy machine may be late, which is a 503 and says nothing of keys."""
+    deadline = time.monotonic() + 10 * processes.crowding()
+    while (status := chat(gateway, key)) == 503 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return status
 
 
 async def test_master_key_is_changed_without_losing_a_secret_or_a_key(
@@ -77,7 +88,7 @@ async def test_master_key_is_changed_without_losing_a_secret_or_a_key(
     gateway._environment["TOLLKEEPER_MASTER_KEYS_PREVIOUS_FILE"] = str(old)
     gateway.start()
     assert b"tollkeeper secrets rotate" in gateway.log_since(0)
-    assert served(gateway, key)()
+    assert first_chat(gateway, key) == 200
     code, document, _ = run(gateway, "secrets", "status")
     assert (code, document["is_current"]) == (0, False)
 
@@ -109,7 +120,7 @@ async def test_master_key_is_changed_without_losing_a_secret_or_a_key(
 
     gateway._environment = {"TOLLKEEPER_MASTER_KEY_FILE": str(new)}
     gateway.start()
-    assert served(gateway, key)()
+    assert first_chat(gateway, key) == 200
     code, _, said = run(gateway, "audit", "verify")
     assert code == 0, said
     gateway.stop()
