@@ -255,7 +255,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 catalog.holder.current,
                 money.counters.state,
             ),
-            counter_view=LiveCounters(link, clock),
+            counter_view=LiveCounters(link, clock, money.counters),
             first_run=opened.first_run,
             is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ,
         )

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.money.conftest import OpenWorker
-from tests.money.fleet_of_workers import ASKED, DOLLAR, Worker, refs_of, spender
+from tests.money.fleet_of_workers import ASKED, DOLLAR, Ledger, Worker, refs_of, spender, until
 from tests.money.records import make_principal
 from tollkeeper.contracts.money import Limit, Period, RuleScope, ScopeKind, Unit
 from tollkeeper.contracts.ports import CounterState, RateState
@@ -17,7 +17,7 @@ from tollkeeper.gateway.money.counter_view import LiveCounters
 
 
 def view_of(worker: Worker) -> LiveCounters:
-    return LiveCounters(worker.link, SystemClock())
+    return LiveCounters(worker.link, SystemClock(), worker.counters)
 
 
 async def test_spent_and_held_are_told_apart(open_worker: OpenWorker) -> None:
@@ -27,12 +27,26 @@ async def test_spent_and_held_are_told_apart(open_worker: OpenWorker) -> None:
     await worker.ship()
     await worker.call(principal, 3 * DOLLAR)
 
-    states = await view_of(worker).counters(principal.tenant_id, [*refs_of(principal), f"{uuid4().hex}:0:"])
+    states = await view_of(worker).counters(principal.tenant_id, refs_of(principal))
 
-    assert states == [
-        CounterState(refs_of(principal)[0], DOLLAR, 3 * DOLLAR),
-        CounterState(states[1].ref, None, None),
-    ]
+    assert states == [CounterState(refs_of(principal)[0], DOLLAR, 3 * DOLLAR)]
+
+
+async def test_a_soft_budget_that_nobody_asked_about_is_read_from_the_ledger(
+    open_worker: OpenWorker, ledger: Ledger
+) -> None:
+    worker = await open_worker()
+    principal = spender(DOLLAR, is_hard=False)
+    counter = (principal.tenant_id, refs_of(principal)[0])
+    ledger.spent[counter], ledger.versions[counter] = 5 * DOLLAR, 2
+    view = view_of(worker)
+    (before,) = await view.counters(counter[0], [counter[1]])
+
+    async def is_live() -> bool:
+        return list(await view.counters(counter[0], [counter[1]])) == [CounterState(counter[1], 5 * DOLLAR, 0)]
+
+    await until(is_live)
+    assert before == CounterState(counter[1], None, None)
 
 
 async def test_holds_are_listed_oldest_first_with_whose_they_are(open_worker: OpenWorker) -> None:

@@ -11,7 +11,8 @@ from tollkeeper.contracts.money import Limit
 from tollkeeper.contracts.ports import CounterState, OpenHold, RateState
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.redis import RedisLink, RedisUnavailable
-from tollkeeper.gateway.money.counter_script import MAX_NAMED, CounterScript
+from tollkeeper.gateway.money.counter_script import MAX_NAMED, Counted
+from tollkeeper.gateway.money.counters import Counters
 from tollkeeper.gateway.money.reaper import Record, read_records
 from tollkeeper.gateway.money.terms import SHADOW, Place, PlaceKind, limit_place
 
@@ -20,23 +21,26 @@ _MOST_RECORDS: Final = 20_000
 
 
 class LiveCounters:
-    """The `CounterView` of this system. It reads past the admission and changes nothing."""
+    """The `CounterView` of this system. It reads past the admission, and asks for counters that nobody needed so far."""
 
-    def __init__(self, link: RedisLink, clock: Clock) -> None:
+    def __init__(self, link: RedisLink, clock: Clock, counters: Counters) -> None:
         self._link = link
         self._clock = clock
-        self._script = CounterScript(link)
+        self._counters = counters
 
     async def counters(self, tenant_id: UUID, refs: Sequence[str]) -> Sequence[CounterState]:
-        states: list[CounterState] = []
-        for start in range(0, len(refs), MAX_NAMED):
-            some = refs[start : start + MAX_NAMED]
-            for ref, counted in zip(some, await self._script.peek(tenant_id, some), strict=True):
-                if counted is None or counted.base is None:
-                    states.append(CounterState(ref, None, None))
-                else:
-                    states.append(CounterState(ref, counted.base, counted.held))
-        return states
+        counted = await self._peek(tenant_id, refs)
+        unknown = [ref for ref, one in zip(refs, counted, strict=True) if one is None or one.base is None]
+        if unknown:
+            # Soft budgets are counted without asking what the ledger holds, and nobody waits for their rebuild.
+            if not (await self._counters.script.look(tenant_id)).is_ready:
+                self._counters.wish(tenant_id)
+            elif await self._counters.init(tenant_id, unknown):
+                counted = await self._peek(tenant_id, refs)
+        return [
+            CounterState(ref, None, None) if one is None or one.base is None else CounterState(ref, one.base, one.held)
+            for ref, one in zip(refs, counted, strict=True)
+        ]
 
     async def holds(self, tenant_id: UUID, ref: str, *, limit: int) -> Sequence[OpenHold]:
         found: dict[UUID, Record] = {}
@@ -59,6 +63,12 @@ class LiveCounters:
         if isinstance(stored, hiredis.ReplyError):
             raise RedisUnavailable(str(stored))
         return _rate_state(place, int(stored or 0), int(seconds) * 1_000_000 + int(micros), kind == PlaceKind.REQUESTS)
+
+    async def _peek(self, tenant_id: UUID, refs: Sequence[str]) -> list[Counted | None]:
+        counted: list[Counted | None] = []
+        for start in range(0, len(refs), MAX_NAMED):
+            counted += await self._counters.script.peek(tenant_id, refs[start : start + MAX_NAMED])
+        return counted
 
     def _hold(self, record: Record) -> OpenHold:
         intent = record.intent()
