@@ -166,5 +166,12 @@ async def test_a_long_text_leaves_the_loop_to_others(monkeypatch: pytest.MonkeyP
     assert places[0] == places[1] != threading.get_ident()
     places.clear()
 
+    monkeypatch.setattr(encodings, "is_loaded", lambda: False)
+    await count_off_loop("the first of all", family)
+    assert threading.get_ident() not in places
+    places.clear()
+    monkeypatch.undo()
+    monkeypatch.setattr(encodings, "counter", watched)
+    monkeypatch.setattr(encodings, "is_loaded", lambda: True)
     await count_off_loop("short", family)
     assert set(places) == {threading.get_ident()}

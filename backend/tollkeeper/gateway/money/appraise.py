@@ -14,7 +14,7 @@ import orjson
 from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, Price, ServiceTier, Snapshot, Target
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.contracts.principal import Principal
-from tollkeeper.gateway.money import tokens
+from tollkeeper.gateway.money import encodings, tokens
 from tollkeeper.gateway.money.estimate import Survey, bound_of, estimate_of, media_most, media_usual, survey
 from tollkeeper.gateway.money.families import Family, family_of
 from tollkeeper.gateway.money.forecast import Forecasts
@@ -98,9 +98,9 @@ async def appraise_exactly(
     *,
     snapshot: Snapshot = EMPTY_SNAPSHOT,
 ) -> Appraisal:
-    """`appraise` with the text counted; a long one in a thread, so that nobody else waits for it."""
+    """`appraise` with the text counted: a long one, and the first of all, in a thread, so that nobody else waits for it."""
     size = len(call.raw) if call.raw is not None else tokens.OFF_LOOP_BYTES + 1
-    if size <= tokens.OFF_LOOP_BYTES:
+    if size <= tokens.OFF_LOOP_BYTES and encodings.is_loaded():
         return appraise(call, route, principal, plan, forecasts, snapshot=snapshot, is_exact=True)
     return await asyncio.to_thread(appraise, call, route, principal, plan, forecasts, snapshot=snapshot, is_exact=True)
 

@@ -37,6 +37,11 @@ def counter(encoding: str) -> Counter:
     return made
 
 
+def is_loaded() -> bool:
+    """Whether counting begins at once; if not, the first count belongs into a thread."""
+    return counter.cache_info().currsize > 0
+
+
 def count(text: str, encoding: str = O200K) -> int:
     """Special tokens are text here, as they are in what callers send."""
     tokens_of = counter(encoding)

@@ -40,7 +40,7 @@ def count_upper(text: str, family: Family, resident: frozenset[str] = RESIDENT) 
 
 async def count_off_loop(text: str, family: Family, resident: frozenset[str] = RESIDENT) -> tuple[int, int]:
     """`count` and `count_upper` without holding up the event loop for a long text."""
-    if len(text) <= OFF_LOOP_BYTES:
+    if len(text) <= OFF_LOOP_BYTES and encodings.is_loaded():
         return count(text, family, resident), count_upper(text, family, resident)
     return await asyncio.to_thread(lambda: (count(text, family, resident), count_upper(text, family, resident)))
 
