@@ -525,6 +525,19 @@ async def test_a_watched_whole_answer_that_breaks_goes_on_at_the_next_target(
 # What does not fit
 
 
+async def test_usage_whose_parts_are_more_than_their_whole_is_flagged_and_alarmed(
+    tmp_path: Path, vendor: FakeUpstream
+) -> None:
+    usage = {**USAGE, "completion_tokens_details": {"reasoning_tokens": 7_000}}
+    vendor.script = answer_json(completion(usage=usage))
+    async with serving(tmp_path, make_snapshot(vendor, Ending("", []))) as gateway:
+        await gateway.post()
+        (row,) = await gateway.settled()
+        assert (row.usage.completion_tokens, row.usage.is_estimated) == (5, True)
+        labels = {"provider": "p0", "what": "contradictory"}
+        assert gateway.metrics.registry.get_sample_value("tollkeeper_implausible_usage_total", labels) == 1
+
+
 async def test_a_call_that_is_sent_nowhere_gives_its_hold_back(tmp_path: Path, vendor: FakeUpstream) -> None:
     snap = make_snapshot(vendor, Ending("", [], config={"kind": "groq"}))
     holds = FakeHolds()

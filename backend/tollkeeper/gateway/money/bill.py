@@ -3,7 +3,7 @@
 from tollkeeper.contracts.catalog import Price
 from tollkeeper.contracts.chat import Chunk, Usage
 from tollkeeper.gateway.money.estimate import estimate_usage
-from tollkeeper.gateway.money.plausible import doubt, visible_length
+from tollkeeper.gateway.money.plausible import CONTRADICTORY, doubt, visible_length
 from tollkeeper.gateway.money.price import (
     NO_CALL,
     ONE_CALL,
@@ -28,6 +28,9 @@ def note_usage(exchange: Exchange, attempt: Attempt, chunk: Chunk) -> None:
     attempt.doubt = doubt(usage, exchange.call, attempt.sent_bytes, cap)
     if attempt.doubt is None:
         attempt.usage = usage
+        if usage.is_estimated:
+            # Its reader made sense of it as far as it goes.
+            attempt.doubt = CONTRADICTORY
     elif not attempt.text_length:
         attempt.text_length = visible_length(chunk.data)
     attempt.service_tier = chunk.data.get("service_tier")

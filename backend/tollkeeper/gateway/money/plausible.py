@@ -11,6 +11,8 @@ from tollkeeper.contracts.chat import Call, Usage
 
 # What is said of a count that holds no tokens at all: negative, fractional, beyond every size.
 UNREADABLE: Final = "unreadable"
+# Parts that are more than their whole: its total stands, flagged as estimated.
+CONTRADICTORY: Final = "contradictory"
 # What a vendor may put around a call: its template, its description of tools.
 _OVERHEAD: Final = 4_096
 # For each part of a message that is no text.
