@@ -155,6 +155,7 @@ async def test_lists_hold_ones_own(world: World, operation: Operation) -> None:
 _EMPTY: Final = frozenset(
     {
         "/api/v1/usage/records",
+        "/api/v1/budgets/{budget_id}/holds",
         "/api/v1/audit",
         "/api/v1/jobs",
         "/api/v1/catalog/providers",
