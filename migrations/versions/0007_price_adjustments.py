@@ -37,8 +37,9 @@ def upgrade() -> None:
     op.execute("ALTER TABLE price_adjustments FORCE ROW LEVEL SECURITY")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON price_adjustments TO tk_platform")
     op.execute("CREATE POLICY platform ON price_adjustments TO tk_platform USING (true) WITH CHECK (true)")
+    # As on every table; the grant alone keeps a tenant from writing its own discount.
     op.execute("GRANT SELECT ON price_adjustments TO tk_app")
-    op.execute(f"CREATE POLICY tenant ON price_adjustments FOR SELECT TO tk_app USING ({OWN})")
+    op.execute(f"CREATE POLICY tenant ON price_adjustments TO tk_app USING ({OWN}) WITH CHECK ({OWN})")
     op.execute("GRANT SELECT ON price_adjustments TO tk_lookup")
     op.execute("CREATE POLICY lookup ON price_adjustments FOR SELECT TO tk_lookup USING (true)")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from tests.callers import someone
 from tests.domains.catalog.conftest import World, build_world
@@ -118,6 +119,18 @@ async def test_a_tenant_sees_its_own_and_no_other(world: World) -> None:
         assert [one.id for one in seen] == [own.id]
         with pytest.raises(NotFound):
             await adjustments.get(session, admin, other.id)
+
+
+async def test_a_tenant_cannot_give_itself_a_discount(world: World) -> None:
+    made = await adjust(world, factor="1.2")
+    for statement in (
+        "UPDATE price_adjustments SET factor = 0",
+        "DELETE FROM price_adjustments",
+        f"INSERT INTO price_adjustments (id, tenant_id, factor, effective_at) VALUES ('{uuid7()}', '{made.tenant_id}', 0, now())",
+    ):
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            async with world.database.tenant(world.tenant_id) as session:
+                await session.execute(text(statement))
 
 
 @pytest.mark.parametrize(
