@@ -55,7 +55,7 @@ class ThinFloor(Floor):
 
 
 class Tollkeeper:
-    """The product as a user starts it: one worker, embedded servers, a key, a priced model, limits and accounting on."""
+    """The product as a user starts it: one worker, embedded servers, a key, a priced model, a rate limit, a hard budget, accounting."""
 
     name = "tollkeeper"
     ready_path = "/health/ready"
@@ -90,7 +90,9 @@ class Tollkeeper:
             }
             for name in self._models
         ]
-        return {"providers": [provider], "models": models}
+        # As real as the rate limit below: held, settled and acknowledged for every call, and never reached.
+        budget = {"name": "Bench", "tenant": "default", "scope": {"kind": "tenant"}, "amount_usd": "1000000"}
+        return {"providers": [provider], "models": models, "budgets": [{**budget, "window": "month", "mode": "hard"}]}
 
     def environment(self) -> dict[str, str]:
         # A limit that is checked on every call and never reached: 100,000 calls a second.
