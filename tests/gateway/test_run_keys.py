@@ -33,7 +33,7 @@ def run_of(gateway: Serving, **fields: Any) -> Run:
 async def call(gateway: Serving, token: str | bytes, **body: Any) -> httpx.Response:
     shown = token if isinstance(token, bytes) else token.encode()
     headers = {b"authorization": b"Bearer " + shown}
-    return await gateway.client.post("/v1/chat/completions", json=chat(**body), headers=headers)  # type: ignore[arg-type]
+    return await gateway.client.post("/v1/chat/completions", json=chat(**body), headers=headers)
 
 
 def verdict(answer: httpx.Response) -> tuple[int, str | None]:

@@ -91,6 +91,7 @@ async def test_the_secret_is_shown_once_and_kept_nowhere(plane: ControlPlane) ->
                 .limit(1)
             )
         ).one()
+    assert record.after is not None
     assert record.after["run_id"] == first.json()["run_id"] == event.payload["run_id"]
     assert (record.after["name"], record.after["models"]) == ("nightly", ["gpt-4o"])
 
