@@ -27,8 +27,8 @@ from tollkeeper.core.permissions import Permission
 from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyDigest, KeyHasher, new_key
 from tollkeeper.gateway.app import Gateway
-from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.claims import Claims
+from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
@@ -38,6 +38,7 @@ from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.money.terms import Asked, Terms
 from tollkeeper.gateway.pipeline import Services
 from tollkeeper.gateway.stage import Exchange
+from tollkeeper.gateway.stages.admit import Admits, Appraise
 from tollkeeper.gateway.upstream import Upstream
 
 TENANT = uuid7()
@@ -275,6 +276,8 @@ async def serving(
     claims: Claims | None = None,
     holds: Holds | None = None,
     drains: Drains | None = None,
+    admission: Admits | None = None,
+    appraise: Appraise | None = None,
     **settings: Any,
 ) -> AsyncIterator[Serving]:
     clock = ManualClock()
@@ -284,7 +287,7 @@ async def serving(
     )
     journal.settlements, journal.voided = [], []
     upstream = Upstream(configured, clock)
-    keys, cache, admission, snapshots = (
+    keys, cache, fake, snapshots = (
         FakeKeys(),
         KeyCache(configured.key_cache_size),
         FakeAdmission(),
@@ -309,8 +312,8 @@ async def serving(
             key_snapshot=None if make_key_snapshot is None else make_key_snapshot(cache, clock),
             run_keys=RUN_KEYS,
             claims=claims,
-            admission=admission,
-            appraise=NothingToAppraise(),
+            admission=admission or fake,
+            appraise=appraise or NothingToAppraise(),
             journal=journal,
             channel=upstream,
             metrics=metrics,
@@ -340,7 +343,7 @@ async def serving(
     origin = f"http://127.0.0.1:{port}"
     try:
         async with httpx.AsyncClient(base_url=origin, timeout=10) as client:
-            yield Serving(origin, client, keys, cache, admission, snapshots, journal, metrics, clock, log)
+            yield Serving(origin, client, keys, cache, fake, snapshots, journal, metrics, clock, log)
     finally:
         server.close()
         for connection in list(state.connections):

@@ -8,6 +8,7 @@ each adds its rows here when it comes.
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,11 +35,14 @@ from tests.gateway.upstream import (
     silent,
     stream,
 )
-from tests.money.records import FakeHolds
+from tests.money.admissions import ASKED, make_budget
+from tests.money.records import FakeHolds, make_principal
 from tollkeeper.contracts.catalog import Adjustment
 from tollkeeper.contracts.usage import CallStatus, LedgerKind
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.drain import Drains
+from tollkeeper.gateway.money.hold import Part
+from tollkeeper.gateway.money.terms import terms_of
 
 IN_NANO, OUT_NANO = PRICE.input // 1000, PRICE.output // 1000
 COUNTED = 10 * IN_NANO + 5 * OUT_NANO
@@ -425,13 +429,35 @@ def short(holds: FakeHolds, tokens: int) -> Any:
 LONG = [" the"] * 200
 
 
+@dataclass
+class Steady:
+    """A word at a time; `over` with how many it got to send."""
+
+    sent: int = 0
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, seen: Seen, writer: asyncio.StreamWriter) -> bool:
+        try:
+            writer.write(STREAM_HEAD)
+            for part in good_stream(*LONG):
+                if seen.gone.is_set():
+                    return False
+                writer.write(http_chunk(part))
+                await writer.drain()
+                self.sent += 1
+                await asyncio.sleep(0.002)
+            return True
+        finally:
+            self.over.set()
+
+
 def is_asked_to_stream(seen: Seen) -> bool:
     return bool(seen.json().get("stream"))
 
 
 @pytest.mark.parametrize("is_stream", [True, False], ids=["stream", "whole"])
 async def test_an_answer_is_cut_where_the_budget_ends(tmp_path: Path, vendor: FakeUpstream, is_stream: bool) -> None:
-    vendor.script = stream(*(part for part in good_stream(*LONG)), pause=0.001)
+    steady = vendor.script = Steady()
     holds = FakeHolds(room=0)
     options = {"include_usage": True}
     body = chat(stream=True, stream_options=options) if is_stream else chat()
@@ -459,7 +485,8 @@ async def test_an_answer_is_cut_where_the_budget_ends(tmp_path: Path, vendor: Fa
         assert settlement.charge_nano is not None
         assert settlement.charge_nano <= hold.held_nano
         await scene.check([Row(is_estimated=True, output=settlement.usage.output)])
-        await asyncio.wait_for(vendor.seen[0].gone.wait(), 2)
+        await asyncio.wait_for(steady.over.wait(), 5)
+        assert steady.sent < len(LONG), "the vendor was stopped"
         found = gateway.metrics.registry.get_sample_value("tollkeeper_answers_cut_total", {"provider": "p0"})
         assert found == 1
 
@@ -553,7 +580,9 @@ async def test_a_call_dearer_than_its_hold_is_settled_truly_and_alarmed(tmp_path
     async with serving(tmp_path, make_snapshot(vendor, Ending("", [])), holds=holds) as gateway:
         scene = Scene(gateway, holds)
         holds.held = 0
-        gateway.admission.hold = replace_request(holds, full=COUNTED - 100, forecast=COUNTED - 100)
+        hold = gateway.admission.hold = replace_request(holds, full=COUNTED - 100, forecast=COUNTED - 100)
+        terms = terms_of(make_principal(budgets=(make_budget(),)), ASKED, time.time())
+        hold.parts = [Part(one, []) for one in terms]
         await gateway.post()
         await scene.check([OK])
         registry = gateway.metrics.registry

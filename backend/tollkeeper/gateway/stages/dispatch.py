@@ -109,7 +109,7 @@ class Dispatch:
             raise RequestTimeout("The deadline of this call passed before it could be sent.", should_retry=False)
         if prepared.body is not sent.body and (dropped := dropped_fields(sent, prepared)):
             exchange.response_headers["x-tollkeeper-dropped"] = ",".join(dropped)
-        if hold is not None:
+        if hold is not None and hold.refs:
             await self._afford(exchange, hold, is_watched=is_watched)
         attempt = await self._record(exchange, target, now)
         attempt.sent_bytes = len(request.body)

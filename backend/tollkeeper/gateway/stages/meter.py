@@ -82,18 +82,15 @@ class Meter:
             self._journal.settle(_settlement(exchange, outcome, attempt, bill, now, is_last=is_last))
         if rows and exchange.route.price is not None:
             exchange.cost_nano = total
-        if exchange.hold is not None and self._holds is not None:
-            if total > exchange.hold.held_nano:
-                self._metrics.hold_exceeded(total - exchange.hold.held_nano)
-                log.warning(
-                    "hold_exceeded",
-                    request_id=exchange.shown_id,
-                    charge_nano=total,
-                    held_nano=exchange.hold.held_nano,
-                )
-            self._holds.settle(
-                exchange.hold, total, rows=rows, input_tokens=prompt_tokens, output_tokens=completion_tokens
-            )
+        hold = exchange.hold
+        if hold is not None and self._holds is not None:
+            if total > hold.held_nano and any(part.terms.is_hard for part in hold.parts):
+                self._warn_of_excess(exchange, total, hold.held_nano)
+            self._holds.settle(hold, total, rows=rows, input_tokens=prompt_tokens, output_tokens=completion_tokens)
+
+    def _warn_of_excess(self, exchange: Exchange, charge_nano: int, held_nano: int) -> None:
+        self._metrics.hold_exceeded(charge_nano - held_nano)
+        log.warning("hold_exceeded", request_id=exchange.shown_id, charge_nano=charge_nano, held_nano=held_nano)
 
     def _warn_of_usage(self, exchange: Exchange, attempt: Attempt) -> None:
         assert attempt.doubt is not None
