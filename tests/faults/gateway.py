@@ -347,6 +347,8 @@ def _provider(name: str, port: int) -> dict[str, Any]:
         "api_key": "none",
         "allow_private_address": True,
         "timeouts": {"connect": 2, "first_byte": 2, "idle": 2, "total": 60},
+        # It works no longer than somebody listens; another would be read to its end.
+        "options": {"cancel_stops_billing": True},
     }
 
 
