@@ -30,7 +30,13 @@ async def make(
 
 async def spend(plane: ControlPlane, when: datetime, nano: int, **columns: Any) -> None:
     """What an hour of calls has cost."""
-    row = {"tenant_id": plane.tenant_id, "api_key_id": uuid7(), "user_id": NONE, "team_id": NONE, "project_id": NONE}
+    row: dict[str, Any] = {
+        "tenant_id": plane.tenant_id,
+        "api_key_id": uuid7(),
+        "user_id": NONE,
+        "team_id": NONE,
+        "project_id": NONE,
+    }
     row |= {
         "model": "gpt-4o",
         "provider": "openai",
