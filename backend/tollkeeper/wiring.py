@@ -340,6 +340,10 @@ class _Money:
             "counter-metrics": CounterMetrics(metrics.registry, self.counters.state, self.reaper.state).run(),
         }
 
+    def connected(self, run_id: str | None) -> None:
+        self.admission.on_connect(run_id)
+        self.counters.connected()
+
     def shipped(self, settlements: Sequence[Settlement], spends: Sequence[Spend]) -> None:
         self.admission.acknowledge(settlements, spends)
         self.reaper.acknowledge(settlements)
@@ -366,7 +370,7 @@ async def _open_money(
     counters = Counters(link, SqlSpend(database), fleet, clock, worker_id=worker_id, holdings=held, adopt=shipper.adopt)
     reaper = Reaper(link, counters, fleet, clock, worker_id=worker_id, holdings=held, settle=journal.settle)
     money = _Money(fleet, journal, shipper, admission, counters, reaper)
-    link.on_connect = admission.on_connect
+    link.on_connect = money.connected
     admission.counters = counters
     shipper.on_shipped = money.shipped
     shipper.on_adopted = reaper.adopted

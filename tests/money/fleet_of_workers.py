@@ -234,6 +234,7 @@ class Worker:
 
     def _connected(self, run_id: str | None) -> None:
         self.admission.on_connect(run_id)
+        self.counters.connected()
 
 
 def _let_go(journal: Journal) -> None:

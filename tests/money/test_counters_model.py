@@ -113,7 +113,11 @@ class Model:
         await _suppressed((await self.one()).reaper.turn())
 
     async def outage(self) -> None:
-        self.hall.is_away = self.ledger.is_away = not self.ledger.is_away
+        """PostgreSQL is away for a few steps."""
+        self.hall.is_away = self.ledger.is_away = True
+        for name in ("admit_many", "finish_some", "ship", "tick", "admit", "reap", "cut", "admit"):
+            await getattr(self, name)()
+        self.hall.is_away = self.ledger.is_away = False
 
     def truth(self) -> int:
         return sum(self.admitted.values())
@@ -165,6 +169,7 @@ CHANCES: dict[str, int] = {
     "lose": 1,
     "join": 2,
     "reap": 2,
+    "outage": 1,
 }
 
 

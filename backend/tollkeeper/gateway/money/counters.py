@@ -32,7 +32,7 @@ POLL_SECONDS: Final = 0.02
 # While another worker rebuilds, and after a failure, for so long nobody tries.
 PATIENCE_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.25
-ASK_AGAIN_SECONDS: Final = 2.0
+ASK_AGAIN_SECONDS: Final = 0.75
 AT_ONCE: Final = 4
 TICK_SECONDS: Final = 1.0
 BEAT_SECONDS: Final = 10.0
@@ -102,6 +102,8 @@ class Counters:
         self._asked: dict[tuple[UUID, tuple[str, ...]], asyncio.Task[bool]] = {}
         # Spaces being told about; True where somebody asked again meanwhile.
         self._telling: dict[UUID, bool] = {}
+        # Where it could not be told: somebody may be waiting for it.
+        self._owed: set[UUID] = set()
         self._untrusted: dict[UUID, float] = {}
         self._drift_nano = 0
         self._beaten_at: float | None = None
@@ -153,8 +155,13 @@ class Counters:
 
     def resync(self) -> None:
         """An announcement may have been missed, or Redis was away."""
-        for space in {*self._holdings.spaces(), *self.allotments.spaces()}:
+        for space in {*self._owed, *self._holdings.spaces(), *self.allotments.spaces()}:
             self.heard(space)
+
+    def connected(self) -> None:
+        """Redis is there again; whatever server it is, it is told at once."""
+        self._connected_since = self._link.state().since
+        self.resync()
 
     # Its own life
 
@@ -182,8 +189,9 @@ class Counters:
         if self._beaten_at is None or self._clock.monotonic() - self._beaten_at >= BEAT_SECONDS:
             await self._beat()
         if state.since != self._connected_since:
-            self._connected_since = state.since
-            self.resync()
+            self.connected()
+        for space in list(self._owed):
+            self.heard(space)
         for space in list(self._untrusted):
             if space not in self._rebuilding:
                 await self.rebuild(space)
@@ -314,21 +322,26 @@ class Counters:
         try:
             while True:
                 self._telling[space] = False
-                await self._tell_all(space)
+                if await self._tell_all(space):
+                    self._owed.discard(space)
+                else:
+                    self._owed.add(space)
                 if not self._telling[space]:
                     return
         except DependencyUnavailable:
-            # Who rebuilds asks again, and we look again when Redis is back.
+            # We look again when Redis is back, and in the next turn.
+            self._owed.add(space)
             log.debug("counters_not_told", tenant_id=str(space))
         finally:
             del self._telling[space]
 
-    async def _tell_all(self, space: UUID) -> None:
-        """Everything held, within one epoch: what was told to the one before is gone."""
+    async def _tell_all(self, space: UUID) -> bool:
+        """Everything held, within one epoch: what was told to the one before is gone. True when nothing is owed."""
         for _ in range(_TRIES):
             trust = await self.script.look(space)
             if not trust.is_live:
-                return
+                # Nobody counts there; who begins to will ask.
+                return True
             if not trust.is_ready:
                 await self._adopt()
             # No await between these two: what was taken is held, or already in the ledger.
@@ -340,7 +353,8 @@ class Counters:
             is_kept = await self.allotments.keep(space, taken)
             if is_kept and await self.script.answer(space, trust.epoch, self._worker_id):
                 self.allotments.pushed(space, taken)
-                return
+                return True
+        return False
 
     async def _init(self, space: UUID, refs: Sequence[str]) -> bool:
         try:
