@@ -69,6 +69,8 @@ class KnownKeys:
         else:
             with suppress(DependencyUnavailable):
                 await foreign.refresh()
+                # Nobody's key: compiling and preparing the statement takes longer than the first caller is given.
+                await patient.find_by_public_id("")
         uses = KeyUseWriter(database, cache, clock, on_refused=on_refused)
         return cls(cache, lookup, foreign, uses, snapshot, KeyProof(patient, hasher, foreign))
 

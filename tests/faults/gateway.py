@@ -19,6 +19,8 @@ from tests.canaries import keep, remember
 from tests.faults import processes
 
 READY_SECONDS: Final = 60.0
+# For tests that are not about how long a look-up may take: on a crowded machine it takes longer.
+UNHURRIED: Final = {"TOLLKEEPER_DATABASE_LOOKUP_MS": "5000"}
 PRICE: Final = {"input_per_million": "1", "output_per_million": "2"}
 _UPSTREAM: Final = Path(__file__).with_name("upstream.py")
 # What a developer's shell may hold and a test must not see. Coverage is measured where the code is looked at, not where
@@ -232,6 +234,9 @@ class Gateway:
     def write_config(self, document: Any) -> None:
         text = document if isinstance(document, str) else json.dumps(document, indent=1)
         self.config.write_text(text)
+
+    def read_config(self) -> dict[str, Any]:
+        return dict(json.loads(self.config.read_text()))
 
     def log_since(self, offset: int) -> bytes:
         with self.log_path.open("rb") as log:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults import processes
 from tests.faults.calls import Load, reconcile
-from tests.faults.gateway import Gateway, UpstreamProcess, eventually
+from tests.faults.gateway import UNHURRIED, Gateway, UpstreamProcess, eventually
 from tests.faults.lines import know_key, lines_to_all
 
 pytestmark = [pytest.mark.fault, pytest.mark.xdist_group("faults-kill")]
@@ -21,7 +21,7 @@ MODELS = (("up-ok", False), ("up-stream8x10", True), ("up-wait30", False))
 
 @pytest.fixture(scope="module")
 async def gateway(new_gateway: Callable[..., Gateway]) -> Gateway:
-    gateway = new_gateway(workers=2)
+    gateway = new_gateway(workers=2, environment=UNHURRIED)
     await know_key(gateway)
     return gateway
 
