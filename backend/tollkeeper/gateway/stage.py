@@ -128,6 +128,9 @@ class Exchange:
     # admit: what the call may come to, and what it has put aside for that; None where no budget limits it
     appraisal: Appraisal | None = None
     hold: Hold | None = None
+    # What was put into the hold for the first attempt, and its line: made once, because it is not cheap.
+    first_intent: Intent | None = None
+    first_line: bytes | None = None
     # dispatch: where the answer came from, how many attempts were sent, seconds spent waiting for providers
     target: Target | None = None
     attempts: int = 0

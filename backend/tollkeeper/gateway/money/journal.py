@@ -111,8 +111,8 @@ class Journal:
 
     # The caller's side
 
-    def intent(self, intent: Intent) -> None:
-        """Put an attempt on record before it is sent. The same attempt twice is one line.
+    def intent(self, intent: Intent, payload: bytes | None = None) -> None:
+        """Put an attempt on record before it is sent. The same attempt twice is one line; `payload`: packed already.
 
         Raises `DependencyUnavailable` for a priced call that cannot be put on record (cap reached, disk full, write
         error): it must not be sent. An unpriced call goes on and may lose its row if this process dies.
@@ -120,7 +120,7 @@ class Journal:
         key = (intent.request_id.int, intent.attempt)
         if key in self._open:
             return
-        payload = pack_intent(intent)
+        payload = payload or pack_intent(intent)
         if self._problem is None or self._clock.monotonic() >= self._retry_at:
             try:
                 self._write_intent(key, payload, ignores_cap=False)

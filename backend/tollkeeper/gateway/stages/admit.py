@@ -139,4 +139,6 @@ def _first_intent(exchange: Exchange, terms: Sequence[Terms]) -> bytes:
     intent = make_intent(exchange, exchange.plan[0], 1)
     own = exchange.principal.tenant_id
     intent.budgets = tuple(ref if one.space == own else OF_PLATFORM + ref for one in terms for ref in one.refs)
-    return pack_intent(intent)
+    line = pack_intent(intent)
+    exchange.first_intent, exchange.first_line = intent, line
+    return line

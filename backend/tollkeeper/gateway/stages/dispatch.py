@@ -137,8 +137,10 @@ class Dispatch:
 
     async def _record(self, exchange: Exchange, target: Target, now: float) -> Attempt:
         """The intent line: nothing leaves for a provider without one."""
-        intent = make_intent(exchange, target, exchange.attempts + 1)
-        self._journal.intent(intent)
+        intent, line = exchange.first_intent, exchange.first_line
+        if intent is None or exchange.attempts or target is not exchange.plan[0]:
+            intent, line = make_intent(exchange, target, exchange.attempts + 1), None
+        self._journal.intent(intent, line)
         attempt = Attempt(intent=intent, started=now)
         exchange.tries.append(attempt)
         exchange.attempts += 1
