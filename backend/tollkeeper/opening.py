@@ -90,7 +90,6 @@ def _connect(settings: Settings, stack: AsyncExitStack) -> Database:
     database = Database(
         database_url(settings),
         pool_size=settings.database_pool_size,
-        lookup_seconds=settings.database_lookup_ms / 1000,
         is_behind_pooler=settings.database_direct_url is not None,
     )
     stack.push_async_callback(database.close)

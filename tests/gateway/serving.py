@@ -281,7 +281,8 @@ async def serving(
     **settings: Any,
 ) -> AsyncIterator[Serving]:
     clock = ManualClock()
-    configured = Settings(_env_file=None, data_dir=folder, **settings)
+    # The machine may be busy with other tests: the time a caller waits for a look-up has a test of its own.
+    configured = Settings(_env_file=None, data_dir=folder, **{"database_lookup_ms": 10_000, **settings})
     journal = RecordingJournal(
         folder / "journal", host="test", clock=clock, max_bytes=64 * 1024 * 1024, sync=configured.journal_sync
     )

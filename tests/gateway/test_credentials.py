@@ -126,6 +126,26 @@ async def test_calls_that_wait_for_one_key_share_one_look(gateway: Serving) -> N
     assert gateway.keys.lookups == 1
 
 
+async def test_a_slow_look_up_is_not_waited_for_and_goes_on(vendor: FakeUpstream, tmp_path: Path) -> None:
+    """Given up with its first caller it would begin anew, and miss its time again, for as long as all is slow."""
+    snap = snapshot([provider("one", vendor.base_url)], [route("gpt-4o-mini", ("one", "m"))])
+    async with serving(tmp_path, snap, database_lookup_ms=20) as gateway:
+        gateway.keys.gate = asyncio.Event()
+        for _ in range(3):
+            response = await gateway.post()
+            assert (response.status_code, response.json()["error"]["code"]) == (503, "dependency_unavailable")
+        gateway.keys.gate.set()
+        while (response := await gateway.post()).status_code == 503:
+            await asyncio.sleep(0.001)
+        assert response.status_code == 200
+        assert gateway.keys.lookups == 1
+        # Later the key is known, and what is known serves while the look-up takes its time.
+        gateway.keys.gate = asyncio.Event()
+        gateway.clock.ahead += 61
+        assert (await gateway.post()).status_code == 200
+        gateway.keys.gate.set()
+
+
 async def test_unknown_key_is_remembered_for_a_moment_only(gateway: Serving) -> None:
     for _ in range(3):
         assert (await call(gateway, carry("api-key", OTHER))).status_code == 401

@@ -94,6 +94,7 @@ class Authenticate:
         self._clock = clock
         self._fresh_seconds = settings.key_cache_seconds
         self._stale_seconds = settings.stale_key_seconds
+        self._wait_seconds = settings.database_lookup_ms / 1000
         self._sessions = sessions
         self._foreign = foreign
         self._tokens = tokens
@@ -117,7 +118,7 @@ class Authenticate:
             fingerprint = sha256(token).digest()
             entry = self._known(fingerprint)
             if entry is None:
-                entry = await self._shared(fingerprint, partial(self._look_for_key, token))
+                entry = await self._shared(fingerprint, partial(self._look_for_key, token), token)
             record = entry.record
         principal = record.principal
         if record.refusal is not None:
@@ -150,14 +151,24 @@ class Authenticate:
         entry.used_at = now
         return entry
 
-    async def _shared(self, fingerprint: bytes, look: Look) -> Entry:
-        """One look-up per token however many calls wait for it; it is nobody's own, so none cancels it for the others."""
+    async def _shared(self, fingerprint: bytes, look: Look, token: bytes | None = None) -> Entry:
+        """One look-up per token however many calls wait for it; it is nobody's own, so none cancels it for the others.
+
+        They wait for so long and no longer, while it goes on: given up with the first of them, it would begin anew, on
+        a connection that has to be made anew, for as long as the machine is busy.
+        """
         task = self._looking.get(fingerprint)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._look(fingerprint, look))
             self._looking[fingerprint] = task
             task.add_done_callback(lambda done: self._looked(fingerprint, done))
-        return await asyncio.shield(task)
+        done, _ = await asyncio.wait((task,), timeout=self._wait_seconds)
+        if done:
+            return task.result()
+        now = self._clock.monotonic()
+        if token is not None and token.isascii() and len(token) <= LONGEST_TOKEN:
+            self._recall(token.decode("ascii"), fingerprint, now)
+        return self._stale(fingerprint, now)
 
     def _looked(self, fingerprint: bytes, task: "asyncio.Task[Entry]") -> None:
         self._looking.pop(fingerprint, None)
