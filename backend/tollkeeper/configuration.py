@@ -43,7 +43,7 @@ from tollkeeper.domains.catalog.environment import environment_catalog, vendor_n
 from tollkeeper.domains.catalog.fields import is_private_host, origin_of, read_proxy_url
 from tollkeeper.domains.catalog.loader import Declared
 from tollkeeper.domains.catalog.prices import PriceList, read_price, stable_id
-from tollkeeper.domains.limits.declared import DeclaredRule
+from tollkeeper.domains.limits.schemas import DeclaredRule
 
 __all__ = ["ConfigError", "Configuration", "Problem", "json_schema", "load_configuration", "read_declared"]
 

@@ -11,8 +11,7 @@ from tollkeeper.configuration_schema import FileBudget, FileLimit, FileScope
 from tollkeeper.core.money import nano_from_usd
 from tollkeeper.domains.budgets.service import columns
 from tollkeeper.domains.catalog.prices import stable_id
-from tollkeeper.domains.limits.declared import DeclaredRule
-from tollkeeper.domains.limits.schemas import PLATFORM_KINDS, PREFIXES, Scope
+from tollkeeper.domains.limits.schemas import PLATFORM_KINDS, PREFIXES, DeclaredRule, Scope
 
 _NAMED: Final[Mapping[str, str]] = MappingProxyType(
     {"team": "name", "project": "name", "user": "email", "tenant": "slug"}

@@ -13,7 +13,7 @@ from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.permissions import Role
 from tollkeeper.db.models import Budget, Limit, Team, Tenant
 from tollkeeper.domains.budgets.declared import FileRules
-from tollkeeper.domains.limits.declared import DeclaredRule
+from tollkeeper.domains.limits.schemas import DeclaredRule
 
 RULES = """\
 limits:

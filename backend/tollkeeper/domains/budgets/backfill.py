@@ -11,8 +11,8 @@ from tollkeeper.contracts.money import PLATFORM, Budget, ScopeKind, counter_ref,
 from tollkeeper.contracts.principal import name_allowed
 from tollkeeper.core.errors import MalformedPayload
 from tollkeeper.domains.budgets import repository
-from tollkeeper.domains.limits.counted import counts_apart
-from tollkeeper.domains.usage.spend import backfill
+from tollkeeper.domains.limits.service import counts_apart
+from tollkeeper.domains.usage.service import backfill
 
 # The ledger's column for each scope; of the others it knows nothing.
 _COLUMNS: Final = {

@@ -25,10 +25,8 @@ from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.budgets import service as budgets
 from tollkeeper.domains.budgets.backfill import backfill_counters
 from tollkeeper.domains.limits import service as limits
-from tollkeeper.domains.limits.declared import DeclaredRule
-from tollkeeper.domains.limits.repository import COLUMNS
-from tollkeeper.domains.limits.rules import budget_of
-from tollkeeper.domains.limits.schemas import PREFIXES
+from tollkeeper.domains.limits.schemas import PREFIXES, DeclaredRule
+from tollkeeper.domains.limits.service import COLUMNS, budget_of
 
 log = structlog.get_logger(__name__)
 

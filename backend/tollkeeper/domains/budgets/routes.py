@@ -15,7 +15,7 @@ from tollkeeper.domains.budgets.schemas import BudgetCreate, BudgetStatus, Budge
 from tollkeeper.domains.budgets.service import Budgets
 from tollkeeper.domains.budgets.status import BudgetReports
 from tollkeeper.domains.limits import service as rules
-from tollkeeper.domains.limits.asking import Counters, ModelName, RuleListing, Subject, place_of_new
+from tollkeeper.domains.limits.service import Counters, ModelName, RuleListing, Subject, place_of_new
 from tollkeeper.web.deps import CurrentCaller, ObjectSession, Services, Work, control_router, requires
 from tollkeeper.web.etag import IfMatch, write_etag
 from tollkeeper.web.pagination import Page, Paging, cut

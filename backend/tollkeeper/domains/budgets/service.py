@@ -23,7 +23,7 @@ from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.budgets.backfill import backfill_counters
 from tollkeeper.domains.budgets.schemas import BudgetCreate, BudgetFields, BudgetTerms, BudgetUpdate, BudgetView
 from tollkeeper.domains.limits import service as rules
-from tollkeeper.domains.limits.rules import budget_of
+from tollkeeper.domains.limits.service import budget_of
 from tollkeeper.web.caller import Caller
 
 _CHANGEABLE: Final = frozenset(BudgetFields.model_fields) | {"amount_usd"}

@@ -18,8 +18,7 @@ from tollkeeper.core.money import format_usd
 from tollkeeper.db.models import Budget as BudgetRow
 from tollkeeper.domains.budgets import repository
 from tollkeeper.domains.budgets.schemas import BudgetStatus, Forecast, HoldView, SubjectSpend
-from tollkeeper.domains.limits.counted import Viewer, counted_subject, counts_apart, shown_subject
-from tollkeeper.domains.limits.rules import budget_of
+from tollkeeper.domains.limits.service import Viewer, budget_of, counted_subject, counts_apart, shown_subject
 
 # Of one answer.
 MOST_HOLDS: Final = 1000

@@ -28,7 +28,7 @@ from tollkeeper.domains.catalog.sealing import ProviderSecrets
 from tollkeeper.domains.catalog.service import Catalog
 from tollkeeper.domains.catalog.snapshot import Sources
 from tollkeeper.domains.catalog.stored import StoredCatalogReader
-from tollkeeper.domains.limits.declared import DeclaredRule
+from tollkeeper.domains.limits.schemas import DeclaredRule
 
 
 @dataclass(frozen=True, slots=True)

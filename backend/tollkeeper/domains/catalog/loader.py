@@ -16,7 +16,7 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.config_source import ConfigError
 from tollkeeper.core.errors import BadRequest, DependencyUnavailable
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, build_snapshot
-from tollkeeper.domains.limits.declared import DeclaredRule
+from tollkeeper.domains.limits.schemas import DeclaredRule
 
 log = structlog.get_logger(__name__)
 

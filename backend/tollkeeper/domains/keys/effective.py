@@ -24,7 +24,7 @@ from tollkeeper.domains.keys.applying import applying_budgets, applying_limits, 
 from tollkeeper.domains.keys.effective_schemas import Attribute, Effective, Named, Source, Step
 from tollkeeper.domains.keys.inheritance import Inherited, Level, inherit, narrow, strictest
 from tollkeeper.domains.keys.record import KEY_QUERY, levels_of, record_from_row
-from tollkeeper.domains.limits.rules import read_limits
+from tollkeeper.domains.limits.service import read_limits
 from tollkeeper.web.caller import Caller
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from tollkeeper.db.models.teams import Project, Team
 from tollkeeper.db.models.tenants import Tenant
 from tollkeeper.db.models.users import User
 from tollkeeper.domains.keys.inheritance import Level, inherit, refusal
-from tollkeeper.domains.limits.rules import BUDGET_RULES, LIMIT_RULES, read_budgets, read_limits
+from tollkeeper.domains.limits.service import BUDGET_RULES, LIMIT_RULES, read_budgets, read_limits
 
 KeyRow = Row[*tuple[Any, ...]]
 

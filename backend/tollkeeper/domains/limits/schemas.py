@@ -1,6 +1,7 @@
 """Payloads of the limits API, and what limits and budgets share: a scope, names, models, where they are managed."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
@@ -231,3 +232,24 @@ class LimitStatus(Schema):
     is_live: bool = Field(description="Whether the counters could be read.")
     remaining: int | None
     reset_seconds: float | None = Field(description="Until nothing of it is used.")
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredRule:
+    """A rule as the configuration file declares it: whom it is about still stands there by name.
+
+    `tenant` is a slug or a public id, None the platform. `named` is an id, or the name of a team or project, or an email.
+
+    `columns` are the terms by the names of the table's columns; `id` is another one where other counters would begin.
+    """
+
+    section: Literal["limits", "budgets"]
+    id: UUID
+    name: str
+    place: str
+    tenant: str | None
+    kind: str
+    named: str | None
+    value: str | None
+    columns: Mapping[str, Any]
+    backfill: bool = False

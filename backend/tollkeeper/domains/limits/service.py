@@ -21,14 +21,34 @@ from tollkeeper.core.permissions import Permission
 from tollkeeper.db.models import Budget, Limit
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.limits import repository
-from tollkeeper.domains.limits.counted import Viewer
+from tollkeeper.domains.limits.asking import Counters, ModelName, RuleListing, Subject, place_of_new
+from tollkeeper.domains.limits.counted import Viewer, counted_subject, counts_apart, shown_subject
 from tollkeeper.domains.limits.repository import COLUMNS, NOBODY, Filter, RuleRow
-from tollkeeper.domains.limits.rules import scope_of
+from tollkeeper.domains.limits.rules import BUDGET_RULES, LIMIT_RULES, budget_of, read_budgets, read_limits, scope_of
 from tollkeeper.domains.limits.schemas import LimitCreate, LimitUpdate, LimitView, NewRule, Scope, show_scope
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 
-__all__ = ["Filter", "RuleRow"]
+# What the domains of keys and budgets use of this one beside the functions below.
+__all__ = [
+    "BUDGET_RULES",
+    "COLUMNS",
+    "LIMIT_RULES",
+    "Counters",
+    "Filter",
+    "ModelName",
+    "RuleListing",
+    "RuleRow",
+    "Subject",
+    "Viewer",
+    "budget_of",
+    "counted_subject",
+    "counts_apart",
+    "place_of_new",
+    "read_budgets",
+    "read_limits",
+    "shown_subject",
+]
 
 # Every call is held against all of them, so there may not be any number.
 MOST_OF_ONE_HOLDER: Final = 50

@@ -29,7 +29,10 @@ from tollkeeper.domains.usage.schemas import (
     UsageReport,
     UsageSums,
 )
+from tollkeeper.domains.usage.spend import backfill
 from tollkeeper.web.caller import Caller
+
+__all__ = ["backfill"]
 
 # A question that reads every call one by one is a long one.
 MAX_ROW_DAYS: Final = 93
