@@ -232,6 +232,6 @@ def _show_secret(answer: dict[str, object], *, quiet: bool, as_json: bool) -> No
     if as_json:
         print_json(answer)
     else:
-        first = {name: answer[name] for name in ("id", "run_id", "key") if name in answer}
-        print_object({**first, **answer}, as_json=False)
+        first: dict[str, object] = {name: answer[name] for name in ("id", "run_id", "key") if name in answer}
+        print_object(first | answer, as_json=False)
         note("The secret is shown once. Keep it now.")
