@@ -20,8 +20,12 @@ def error_headers(error: TollkeeperError) -> list[Header]:
         seconds = min(max(error.retry_after_seconds, 0.0), _LONGEST_RETRY_SECONDS)
         headers.append((b"retry-after", str(math.ceil(seconds)).encode()))
         headers.append((b"retry-after-ms", str(math.ceil(seconds * 1000)).encode()))
-    if error.should_retry is not None:
-        headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
+    should_retry = error.should_retry
+    if should_retry is None and (error.retry_after_seconds or 0.0) > _LONGEST_RETRY_SECONDS:
+        # The SDKs would wait as long as they may, twice, for nothing.
+        should_retry = False
+    if should_retry is not None:
+        headers.append((b"x-should-retry", b"true" if should_retry else b"false"))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers
