@@ -2,7 +2,8 @@
 
 A process of its own on loopback, OpenAI's wire format. The model's name is the script, in words: `up-wait300` answers
 after 300 ms, `up-stream20x50` sends 20 chunks 50 ms apart, `cut5` breaks off after 5 of them (or inside a whole body),
-`hang` never answers, `garbage` is no HTTP, `nonsense` is no JSON, `status500` refuses. `GET /log` is the log.
+`mixed60x50` sends 20 to 60 of them, as many as the `user` happens to say, `hang` never answers, `garbage` is no HTTP,
+`nonsense` is no JSON, `status500` refuses. `GET /log` is the log.
 """
 
 import asyncio
@@ -13,10 +14,11 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
+from zlib import crc32
 
 PROMPT_TOKENS: Final = 10
 WHOLE_TOKENS: Final = 5
-_WORD: Final = re.compile(r"(wait|stream|cut|status)(\d+)(?:x(\d+))?|(hang|garbage|nonsense)")
+_WORD: Final = re.compile(r"(wait|stream|mixed|cut|status)(\d+)(?:x(\d+))?|(hang|garbage|nonsense)")
 
 
 @dataclass
@@ -39,11 +41,12 @@ class Script:
     chunks: int = 3
     gap_seconds: float = 0.0
     cut_after: int | None = None
+    is_mixed: bool = False
     status: int = 200
     oddity: str | None = None
 
     @classmethod
-    def of(cls, model: str) -> "Script":
+    def of(cls, model: str, user: str) -> "Script":
         script = cls()
         for found in _WORD.finditer(model):
             match found[1]:
@@ -51,6 +54,10 @@ class Script:
                     script.wait_seconds = int(found[2]) / 1000
                 case "stream":
                     script.chunks, script.gap_seconds = int(found[2]), int(found[3] or 0) / 1000
+                case "mixed":
+                    longest, script.gap_seconds = int(found[2]), int(found[3] or 0) / 1000
+                    script.chunks = longest // 3 + crc32(user.encode()) % (longest - longest // 3 + 1)
+                    script.is_mixed = True
                 case "cut":
                     script.cut_after = int(found[2])
                 case "status":
@@ -96,7 +103,7 @@ class Upstream:
             await asyncio.gather(work, gone, return_exceptions=True)
 
     async def _play(self, served: Served, call: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
-        script = Script.of(served.model)
+        script = Script.of(served.model, served.user)
         await asyncio.sleep(script.wait_seconds)
         if script.oddity == "hang":
             served.outcome = "hung"
@@ -118,8 +125,11 @@ class Upstream:
             writer.write(_whole(200, _completion(served.model))[:-20])
             return False
         else:
+            if script.is_mixed:
+                await asyncio.sleep(script.chunks * script.gap_seconds)
+                served.chunks = script.chunks
             served.outcome = "served"
-            writer.write(_whole(200, _completion(served.model)))
+            writer.write(_whole(200, _completion(served.model, served.chunks or WHOLE_TOKENS)))
         await writer.drain()
         return True
 
@@ -151,7 +161,7 @@ def _usage(completion: int) -> dict[str, int]:
     }
 
 
-def _completion(model: str) -> dict[str, Any]:
+def _completion(model: str, tokens: int = WHOLE_TOKENS) -> dict[str, Any]:
     message = {"role": "assistant", "content": "five words of an answer", "refusal": None}
     return {
         "id": "chatcmpl-1",
@@ -159,7 +169,7 @@ def _completion(model: str) -> dict[str, Any]:
         "created": 1,
         "model": model,
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
-        "usage": _usage(WHOLE_TOKENS),
+        "usage": _usage(tokens),
     }
 
 

@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any, Final
 
 from tests.faults.gateway import Gateway, UpstreamProcess, clean_environment, eventually
-from tests.faults.lines import know_key
 from tests.faults.upstream import PROMPT_TOKENS, WHOLE_TOKENS
 
 IS_FULL: Final = os.environ.get("TOLLKEEPER_TEST_FULL") == "1"
@@ -50,7 +49,7 @@ def cost_nano(entry: dict[str, Any]) -> int:
     """What a call that the upstream served to its end costs by the vendor's usage."""
     if entry["model"].startswith("flat-"):
         return FLAT_NANO
-    output = entry["chunks"] if entry["is_stream"] else WHOLE_TOKENS
+    output = entry["chunks"] or WHOLE_TOKENS
     return PROMPT_TOKENS * INPUT_NANO + output * OUTPUT_NANO
 
 
@@ -64,7 +63,6 @@ class Account:
 
     @classmethod
     async def open(cls, gateway: Gateway, limit_nano: int) -> "Account":
-        """Known to every worker already: a busy machine's first look-up of a key may be late."""
         made = await asyncio.to_thread(gateway.new_key)
         budget = await asyncio.to_thread(
             gateway.ask,
@@ -78,7 +76,6 @@ class Account:
                 "mode": "hard",
             },
         )
-        await know_key(gateway, made["key"])
         return cls(gateway, made["key"], made["id"], budget["id"], limit_nano)
 
     async def status(self) -> dict[str, Any]:
@@ -124,7 +121,7 @@ async def balance(account: Account, upstream: UpstreamProcess, *, seconds: float
             and _nano(status["held_usd"]) == 0
             and figures == (charged, charged)
             and served <= known
-            and not any(entry["outcome"] == "running" for entry in upstream.log() if entry["user"].startswith(word))
+            and not any(entry["ended"] is None for entry in upstream.log() if entry["user"].startswith(word))
         )
 
     seen: dict[str, Any] = {}

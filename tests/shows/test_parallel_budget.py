@@ -49,6 +49,7 @@ async def test_no_more_is_admitted_than_the_budget_has(
 ) -> None:
     """Every call costs the same, whatever becomes of it: what was admitted is what the upstream saw."""
     account = await Account.open(gateway, AFFORDABLE * FLAT_NANO)
+    await know_key(gateway, account.key)
     plans = plan_crowd(seed, CALLERS, _FLAT, spread=_SPREAD_SECONDS, leaving=0.3, max_tokens=16)
     fault = partial(_kill_redis, gateway, 0.05 + 0.02 * (seed % 10)) if is_redis_killed else None
     outcomes = await run_crowd(account, plans, also=fault)
@@ -72,6 +73,7 @@ async def test_what_is_given_back_is_spent_again_and_never_twice(
     """Calls cost less than was held for them, and what is left serves the next: to the nano-dollar, and not one more."""
     worst = _PROMPT_TOKENS * INPUT_NANO + _CHUNKS * OUTPUT_NANO
     account = await Account.open(gateway, AFFORDABLE * worst)
+    await know_key(gateway, account.key)
     plans = plan_crowd(seed, CALLERS, _PRICED, spread=_SPREAD_SECONDS, leaving=0.3, max_tokens=_CHUNKS)
     fault = partial(_kill_redis, gateway, 0.05 + 0.02 * (seed % 10)) if is_redis_killed else None
     await run_crowd(account, plans, also=fault)
