@@ -9,7 +9,7 @@ import pytest
 
 from tests.money.admissions import ASKED, ask, make_budget
 from tests.money.records import make_intent, make_principal, make_settlement
-from tests.money.test_holds import counter, trust
+from tests.money.test_holds import Away, counter, trust
 from tollkeeper.contracts.money import (
     PLATFORM,
     Budget,
@@ -166,6 +166,24 @@ async def test_parallel_calls_are_counted_while_they_live(admission: Admission) 
     admission.settle(holds[0], 0, rows=1, input_tokens=0, output_tokens=0)
 
     assert (await ask(admission, principal)).hold is not None
+    with pytest.raises(RateLimited):
+        await ask(admission, principal)
+
+
+async def test_parallel_calls_are_counted_without_redis_as_well(admission: Admission) -> None:
+    principal = make_principal()
+    limit = Limit(uuid7(), RuleScope(ScopeKind.KEY, principal.key_id.hex), Unit.PARALLEL, 2)
+    principal = replace(principal, limits=(limit,))
+    admission._redis = Away(admission._redis)  # type: ignore[assignment]
+    holds = [(await ask(admission, principal)).hold for _ in range(2)]
+    with pytest.raises(RateLimited):
+        await ask(admission, principal)
+    for hold in holds:
+        assert hold is not None
+        admission.settle(hold, 0, rows=1, input_tokens=0, output_tokens=0)
+        admission.settle(hold, 0, rows=1, input_tokens=0, output_tokens=0)
+    for _ in range(2):
+        assert (await ask(admission, principal)).hold is not None
     with pytest.raises(RateLimited):
         await ask(admission, principal)
 

@@ -205,6 +205,9 @@ class Admission:
         return True
 
     def settle(self, hold: Hold, charge_nano: int, *, rows: int, input_tokens: int, output_tokens: int) -> None:
+        if hold.is_untold and not hold.is_settled:
+            for part in hold.parts:
+                self._share.ended(part)
         self.registry.settle(hold, charge_nano, rows, input_tokens, output_tokens)
 
     # One space
