@@ -50,6 +50,8 @@ MAX_BATCH: Final = 512
 # Round trips at a time. One more than one, so that a call seldom waits for the end of somebody else's.
 MAX_TRIPS: Final = 2
 MAX_REMEMBERED: Final = 20_000
+# For so long after it was seen a budget is taken to be near its end.
+NEAR_SECONDS: Final = 5.0
 # How often counters are looked for again before a call is refused.
 _TRIES: Final = 3
 _NOTHING: Final = Appraisal(0, 0, 0, 0)
@@ -231,11 +233,16 @@ class Admission:
             if verdict.code == 0:
                 return headers_of(verdict, places)
             if verdict.code > 0:
+                if verdict.code == Code.BUDGET:
+                    self._note_near(terms)
                 self._count_refusal(places[verdict.place - 1])
                 raise refuse(verdict, places)
             if not await self._mend(terms, verdict):
                 break
         raise budget_unavailable()
+
+    def _note_near(self, terms: Terms) -> None:
+        terms.near_until = self._clock.monotonic() + NEAR_SECONDS
 
     def _count_refusal(self, place: Place) -> None:
         rule = place.rule
@@ -247,6 +254,8 @@ class Admission:
         if part.terms.budgets and took:
             hold.held_nano = full if took == 1 and part.terms.is_hard else forecast
             hold.is_full = hold.is_full and took == 1
+            if took == 2:
+                self._note_near(part.terms)
             if self.counters is not None and part.terms.is_hard:
                 self.counters.note(part.terms, hold.held_nano)
         hold.parts.append(part)

@@ -91,6 +91,8 @@ class Terms:
     slots: tuple[Place, ...] = ()
     budgets: tuple[Place, ...] = ()
     until: float = _FOREVER
+    # A budget was near its end lately: until then (monotonic seconds) it pays to count a call exactly before it is asked for.
+    near_until: float = 0.0
     refs: tuple[str, ...] = field(init=False)
     hard_refs: tuple[str, ...] = field(init=False)
     is_hard: bool = field(init=False)

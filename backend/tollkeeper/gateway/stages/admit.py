@@ -1,7 +1,7 @@
 """Asks whether this call may be made now: every rate, lease and budget it is under, decided together.
 
 The least that will do is worked out first: a call that is under request rates alone is never appraised, and its text is
-counted exactly only for a token rate, or where the cheap bound would be refused.
+counted exactly only for a token rate, near the end of a budget, or where the cheap bound would be refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ class Admit:
         return await next_stage(exchange)
 
     async def _admit(self, exchange: Exchange, terms: Sequence[Terms]) -> None:
-        is_exact = any(one.counts_tokens for one in terms)
+        is_exact = any(one.counts_tokens or one.near_until > exchange.started for one in terms)
         has_budgets = any(one.budgets for one in terms)
         if not (is_exact or has_budgets):
             admitted = await self._admission.admit(terms, exchange.request_id, _NOTHING, is_cuttable=False, payload=b"")
