@@ -52,7 +52,10 @@ class Settings(BaseSettings):
     )
     database_pool_size: int = Field(10, ge=1, le=200, description="Connections per worker.")
     database_lookup_ms: int = Field(
-        100, ge=10, le=10_000, description="How long a call waits for PostgreSQL to prove a key that is not in memory."
+        100,
+        ge=10,
+        le=10_000,
+        description="How long a call waits for a fresh look at its key; ten times as long for a key never seen before.",
     )
     redis_url: SecretStr | None = Field(None, description="Redis 6.2+ or Valkey; unset starts the embedded one.")
     objects_url: str | None = Field(None, description="Object store (s3://…); unset is a folder of data_dir.")

@@ -39,6 +39,8 @@ _LONGEST_SESSION: Final = 8192
 # How long a look-up that failed is not tried again for a key that is in memory.
 _RETRY_SECONDS: Final = 2.0
 _LOOKS: Final = 3
+# Who has nothing to fall back on waits so many times longer for a look-up.
+_PATIENCE: Final = 9
 # Begins the place of a run key's parent in the cache: no fingerprint of a token is as long.
 _PARENT: Final = b"the parent of run keys, by its id: "
 _RUN_ENDED: Final = "The run has ended. Exchange the key for another run key."
@@ -165,10 +167,14 @@ class Authenticate:
         done, _ = await asyncio.wait((task,), timeout=self._wait_seconds)
         if done:
             return task.result()
-        now = self._clock.monotonic()
         if token is not None and token.isascii() and len(token) <= LONGEST_TOKEN:
-            self._recall(token.decode("ascii"), fingerprint, now)
-        return self._stale(fingerprint, now)
+            self._recall(token.decode("ascii"), fingerprint, self._clock.monotonic())
+        if self._cache.find(fingerprint) is None:
+            # Nothing to fall back on: better late than refused.
+            done, _ = await asyncio.wait((task,), timeout=_PATIENCE * self._wait_seconds)
+            if done:
+                return task.result()
+        return self._stale(fingerprint, self._clock.monotonic())
 
     def _looked(self, fingerprint: bytes, task: "asyncio.Task[Entry]") -> None:
         self._looking.pop(fingerprint, None)
