@@ -4,9 +4,14 @@ Run as `python -m tollkeeper.serve_worker LISTENER CONTROL PARENT NUMBER`: two i
 pid and the worker's number; the settings come as JSON on standard input, because they hold secrets.
 """
 
+import gc
+
+if __name__ == "__main__":
+    # What is imported stays: looking through it again and again makes a quarter of the time of a start.
+    gc.disable()
+
 import asyncio
 import ctypes
-import gc
 import json
 import os
 import signal
@@ -69,6 +74,7 @@ async def serve(settings: Settings, listener: socket.socket, control: Control, n
         # What was built at the start lives as long as the process: keep the collector away from it.
         gc.collect()
         gc.freeze()
+        gc.enable()
         gc.set_threshold(50_000, 20, 100)
         control.report("ready", number=number, **services.describe())
 

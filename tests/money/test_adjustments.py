@@ -14,7 +14,11 @@ from tollkeeper.gateway.money.price import adjustment_of, charge_nano
 
 costs = st.integers(0, 9_000_000 * 10**9)
 adjustments = st.builds(
-    Adjustment, id=st.just(uuid7()), tenant_id=st.just(TENANT), factor_millionths=st.integers(0, 1_000 * 10**6), request_nano=costs
+    Adjustment,
+    id=st.just(uuid7()),
+    tenant_id=st.just(TENANT),
+    factor_millionths=st.integers(0, 1_000 * 10**6),
+    request_nano=costs,
 )
 
 
