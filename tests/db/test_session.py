@@ -64,7 +64,7 @@ async def test_a_server_that_is_away_is_a_dependency_fault() -> None:
 
 
 async def test_a_stalled_server_costs_a_lookup_its_deadline_and_no_more() -> None:
-    async with silent_server() as url, opened(url) as database:
+    async with silent_server() as url, opened(url, lookup_seconds=0.1) as database:
         begun = time.monotonic()
         with pytest.raises(DependencyUnavailable) as refused:
             await _look(database)

@@ -283,7 +283,7 @@ async def test_power_safe_journal_is_synced_before_a_call_is_sent(tmp_path: Path
 
 
 async def test_full_journal_refuses_a_priced_call_before_it_is_sent(gateway: Serving, vendor: FakeUpstream) -> None:
-    def refuse(intent: object) -> None:
+    def refuse(intent: object, _line: bytes | None = None) -> None:
         raise DependencyUnavailable("full", retry_after_seconds=5)
 
     gateway.journal.intent = refuse  # type: ignore[method-assign]

@@ -32,6 +32,8 @@ async def world(database_url: str, valkey_url: str, tmp_path_factory: pytest.Tem
         wrapper_class=structlog.make_filtering_bound_logger(40),
     )
     settings = Settings(
+        # People are made once for all tests, which take longer than a proof usually holds on a busy machine.
+        step_up_seconds=3_600,
         _env_file=None,
         database_url=database_url,
         redis_url=valkey_url,
