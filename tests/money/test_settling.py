@@ -229,6 +229,34 @@ async def test_an_extension_that_the_platform_refuses_is_taken_back(admission: A
     assert await counter(admission, PLATFORM, pool) == (0, 95)
 
 
+async def test_an_extension_across_a_rebuild_is_held(admission: Admission) -> None:
+    """What a rebuild pushes is older than the extension that waits for it."""
+    principal = make_principal()
+    principal = with_budget(make_budget(1_000, scope=RuleScope(ScopeKind.TENANT, principal.tenant_id.hex)), principal)
+    hold = (await ask(admission, principal, full=600)).hold
+    assert hold is not None
+    await admission._redis.call("DEL", gen_key(principal.tenant_id))
+
+    assert await admission.extend(hold, 50)
+
+    assert hold.held_nano == 650
+    _, held = await counter(admission, principal.tenant_id, principal.budgets[0])
+    assert held == 650
+
+
+async def test_of_two_spaces_the_lesser_amount_is_what_is_held(admission: Admission) -> None:
+    principal = make_principal()
+    pool = make_budget(10**9, is_platform=True, scope=RuleScope(ScopeKind.PROVIDER, uuid7().hex))
+    own = make_budget(1_000, scope=RuleScope(ScopeKind.TENANT, principal.tenant_id.hex))
+    principal = replace(principal, budgets=(own, pool))
+    asked = replace(ASKED, provider=pool.scope.subject or "")
+    await trust(admission, principal.tenant_id)
+    await trust(admission, PLATFORM)
+    hold = (await ask(admission, principal, full=600, forecast=100, is_cuttable=True, asked=asked)).hold
+    assert hold is not None
+    assert (hold.held_nano, hold.is_full) == (100, False)
+
+
 async def test_counters_nobody_trusts_are_rebuilt_and_the_call_goes_on(admission: Admission, keeper: Keeper) -> None:
     scope = RuleScope(ScopeKind.TENANT)
     principal = make_principal()

@@ -193,16 +193,19 @@ class Admission:
     async def extend(self, hold: Hold, add_nano: int) -> bool:
         """Put more aside; False when a budget has no room for it (then nothing changed)."""
         done: list[Part] = []
-        hold.sequence += 1
+        # Taken over only with the answer: what is pushed meanwhile is older than the extension, and must look it.
+        sequence = hold.sequence + 1
         for part in hold.parts:
             if not part.terms.budgets:
                 continue
-            if not await self._extend_part(hold, part, add_nano):
+            if not await self._extend_part(hold, part, sequence, add_nano):
+                hold.sequence = sequence
                 for other in done:
                     # As much less: a put says what the amount is.
                     self.registry.put(hold, other)
                 return False
             done.append(part)
+        hold.sequence = sequence
         hold.held_nano += add_nano
         return True
 
@@ -252,7 +255,7 @@ class Admission:
     def _taken(self, hold: Hold, part: Part, full: int, forecast: int, took: int) -> None:
         """At once with the reply: whoever asks for what is held must not miss it."""
         if part.terms.budgets and took:
-            hold.held_nano = full if took == 1 and part.terms.is_hard else forecast
+            _cover(hold, part, full if took == 1 and part.terms.is_hard else forecast)
             hold.is_full = hold.is_full and took == 1
             if took == 2:
                 self._note_near(part.terms)
@@ -272,9 +275,9 @@ class Admission:
             return await self.counters.init(terms.space, refs)
         return False
 
-    async def _extend_part(self, hold: Hold, part: Part, add_nano: int) -> bool:
+    async def _extend_part(self, hold: Hold, part: Part, sequence: int, add_nano: int) -> bool:
         terms = part.terms
-        head = (b"x", hold.request_id.hex, hold.sequence, add_nano)
+        head = (b"x", hold.request_id.hex, sequence, add_nano)
         pairs = [(place, 0) for place in terms.budgets]
         for _ in range(_TRIES):
             if not self._redis.is_available or self._loop is None:
@@ -287,6 +290,9 @@ class Admission:
             if code == 0:
                 return True
             if code != Code.UNTRUSTED or self.counters is None or not await self.counters.rebuild(terms.space):
+                return False
+            # Rebuilt counters are known again when somebody asks the ledger for them.
+            if not await self.counters.init(terms.space, terms.refs):
                 return False
         return False
 
@@ -306,7 +312,8 @@ class Admission:
             self._void(hold, part, is_certain=False)
             raise
         if part.terms.budgets:
-            hold.held_nano, hold.is_full = forecast, hold.is_full and forecast == hold.appraisal.full_nano
+            _cover(hold, part, forecast)
+            hold.is_full = hold.is_full and forecast == hold.appraisal.full_nano
         hold.is_untold = True
         hold.parts.append(part)
         self.registry.opened(hold)
@@ -428,6 +435,14 @@ class Admission:
         for entry in groups:
             for operation in entry.operations:
                 operation.answer(None, None)
+
+
+def _cover(hold: Hold, part: Part, nano: int) -> None:
+    """What is held is what every hard budget holds: the least of them, where two spaces took different amounts."""
+    if not any(other.terms.is_hard for other in hold.parts):
+        hold.held_nano = nano
+    elif part.terms.is_hard:
+        hold.held_nano = min(hold.held_nano, nano)
 
 
 def _counts_end_users(principal: Principal) -> bool:
