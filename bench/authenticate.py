@@ -22,6 +22,7 @@ from tollkeeper.core.crypto import MasterKey
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import Permission
 from tollkeeper.core.secrets import KeyHasher, new_key
+from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.stage import Exchange
 from tollkeeper.gateway.stages.authenticate import Authenticate
@@ -61,6 +62,7 @@ async def measure(**bounds: Any) -> float:
     exchange = Exchange(
         request_id=uuid7(),
         operation=Operation.CHAT,
+        dialect=OpenAIChat(),
         headers=_headers(token),
         read_body=_nothing,
         started=0.0,

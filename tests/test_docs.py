@@ -16,7 +16,7 @@ from fastapi.routing import iter_route_contexts
 from tollkeeper.cli import app
 from tollkeeper.configuration import load_configuration
 from tollkeeper.core.config import Settings
-from tollkeeper.gateway.app import OPERATION_PATHS, PREFIXES
+from tollkeeper.gateway.paths import OPERATION_PATHS, PREFIXES
 from tollkeeper.gateway.providers import provider_kinds
 
 ROOT = Path(__file__).resolve().parent.parent

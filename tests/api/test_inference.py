@@ -13,10 +13,10 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from tollkeeper.api import inference
 from tollkeeper.api.inference import TAG, with_inference_paths
 from tollkeeper.core.errors import TollkeeperError
-from tollkeeper.gateway.app import OPERATION_PATHS, PREFIXES
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
+from tollkeeper.gateway.paths import OPERATION_PATHS, PREFIXES
 
 Json = dict[str, Any]
 # What a call may meet at the HTTP protocol, before the gateway knows of it, is not part of an operation.
@@ -84,7 +84,7 @@ def test_request_examples_are_read_by_the_gateway(document: Json) -> None:
     }
     for path, dialect in dialects.items():
         example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
-        call = dialect.read_call(orjson.dumps(example), {})
+        call = dialect.read_call(orjson.dumps(example), {}, "")
         assert call.model == example["model"]
 
 
@@ -124,7 +124,7 @@ def test_what_the_gateway_refuses_the_schema_refuses(document: Json, body: Json)
     request = {**document["components"]["schemas"]["ChatCompletionRequest"], "components": document["components"]}
     assert not jsonschema_rs.is_valid(request, body)
     with pytest.raises(TollkeeperError):
-        OpenAIChat().read_call(orjson.dumps(body), {})
+        OpenAIChat().read_call(orjson.dumps(body), {}, "")
 
 
 def test_every_status_of_the_error_tree_is_documented(document: Json) -> None:

@@ -154,6 +154,8 @@ def configuration(upstream: Upstream) -> dict[str, Any]:
         "kind": "openai_compatible",
         "allow_private_address": True,
         "timeouts": {"first_byte": 1.5, "idle": 5},
+        # What nobody waits for any more is cancelled, as at most vendors: else it would be read to its end and paid.
+        "options": {"cancel_stops_billing": True},
     }
     base_url = f"{upstream.origin}/v1"
 

@@ -33,7 +33,7 @@ async def read(*parts: bytes, wants_usage: bool = False, dialect: Any = CHAT) ->
 
 def shown(chunks: list[Chunk]) -> list[dict[str, Any]]:
     """What the client parses."""
-    written = CHAT.write_batch(chunks, call()).decode()
+    written = CHAT.writer(call()).batch(chunks).decode()
     return [json.loads(part.removeprefix("data: ")) for part in written.split("\n\n") if part]
 
 
@@ -44,7 +44,7 @@ def deltas(chunks: list[Chunk]) -> list[dict[str, Any]]:
 async def test_right_chunks_keep_their_bytes() -> None:
     sent = good_stream("a", "b")
     chunks = await read(b"".join(sent))
-    assert CHAT.write_batch(chunks, call()) == b"".join(sent[:4])
+    assert CHAT.writer(call()).batch(chunks) == b"".join(sent[:4])
     assert [chunk.raw is not None for chunk in chunks if not chunk.is_hidden] == [True] * 4
 
 
@@ -396,7 +396,7 @@ def text_part(text: str | None, finish: str | None = None, **fields: Any) -> dic
 async def test_text_stream_keeps_its_bytes_and_hides_usage() -> None:
     sent = [event(text_part("a")), event(text_part("b", "stop")), event(text_part(None, usage=USAGE)), DONE]
     chunks = await read(*sent, dialect=OpenAICompletions())
-    assert CHAT.write_batch(chunks, call()) == b"".join(sent[:2])
+    assert CHAT.writer(call()).batch(chunks) == b"".join(sent[:2])
     assert [part.usage.output for part in chunks if part.usage] == [5]
     assert chunks[-1].is_final
 

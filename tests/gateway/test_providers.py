@@ -12,6 +12,7 @@ from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.core.addresses import is_public
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.addresses import locate
+from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
 from tollkeeper.gateway.providers.compatible import Compatible
 from tollkeeper.gateway.providers.vendors import VENDORS
@@ -31,6 +32,11 @@ def prepared(kind: str, body: dict[str, Any], *, operation: Operation = Operatio
         wants_usage=bool((body.get("stream_options") or {}).get("include_usage")),
     )
     return PROVIDERS[kind].prepare(provider("p", None, kind=kind), call, Target("p", model))
+
+
+def dialect_of(kind: str, operation: Operation) -> VendorDialect:
+    call = Call(operation, "m", is_stream=False, body={})
+    return PROVIDERS[kind].dialect(provider("p", None, kind=kind), call, Target("p", "m"))
 
 
 def test_registry_has_the_promised_vendors() -> None:
@@ -108,10 +114,10 @@ def test_parallel_tool_calls_needs_tools() -> None:
 
 def test_operation_a_vendor_does_not_have_is_refused() -> None:
     with pytest.raises(BadRequest) as refused:
-        PROVIDERS["groq"].dialect(Operation.EMBEDDINGS)
+        dialect_of("groq", Operation.EMBEDDINGS)
     assert refused.value.code == "unsupported_operation"
     with pytest.raises(BadRequest):
-        PROVIDERS["mistral"].dialect(Operation.COMPLETIONS)
+        dialect_of("mistral", Operation.COMPLETIONS)
 
 
 def test_provider_without_an_address_is_an_error_of_the_configuration() -> None:

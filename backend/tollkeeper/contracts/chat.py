@@ -2,12 +2,15 @@
 
 The canonical form of a call's body is the OpenAI shape of its operation; a dialect that differs translates at its own
 edge. Unknown fields are carried. Bodies and chunks are parsed once and treated as read-only: change one with `replace`.
+
+A call in another dialect keeps the caller's own document beside the canonical one (`native`), so that a vendor of that
+dialect gets what was sent and the caller what was answered: nothing is translated there and back.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from tollkeeper.core.errors import TollkeeperError
 
@@ -49,12 +52,19 @@ class Usage:
         return self.output + self.reasoning + self.output_audio + self.output_image
 
 
+# Fields of the canonical body that every dialect says in its own way at its vendor's end: changing one of them leaves
+# the caller's own document right in all the rest.
+NEUTRAL_FIELDS: Final = frozenset({"model", "stream", "stream_options"})
+
+
 @dataclass(slots=True)
 class Call:
     """One inference call.
 
     `raw` holds the bytes the body was parsed from as long as nobody changed it and they can be read one way only
     (no duplicate keys, valid UTF-8, numbers in range); otherwise None, and the body is serialised again.
+    `native` is the caller's own document, in the dialect it was sent in, as long as `body` says the same; None for calls
+    that came in the canonical form, and once somebody changed what they say.
     """
 
     operation: Operation
@@ -65,6 +75,11 @@ class Call:
     # What the caller asked to see, kept because we ask the provider for usage in any case.
     wants_usage: bool = False
     end_user: str | None = None
+    # The caller's dialect, by its NAME; empty: the canonical one of its operation.
+    dialect: str = ""
+    native: Mapping[str, Any] | None = None
+    # What the caller's document says and the canonical form has no place for, by the caller's names.
+    unexpressed: tuple[str, ...] = ()
 
     def replace(self, **fields: Any) -> "Call":
         """A call with other top-level body fields; a value of `ABSENT` removes the field."""
@@ -80,6 +95,9 @@ class Call:
             body=body,
             wants_usage=self.wants_usage,
             end_user=self.end_user,
+            dialect=self.dialect,
+            native=self.native if self.native is None or fields.keys() <= NEUTRAL_FIELDS else None,
+            unexpressed=self.unexpressed,
         )
 
 
@@ -96,7 +114,9 @@ class Chunk:
 
     `raw` is the JSON as the provider sent it; whoever changes `data` sets `raw` to None. `is_content` marks the first
     things a caller can see (text, a tool call, a finished choice): once one has left, the stream cannot move to another
-    target. A chunk with `is_hidden` is counted but not sent (usage that the caller did not ask for).
+    target. A chunk with `is_hidden` is counted but not sent (usage that the caller did not ask for). `native` is set
+    where vendor and caller speak the same dialect and it is not the canonical one: the framed bytes to relay, empty where
+    another chunk holds them. Whoever changes `data` sets it to None as well, on this and all later chunks.
     """
 
     data: dict[str, Any]
@@ -110,6 +130,7 @@ class Chunk:
     # Set on the last chunk of a stream that broke after its first content, which is hidden otherwise: the dialect's
     # error event stands in its place.
     error: TollkeeperError | None = None
+    native: bytes | None = None
 
 
 Batch = Sequence[Chunk]

@@ -15,7 +15,7 @@ from tollkeeper.contracts.chat import Operation, Reply
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.errors import BadRequest, MethodNotAllowed, ModelNotFound, NotFound, TollkeeperError
 from tollkeeper.core.ids import uuid7
-from tollkeeper.gateway.dialect import Dialect
+from tollkeeper.gateway.dialect import CallerDialect
 from tollkeeper.gateway.edge.answer import Answer, Wire
 from tollkeeper.gateway.edge.errors import forget_frames, internal_error, stopping_error
 from tollkeeper.gateway.edge.limits import Body, ClientGone, Receive, Scope, Send, single_headers
@@ -23,7 +23,8 @@ from tollkeeper.gateway.edge.record import Record
 from tollkeeper.gateway.edge.request_id import read_client_request_id
 from tollkeeper.gateway.edge.watch import Watch
 from tollkeeper.gateway.model_list import write_model, write_models
-from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_dialects, make_stages
+from tollkeeper.gateway.paths import PREFIXES, Paths
+from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_stages
 from tollkeeper.gateway.stage import Ending, Exchange, Outcome, do_nothing
 from tollkeeper.gateway.stages.resolve import is_visible
 
@@ -31,12 +32,6 @@ log = structlog.get_logger(__name__)
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-PREFIXES: Final = ("/v1", "/api/v1")
-OPERATION_PATHS: Final[Mapping[str, Operation]] = {
-    "/chat/completions": Operation.CHAT,
-    "/completions": Operation.COMPLETIONS,
-    "/embeddings": Operation.EMBEDDINGS,
-}
 _MODELS: Final = frozenset(prefix + "/models" for prefix in PREFIXES)
 _MODEL_PREFIXES: Final = tuple(prefix + "/models/" for prefix in PREFIXES)
 # nginx's word for a caller that closed its connection; only logs and metrics see it.
@@ -52,26 +47,20 @@ class Gateway:
         self._services = services
         self._settings = services.settings
         self._clock = services.clock.monotonic
-        dialects = make_dialects(services.settings)
+        self._paths = Paths(services.settings.max_json_depth)
         self._authenticate = make_authenticate(services)
-        self._pipeline = compose(make_stages(services, self._authenticate, dialects))
+        self._pipeline = compose(make_stages(services, self._authenticate))
         self._record = Record(services.metrics, services.access_log)
-        self._fallback_dialect = dialects[Operation.CHAT]
-        self._operations = {
-            prefix + path: (operation, dialects[operation])
-            for prefix in PREFIXES
-            for path, operation in OPERATION_PATHS.items()
-        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._next_app(scope, receive, send)
             return
         path = scope["path"]
-        operation = self._operations.get(path)
-        if operation is not None:
+        way = self._paths.find(path)
+        if way is not None:
             if scope["method"] == "POST":
-                await self._serve(*operation, scope, receive, send)
+                await self._serve(*way, scope, receive, send)
             else:
                 await self._answer_plainly(scope, receive, send, "POST", None)
         elif path in _MODELS or path.startswith(_MODEL_PREFIXES):
@@ -81,7 +70,9 @@ class Gateway:
         else:
             await self._next_app(scope, receive, send)
 
-    async def _serve(self, operation: Operation, dialect: Dialect, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(
+        self, operation: Operation, dialect: CallerDialect, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """One inference call from its headers to its finishers."""
         try:
             headers = single_headers(scope["headers"])
@@ -93,8 +84,8 @@ class Gateway:
         watch = Watch(connection, receive)
         take = None if connection is None else connection.take_body
         body = Body(receive, headers, self._settings.max_body_bytes, take)
-        exchange = self._exchange(operation, scope, headers, body)
-        answer = self._answer(send, connection, exchange, dialect)
+        exchange = self._exchange(operation, dialect, scope, headers, body)
+        answer = self._answer(send, connection, exchange)
         exchange.on_accepted = answer.accepted
         if not watch.is_told:
             exchange.read_body = functools.partial(watch.after, body.read)
@@ -134,11 +125,19 @@ class Gateway:
             raise refusal
         return await self._pipeline(exchange)
 
-    def _exchange(self, operation: Operation, scope: Scope, headers: Mapping[bytes, bytes], body: Body) -> Exchange:
+    def _exchange(
+        self,
+        operation: Operation,
+        dialect: CallerDialect,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        body: Body,
+    ) -> Exchange:
         started = self._clock()
         return Exchange(
             request_id=uuid7(),
             operation=operation,
+            dialect=dialect,
             headers=headers,
             read_body=body.read,
             started=started,
@@ -149,13 +148,12 @@ class Gateway:
             client=scope.get("client"),
         )
 
-    def _answer(self, send: Send, wire: Wire | None, exchange: Exchange, dialect: Dialect) -> Answer:
+    def _answer(self, send: Send, wire: Wire | None, exchange: Exchange) -> Answer:
         settings = self._settings
         return Answer(
             send,
             wire,
             exchange,
-            dialect,
             self._services.clock,
             settings.commit_after_seconds,
             settings.keepalive_comment_seconds,
@@ -172,8 +170,9 @@ class Gateway:
         """Everything but inference calls: the models, wrong methods, unknown paths."""
         headers = dict(scope["headers"])
         body = Body(receive, headers, self._settings.max_body_bytes)
-        exchange = self._exchange(Operation.CHAT, scope, headers, body)
-        answer = self._answer(send, None, exchange, self._fallback_dialect)
+        dialect = self._paths.dialect_of(scope["path"], headers)
+        exchange = self._exchange(Operation.CHAT, dialect, scope, headers, body)
+        answer = self._answer(send, None, exchange)
         method = scope["method"]
         try:
             if method == "OPTIONS" and allow is not None:

@@ -1,6 +1,7 @@
-"""What a dialect is: four functions between a wire format and the canonical `Call` and `Chunk`, used at both ends.
+"""What a dialect is: functions between a wire format and the canonical `Call` and `Chunk`, used at both ends.
 
-A caller's end uses `read_call` and `write_chunks`/`write_whole`, a vendor's end `write_call` and `read_whole`/`read_events`.
+A caller's end is a `CallerDialect`, a vendor's end a `VendorDialect`; most dialects are both. What one end needs and the
+other does not stays out of the other's way: a vendor may be reached in a dialect nobody calls us in, and the reverse.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -10,15 +11,58 @@ from tollkeeper.contracts.chat import Batch, Call, Chunk
 from tollkeeper.core.errors import TollkeeperError
 
 
-class Dialect(Protocol):
-    NAME: ClassVar[str]
+class Writer(Protocol):
+    """Writes one stream to a caller; it may remember what it has written."""
 
-    def read_call(self, body: bytes, headers: Mapping[bytes, bytes]) -> Call:
-        """Bytes of a caller → `Call`. Raises `BadRequest` with `param` and a code for everything that is not one."""
+    def batch(self, batch: Batch) -> bytes:
+        """The bytes of one write: the visible events of a batch, framed; empty when it has none."""
         ...
 
+    def end(self, comment: str | None) -> bytes:
+        """What closes a good stream (`data: [DONE]`), preceded by an optional comment."""
+        ...
+
+    def error(self, error: TollkeeperError, request_id: str) -> bytes:
+        """The dialect's own error event, for a stream that broke after its first content, and what must follow it."""
+        ...
+
+
+class CallerDialect(Protocol):
+    NAME: ClassVar[str]
+
+    def read_call(self, body: bytes, headers: Mapping[bytes, bytes], path: str) -> Call:
+        """Bytes of a caller → `Call`. Raises `BadRequest` with `param` and a code for everything that is not one.
+
+        `path` as it was asked for, percent-encoding undone: some dialects name the model there.
+        """
+        ...
+
+    def write_whole(self, chunk: Chunk, call: Call) -> bytes:
+        """The JSON document for the caller."""
+        ...
+
+    def writer(self, call: Call) -> Writer:
+        """For one stream."""
+        ...
+
+    def write_error(self, error: TollkeeperError, request_id: str) -> bytes:
+        """The body of an error answer."""
+        ...
+
+    def status(self, error: TollkeeperError) -> int:
+        """The HTTP status of an error answer; `error.status` but where the dialect has a number of its own."""
+        ...
+
+    def headers(self, request_id: str, shown: Mapping[str, str]) -> Mapping[str, str]:
+        """Headers that this dialect's clients look for beside those of every answer; `shown` are the call's own so far."""
+        ...
+
+
+class VendorDialect(Protocol):
+    NAME: ClassVar[str]
+
     def write_call(self, call: Call) -> bytes:
-        """`Call` → bytes for a vendor; `call.raw` as it came when nothing was changed."""
+        """`Call` → bytes for a vendor; what the caller sent as it came when nothing was changed."""
         ...
 
     def read_whole(self, body: bytes, call: Call) -> Chunk:
@@ -32,22 +76,6 @@ class Dialect(Protocol):
         """
         ...
 
-    def write_whole(self, chunk: Chunk, call: Call) -> bytes:
-        """The JSON document for the caller."""
-        ...
 
-    def write_batch(self, batch: Batch, call: Call) -> bytes:
-        """The bytes of one write to the caller: the visible events of a batch, framed."""
-        ...
-
-    def write_end(self, call: Call, comment: str | None) -> bytes:
-        """What closes a good stream (`data: [DONE]`), preceded by an optional comment."""
-        ...
-
-    def write_error_event(self, error: TollkeeperError, request_id: str) -> bytes:
-        """The dialect's own error event, for a stream that broke after its first content."""
-        ...
-
-    def write_error(self, error: TollkeeperError, request_id: str) -> bytes:
-        """The body of an error answer."""
-        ...
+class Dialect(CallerDialect, VendorDialect, Protocol):
+    """Both ends."""

@@ -12,7 +12,7 @@ from tollkeeper.contracts.chat import Batch, Call, Chunk, Reply, Usage
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
 from tollkeeper.gateway.assemble import assemble
-from tollkeeper.gateway.dialect import Dialect
+from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.bill import close_bill, note_usage, usage_of
 from tollkeeper.gateway.money.hold import Hold, Holds
@@ -54,7 +54,7 @@ class Flight:
         call: Call,
         provider: Provider,
         channel: Channel,
-        dialect: Dialect,
+        dialect: VendorDialect,
         request: UpstreamRequest,
         clock: Clock,
         metrics: Metrics,

@@ -3,17 +3,13 @@
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tollkeeper.contracts.chat import Operation, Reply
+from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.ports import ForeignKeys, KeyLookup, KeyUses, SessionLookup, SnapshotSource, TokenLookup
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.gateway.claims import Claims
-from tollkeeper.gateway.dialect import Dialect
-from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
-from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
-from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
 from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.edge.record import AccessLog
 from tollkeeper.gateway.key_cache import KeyCache
@@ -29,7 +25,7 @@ from tollkeeper.gateway.stages.authenticate import Authenticate
 from tollkeeper.gateway.stages.claim import Claim
 from tollkeeper.gateway.stages.dispatch import Dispatch
 from tollkeeper.gateway.stages.meter import Meter
-from tollkeeper.gateway.stages.read import Read
+from tollkeeper.gateway.stages.read import read
 from tollkeeper.gateway.stages.resolve import resolve
 
 
@@ -68,16 +64,6 @@ class Services:
     drains: Drains = field(default_factory=Drains)
 
 
-def make_dialects(settings: Settings) -> Mapping[Operation, Dialect]:
-    """The dialect of a caller, by the operation its path names."""
-    depth = settings.max_json_depth
-    return {
-        Operation.CHAT: OpenAIChat(depth),
-        Operation.COMPLETIONS: OpenAICompletions(depth),
-        Operation.EMBEDDINGS: OpenAIEmbeddings(depth),
-    }
-
-
 def make_authenticate(services: Services) -> Authenticate:
     return Authenticate(
         services.key_cache,
@@ -94,10 +80,10 @@ def make_authenticate(services: Services) -> Authenticate:
     )
 
 
-def make_stages(services: Services, authenticate: Authenticate, dialects: Mapping[Operation, Dialect]) -> list[Stage]:
+def make_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
     return [
         authenticate,
-        Read(dialects),
+        read,
         resolve,
         Meter(services.journal, services.clock, services.metrics, services.drains, services.holds),
         Claim(services.claims, services.clock),

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
-from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.chat import Call
 from tollkeeper.core.errors import TollkeeperError, UpstreamError
-from tollkeeper.gateway.dialect import Dialect
+from tollkeeper.gateway.dialect import VendorDialect
 
 
 class FailureClass(StrEnum):
@@ -126,8 +126,15 @@ class Provider(Protocol):
         """Headers of the caller's own, lower-case, that go to this vendor as they came. Never a credential."""
         ...
 
-    def dialect(self, operation: Operation) -> Dialect:
-        """Raises `BadRequest` (`unsupported_operation`) when this vendor has no such operation."""
+    def dialect(self, config: ProviderConfig, call: Call, target: Target) -> VendorDialect:
+        """The one in which this vendor takes the call; its own where it has what the caller speaks.
+
+        Raises `BadRequest` (`unsupported_operation`) when this vendor has no such operation.
+        """
+        ...
+
+    def fixed_headers(self, config: ProviderConfig, call: Call) -> Mapping[str, str]:
+        """What the vendor wants in its headers beside the credential: its version, its switches."""
         ...
 
     def url(self, config: ProviderConfig, call: Call, target: Target) -> str: ...

@@ -18,6 +18,7 @@ from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.usage import Intent
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.ids import format_id
+from tollkeeper.gateway.dialect import CallerDialect
 from tollkeeper.gateway.money.hold import Appraisal, Hold
 
 log = structlog.get_logger(__name__)
@@ -109,6 +110,8 @@ class Exchange:
 
     request_id: UUID
     operation: Operation
+    # Of the caller.
+    dialect: CallerDialect
     headers: Mapping[bytes, bytes]
     read_body: Callable[[], Awaitable[bytes]]
     started: float

@@ -10,7 +10,7 @@ import pytest
 
 from tests.gateway.serving import Serving, provider, route, serving, snapshot
 from tollkeeper.contracts.catalog import Target
-from tollkeeper.contracts.chat import Operation
+from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.contracts.usage import CallStatus
 from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
@@ -37,7 +37,7 @@ def chat(model: str, **fields: Any) -> dict[str, Any]:
 
 
 def request(model: str, *, seconds: float = 5.0, **fields: Any) -> UpstreamRequest:
-    call = OpenAIChat().read_call(json.dumps(chat(model, **fields)).encode(), {})
+    call = OpenAIChat().read_call(json.dumps(chat(model, **fields)).encode(), {}, "")
     simulated = Simulated()
     prepared = simulated.prepare(CONFIG, call, Target("simulated", "*"))
     return UpstreamRequest(
@@ -145,7 +145,9 @@ async def test_closing_ends_the_work() -> None:
 
 def test_every_operation_has_its_place() -> None:
     simulated = Simulated()
-    assert {simulated.dialect(operation).NAME for operation in Operation} == {
+    calls = [Call(operation, "m", is_stream=False, body={}) for operation in Operation]
+    names = {simulated.dialect(CONFIG, call, Target("simulated", "*")).NAME for call in calls}
+    assert names == {
         "openai_chat",
         "openai_completions",
         "openai_embeddings",

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from tollkeeper.contracts.chat import Batch, Call, Chunk, Operation
-from tollkeeper.core.errors import TollkeeperError, UpstreamError
-from tollkeeper.gateway import openai_errors, sse
+from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.openai_chunks import ChatChunks
+from tollkeeper.gateway.openai_edge import OpenAIEdge
 from tollkeeper.gateway.openai_fields import missing, read_common, write_call, wrong_type
 from tollkeeper.gateway.openai_repair import FINISH_REASONS, new_id, raise_error, repair_arguments, repair_finish_reason
 from tollkeeper.gateway.openai_stream import read_events
@@ -21,13 +21,13 @@ from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 _CONTENT: Final = (str, list, type(None))
 
 
-class OpenAIChat:
+class OpenAIChat(OpenAIEdge):
     NAME: ClassVar[str] = "openai_chat"
 
     def __init__(self, max_json_depth: int = DEFAULT_DEPTH) -> None:
         self._max_json_depth = max_json_depth
 
-    def read_call(self, body: bytes, headers: Mapping[bytes, bytes]) -> Call:  # noqa: ARG002 - the interface
+    def read_call(self, body: bytes, headers: Mapping[bytes, bytes], path: str) -> Call:  # noqa: ARG002 - the interface
         data = read_object(body, self._max_json_depth)
         call = read_common(data, Operation.CHAT)
         messages = data.get("messages")
@@ -94,25 +94,6 @@ class OpenAIChat:
 
     def write_whole(self, chunk: Chunk, call: Call) -> bytes:  # noqa: ARG002 - the interface
         return chunk.raw if chunk.raw is not None else orjson.dumps(chunk.data)
-
-    def write_batch(self, batch: Batch, call: Call) -> bytes:  # noqa: ARG002 - the interface
-        # A list, because join makes one of anything else.
-        return b"".join(
-            [
-                b"data: %b\n\n" % (chunk.raw if chunk.raw is not None else orjson.dumps(chunk.data))
-                for chunk in batch
-                if not chunk.is_hidden
-            ]
-        )
-
-    def write_end(self, call: Call, comment: str | None) -> bytes:  # noqa: ARG002 - the interface
-        return sse.DONE_FRAME if comment is None else sse.comment(comment) + sse.DONE_FRAME
-
-    def write_error_event(self, error: TollkeeperError, request_id: str) -> bytes:
-        return b"data: %b\n\n" % openai_errors.write_error_body(error, request_id)
-
-    def write_error(self, error: TollkeeperError, request_id: str) -> bytes:
-        return openai_errors.write_error_body(error, request_id)
 
 
 def _as_chunk(whole: Chunk) -> Chunk:

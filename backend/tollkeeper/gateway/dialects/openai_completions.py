@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from tollkeeper.contracts.chat import Batch, Call, Chunk, Operation
-from tollkeeper.core.errors import TollkeeperError, UpstreamError
-from tollkeeper.gateway import openai_errors, sse
+from tollkeeper.core.errors import UpstreamError
+from tollkeeper.gateway.openai_edge import OpenAIEdge
 from tollkeeper.gateway.openai_fields import check_count, missing, read_common, write_call, wrong_type
 from tollkeeper.gateway.openai_repair import FINISH_REASONS, new_id, raise_error, repair_finish_reason
 from tollkeeper.gateway.openai_stream import read_events
@@ -18,13 +18,13 @@ from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 _OBJECT: Final = "text_completion"
 
 
-class OpenAICompletions:
+class OpenAICompletions(OpenAIEdge):
     NAME: ClassVar[str] = "openai_completions"
 
     def __init__(self, max_json_depth: int = DEFAULT_DEPTH) -> None:
         self._max_json_depth = max_json_depth
 
-    def read_call(self, body: bytes, headers: Mapping[bytes, bytes]) -> Call:  # noqa: ARG002 - the interface
+    def read_call(self, body: bytes, headers: Mapping[bytes, bytes], path: str) -> Call:  # noqa: ARG002 - the interface
         data = read_object(body, self._max_json_depth)
         call = read_common(data, Operation.COMPLETIONS)
         prompt = data.get("prompt")
@@ -67,25 +67,6 @@ class OpenAICompletions:
 
     def write_whole(self, chunk: Chunk, call: Call) -> bytes:  # noqa: ARG002 - the interface
         return chunk.raw if chunk.raw is not None else orjson.dumps(chunk.data)
-
-    def write_batch(self, batch: Batch, call: Call) -> bytes:  # noqa: ARG002 - the interface
-        # A list, because join makes one of anything else.
-        return b"".join(
-            [
-                b"data: %b\n\n" % (chunk.raw if chunk.raw is not None else orjson.dumps(chunk.data))
-                for chunk in batch
-                if not chunk.is_hidden
-            ]
-        )
-
-    def write_end(self, call: Call, comment: str | None) -> bytes:  # noqa: ARG002 - the interface
-        return sse.DONE_FRAME if comment is None else sse.comment(comment) + sse.DONE_FRAME
-
-    def write_error_event(self, error: TollkeeperError, request_id: str) -> bytes:
-        return b"data: %b\n\n" % openai_errors.write_error_body(error, request_id)
-
-    def write_error(self, error: TollkeeperError, request_id: str) -> bytes:
-        return openai_errors.write_error_body(error, request_id)
 
 
 class _Stream:

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from tollkeeper.contracts.chat import Batch, Call, Chunk, Operation
-from tollkeeper.core.errors import BadRequest, TollkeeperError, UpstreamError
-from tollkeeper.gateway import openai_errors
+from tollkeeper.core.errors import BadRequest, UpstreamError
+from tollkeeper.gateway.openai_edge import OpenAIEdge
 from tollkeeper.gateway.openai_fields import missing, read_common, write_call, wrong_type
 from tollkeeper.gateway.openai_repair import raise_error
 from tollkeeper.gateway.openai_usage import read_usage
@@ -22,13 +22,13 @@ from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 _MOST_INPUTS: Final = 2048
 
 
-class OpenAIEmbeddings:
+class OpenAIEmbeddings(OpenAIEdge):
     NAME: ClassVar[str] = "openai_embeddings"
 
     def __init__(self, max_json_depth: int = DEFAULT_DEPTH) -> None:
         self._max_json_depth = max_json_depth
 
-    def read_call(self, body: bytes, headers: Mapping[bytes, bytes]) -> Call:  # noqa: ARG002 - the interface
+    def read_call(self, body: bytes, headers: Mapping[bytes, bytes], path: str) -> Call:  # noqa: ARG002 - the interface
         data = read_object(body, self._max_json_depth)
         call = read_common(data, Operation.EMBEDDINGS)
         if call.is_stream:
@@ -80,18 +80,6 @@ class OpenAIEmbeddings:
         convert = _to_base64 if wants_base64 else _to_floats
         shown = [{**row, "embedding": convert(row["embedding"])} for row in rows]
         return orjson.dumps({**chunk.data, "data": shown})
-
-    def write_batch(self, batch: Batch, call: Call) -> bytes:
-        return b"".join(self.write_whole(chunk, call) for chunk in batch)
-
-    def write_end(self, call: Call, comment: str | None) -> bytes:  # noqa: ARG002 - the interface
-        return b""
-
-    def write_error_event(self, error: TollkeeperError, request_id: str) -> bytes:
-        return self.write_error(error, request_id)
-
-    def write_error(self, error: TollkeeperError, request_id: str) -> bytes:
-        return openai_errors.write_error_body(error, request_id)
 
 
 def has_tokens(call: Call) -> bool:

@@ -6,7 +6,7 @@ from then on a comment now and then keeps the line open, and failures are error 
 
 import asyncio
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from tollkeeper.contracts.chat import Batch, Chunk, Reply
@@ -15,8 +15,8 @@ from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.flags import PROVIDER_HEADERS
 from tollkeeper.core.money import format_usd
 from tollkeeper.gateway import sse
-from tollkeeper.gateway.dialect import Dialect
-from tollkeeper.gateway.edge.errors import Header, error_body, error_headers
+from tollkeeper.gateway.dialect import Writer
+from tollkeeper.gateway.edge.errors import Header, error_headers
 from tollkeeper.gateway.edge.limits import Body, Send
 from tollkeeper.gateway.stage import Ending, Exchange, Outcome
 
@@ -42,7 +42,6 @@ class Answer:
         send: Send,
         wire: Wire | None,
         exchange: Exchange,
-        dialect: Dialect,
         clock: Clock,
         commit_after_seconds: float,
         comment_seconds: float,
@@ -50,7 +49,8 @@ class Answer:
         self._send = send
         self._wire = wire
         self._exchange = exchange
-        self._dialect = dialect
+        self._dialect = exchange.dialect
+        self._writer: Writer | None = None
         self._clock = clock
         self._commit_after_seconds = commit_after_seconds
         self._comment_seconds = comment_seconds
@@ -83,15 +83,16 @@ class Answer:
         if self.is_over:
             return Outcome(Ending.FAILED, 200, error)
         if self.is_begun:
-            await self._put(self._dialect.write_error_event(error, request_id), is_last=True)
+            await self._put(self._stream_writer().error(error, request_id), is_last=True)
             return Outcome(Ending.FAILED, 200, error)
         headers = error_headers(error)
-        content = error_body(error, request_id, self._dialect)
+        content = self._dialect.write_error(error, request_id)
+        status = self._dialect.status(error)
         if body is None or body.is_complete:
-            await self._whole(error.status, content, headers)
+            await self._whole(status, content, headers)
         else:
-            await self._early(error.status, content, headers, body)
-        return Outcome(Ending.FAILED, error.status, error)
+            await self._early(status, content, headers, body)
+        return Outcome(Ending.FAILED, status, error)
 
     async def write_document(self, content: bytes) -> None:
         await self._whole(200, content, [])
@@ -155,18 +156,24 @@ class Answer:
             if chunk.is_final:
                 last = chunk
         exchange = self._exchange
-        data = self._dialect.write_batch(batch, exchange.call)
+        writer = self._stream_writer()
+        data = writer.batch(batch)
         if last is None:
             if data:
                 await self._put(data, is_last=False)
             return None
         if last.error is not None:
-            event = self._dialect.write_error_event(last.error, exchange.shown_id)
+            event = writer.error(last.error, exchange.shown_id)
             await self._put(data + event, is_last=True)
             return Outcome(Ending.FAILED, 200, last.error)
         comment = None if exchange.cost_nano is None else f"x-tollkeeper-cost-usd {format_usd(exchange.cost_nano)}"
-        await self._put(data + self._dialect.write_end(exchange.call, comment), is_last=True)
+        await self._put(data + writer.end(comment), is_last=True)
         return _DONE
+
+    def _stream_writer(self) -> Writer:
+        if self._writer is None:
+            self._writer = self._dialect.writer(self._exchange.call)
+        return self._writer
 
     async def _put(self, data: bytes, *, is_last: bool) -> None:
         if self._comment is not None:
@@ -232,7 +239,9 @@ class Answer:
             if exchange.cost_nano is not None:
                 lines += 1
                 head += b"x-tollkeeper-cost-usd: %b\r\n" % format_usd(exchange.cost_nano).encode()
-        response_headers = exchange.response_headers
+        response_headers: Mapping[str, str] = exchange.response_headers
+        if own := self._dialect.headers(exchange.shown_id, response_headers):
+            response_headers = {**response_headers, **own}
         if response_headers:
             lines += len(response_headers)
             # A list, because join makes one of anything else.

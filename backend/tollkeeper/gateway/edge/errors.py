@@ -3,7 +3,6 @@
 import math
 
 from tollkeeper.core.errors import TollkeeperError
-from tollkeeper.gateway.dialect import Dialect
 
 Header = tuple[bytes, bytes]
 
@@ -29,10 +28,6 @@ def error_headers(error: TollkeeperError) -> list[Header]:
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return headers
-
-
-def error_body(error: TollkeeperError, request_id: str, dialect: Dialect) -> bytes:
-    return dialect.write_error(error, request_id)
 
 
 def internal_error() -> TollkeeperError:

@@ -6,7 +6,8 @@ from typing import Any, Final
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
 from tollkeeper.contracts.chat import ABSENT, Call, Operation
 from tollkeeper.core.errors import BadRequest, UpstreamError
-from tollkeeper.gateway.dialect import Dialect
+from tollkeeper.gateway.canonical import plain_chat
+from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings, has_tokens
@@ -19,11 +20,12 @@ _PATHS: Final[Mapping[Operation, str]] = {
     Operation.COMPLETIONS: "/completions",
     Operation.EMBEDDINGS: "/embeddings",
 }
-_DIALECTS: Final[Mapping[Operation, Dialect]] = {
+_DIALECTS: Final[Mapping[Operation, VendorDialect]] = {
     Operation.CHAT: OpenAIChat(),
     Operation.COMPLETIONS: OpenAICompletions(),
     Operation.EMBEDDINGS: OpenAIEmbeddings(),
 }
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 _CAPS: Final = ("max_tokens", "max_completion_tokens")
 
 
@@ -43,13 +45,16 @@ class Compatible:
     def caller_headers(self) -> tuple[str, ...]:
         return ()
 
-    def dialect(self, operation: Operation) -> Dialect:
-        vendor = self.vendor
+    def dialect(self, config: ProviderConfig, call: Call, target: Target) -> VendorDialect:  # noqa: ARG002 - the interface
+        vendor, operation = self.vendor, call.operation
         if (operation is Operation.EMBEDDINGS and not vendor.has_embeddings) or (
             operation is Operation.COMPLETIONS and not vendor.has_completions
         ):
             raise BadRequest(f"{vendor.title} does not offer {operation}.", code="unsupported_operation", param="model")
         return _DIALECTS[operation]
+
+    def fixed_headers(self, config: ProviderConfig, call: Call) -> Mapping[str, str]:  # noqa: ARG002 - the interface
+        return _NO_HEADERS
 
     def url(self, config: ProviderConfig, call: Call, target: Target) -> str:  # noqa: ARG002 - the interface
         base = config.base_url or self.vendor.base_url
@@ -83,6 +88,8 @@ class Compatible:
                 changes["parallel_tool_calls"] = ABSENT
         if not vendor.drops.isdisjoint(body):
             changes |= dict.fromkeys(vendor.drops & body.keys(), ABSENT)
+        if call.native is not None and call.operation is Operation.CHAT:
+            call = _plain(call)
         return call.replace(**changes) if changes else call
 
     def billing(self, config: ProviderConfig, model: str) -> Billing:
@@ -127,3 +134,9 @@ class Compatible:
             changes[other] = ABSENT
             if body.get(wanted) is None:
                 changes[wanted] = body[other]
+
+
+def _plain(call: Call) -> Call:
+    """Of a call that was translated from another dialect, what OpenAI's plain form has room for."""
+    plain = plain_chat(call.body)
+    return call.replace(**{name: value for name, value in plain.items() if value is not call.body[name]})

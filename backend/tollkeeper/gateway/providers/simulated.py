@@ -11,7 +11,7 @@ from typing import Any, Final
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
-from tollkeeper.gateway.dialect import Dialect
+from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
@@ -27,7 +27,7 @@ _OPERATIONS: Final[Mapping[Operation, engine.Operation]] = {
     Operation.COMPLETIONS: engine.Operation.COMPLETIONS,
     Operation.EMBEDDINGS: engine.Operation.EMBEDDINGS,
 }
-_DIALECTS: Final[Mapping[Operation, Dialect]] = {
+_DIALECTS: Final[Mapping[Operation, VendorDialect]] = {
     Operation.CHAT: OpenAIChat(),
     Operation.COMPLETIONS: OpenAICompletions(),
     Operation.EMBEDDINGS: OpenAIEmbeddings(),
@@ -132,8 +132,11 @@ class Simulated:
     def caller_headers(self) -> tuple[str, ...]:
         return (SIMULATE_HEADER,)
 
-    def dialect(self, operation: Operation) -> Dialect:
-        return _DIALECTS[operation]
+    def dialect(self, config: ProviderConfig, call: Call, target: Target) -> VendorDialect:  # noqa: ARG002 - the interface
+        return _DIALECTS[call.operation]
+
+    def fixed_headers(self, config: ProviderConfig, call: Call) -> Mapping[str, str]:  # noqa: ARG002 - the interface
+        return {}
 
     def url(self, config: ProviderConfig, call: Call, target: Target) -> str:  # noqa: ARG002 - the interface
         return _SCHEME + _OPERATIONS[call.operation]

@@ -86,12 +86,12 @@ class Dispatch:
         is_watched = hold is not None and not hold.is_full and can_cut(provider, config, call, target)
         sent = _streamed(call) if is_watched and not call.is_stream else call
         try:
-            dialect = provider.dialect(exchange.operation)
+            dialect = provider.dialect(config, sent, target)
             prepared = provider.prepare(config, sent, target)
             request = UpstreamRequest(
                 method="POST",
                 url=provider.url(config, prepared, target),
-                headers=_carried(provider, exchange.headers),
+                headers=_carried(provider, config, prepared, exchange.headers),
                 body=dialect.write_call(prepared),
                 config=config,
                 deadline=exchange.deadline,
@@ -107,7 +107,10 @@ class Dispatch:
         now = self._clock.monotonic()
         if now >= exchange.deadline:
             raise RequestTimeout("The deadline of this call passed before it could be sent.", should_retry=False)
-        if prepared.body is not sent.body and (dropped := dropped_fields(sent, prepared)):
+        dropped = dropped_fields(sent, prepared) if prepared.body is not sent.body else []
+        if sent.unexpressed and sent.dialect != dialect.NAME:
+            dropped += sent.unexpressed
+        if dropped:
             exchange.response_headers["x-tollkeeper-dropped"] = ",".join(dropped)
         if hold is not None and hold.refs:
             await self._afford(exchange, hold, is_watched=is_watched)
@@ -191,8 +194,20 @@ def _streamed(call: Call) -> Call:
     return streamed
 
 
-def _carried(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, str]:
-    """The caller's headers that the provider wants to see."""
+def _carried(
+    provider: Provider, config: ProviderConfig, call: Call, headers: Mapping[bytes, bytes]
+) -> Mapping[str, str]:
+    """What the provider wants in its headers, of its own and of the caller's."""
+    fixed = provider.fixed_headers(config, call)
+    if not provider.caller_headers:
+        return fixed
+    return {
+        **fixed,
+        **_of_caller(provider, headers),
+    }
+
+
+def _of_caller(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, str]:
     return {
         name: value.decode("latin-1")
         for name in provider.caller_headers

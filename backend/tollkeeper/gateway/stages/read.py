@@ -2,23 +2,18 @@
 
 from collections.abc import Mapping
 
-from tollkeeper.contracts.chat import Operation, Reply
+from tollkeeper.contracts.chat import Reply
 from tollkeeper.core.errors import BadRequest
-from tollkeeper.gateway.dialect import Dialect
 from tollkeeper.gateway.stage import Exchange, Next
 
 
-class Read:
-    def __init__(self, dialects: Mapping[Operation, Dialect]) -> None:
-        self._dialects = dialects
-
-    async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
-        body = await exchange.read_body()
-        call = exchange.call = self._dialects[exchange.operation].read_call(body, exchange.headers)
-        seconds = timeout_seconds(exchange.headers, is_stream=call.is_stream)
-        if seconds is not None:
-            exchange.deadline = min(exchange.deadline, exchange.started + seconds)
-        return await next_stage(exchange)
+async def read(exchange: Exchange, next_stage: Next) -> Reply:
+    body = await exchange.read_body()
+    call = exchange.call = exchange.dialect.read_call(body, exchange.headers, exchange.path)
+    seconds = timeout_seconds(exchange.headers, is_stream=call.is_stream)
+    if seconds is not None:
+        exchange.deadline = min(exchange.deadline, exchange.started + seconds)
+    return await next_stage(exchange)
 
 
 def timeout_seconds(headers: Mapping[bytes, bytes], *, is_stream: bool) -> float | None:
