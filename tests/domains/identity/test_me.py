@@ -57,7 +57,7 @@ async def test_an_inference_key_sees_itself_and_no_sibling(plane: ControlPlane) 
     assert shown["key_id"] == own_id
     assert shown["csrf_token"] is None
     assert shown["limits"]["key_requests_per_minute"] == 7
-    assert set(shown["permissions"]) == {"gateway:use", "me:view"}
+    assert set(shown["permissions"]) == {"budgets:view", "gateway:use", "limits:view", "me:view"}
     assert secret not in str(shown)
 
 
