@@ -87,6 +87,8 @@ class Tollkeeper:
                 "strategy": "priority",
                 "targets": [{"provider": "mock", "model": name}],
                 "price": price,
+                # As the models of the price list say of themselves.
+                "max_output_tokens": 16_384,
             }
             for name in self._models
         ]

@@ -1,9 +1,10 @@
 """What is worked out of a call before it is admitted: as little as its rules need, and exactly where it is near."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -18,9 +19,11 @@ from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.errors import InsufficientQuota
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.money.admission import Admitted
+from tollkeeper.gateway.money.appraiser import Appraiser
 from tollkeeper.gateway.money.hold import Appraisal
 from tollkeeper.gateway.money.terms import Asked, Terms, terms_of
 from tollkeeper.gateway.stage import Exchange
+from tollkeeper.gateway.stages.admit import Appraise
 
 BOUND = Appraisal(10, 100, 5_000, 2_000, output_pico=1)
 EXACT = replace(BOUND, full_nano=4_000, forecast_nano=1_000)
@@ -35,6 +38,8 @@ class Desk:
     bound: Appraisal = field(default_factory=lambda: BOUND)
     exact: Appraisal = field(default_factory=lambda: EXACT)
     is_near: bool = False
+    # As for what cannot be cut.
+    holds_all: bool = False
     appraised: list[str] = field(default_factory=list)
     asked: list[tuple[int | None, int, bool]] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
@@ -50,7 +55,8 @@ class Desk:
     ) -> Admitted:
         self.asked.append((appraisal.full_nano, appraisal.forecast_nano, is_cuttable))
         self.payloads.append(payload)
-        if appraisal.forecast_nano > self.most_nano:
+        needed = appraisal.full_nano if self.holds_all else appraisal.forecast_nano
+        if needed is not None and needed > self.most_nano:
             raise InsufficientQuota("no room")
         return Admitted({})
 
@@ -69,10 +75,18 @@ def desk() -> Desk:
 
 
 @asynccontextmanager
-async def gateway_of(desk: Desk, folder: Path, vendor: FakeUpstream, **options: Any) -> AsyncIterator[Serving]:
+async def gateway_of(
+    desk: Desk,
+    folder: Path,
+    vendor: FakeUpstream,
+    *,
+    appraise: Appraise | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
+) -> AsyncIterator[Serving]:
     config = replace(provider("one", vendor.base_url), options=options)
     snap = snapshot([config], [route("gpt-4o-mini", ("one", "m"))])
-    async with serving(folder, snap, admission=desk, appraise=desk) as gateway:
+    async with serving(folder, snap, admission=desk, appraise=appraise or desk, **settings) as gateway:
         yield gateway
 
 
@@ -153,13 +167,39 @@ async def test_an_answer_without_end_needs_a_cap_unless_it_can_be_cut(
 ) -> None:
     desk.rules = {"budgets": hard()}
     desk.bound = replace(BOUND, full_nano=None, needs_cap=True, unbounded_because="output")
-    async with gateway_of(desk, tmp_path, vendor) as gateway:
+    async with gateway_of(desk, tmp_path, vendor, settings={"uncapped_calls": "require_cap"}) as gateway:
         response = await gateway.post()
         assert (response.status_code, response.json()["error"]["code"]) == (400, "cap_required")
         assert response.json()["error"]["param"] == "max_completion_tokens"
     async with gateway_of(desk, tmp_path / "cut", vendor, cancel_stops_billing=True, visible_output=True) as gateway:
         assert (await gateway.post(body=chat())).status_code == 200
     assert desk.asked == [(None, 2_000, True)]
+
+
+async def test_an_answer_without_end_is_given_one_and_the_caller_is_told(
+    desk: Desk, tmp_path: Path, vendor: FakeUpstream
+) -> None:
+    desk.rules, desk.most_nano, desk.holds_all = {"budgets": hard()}, 10**9, True
+    settings = {"applied_cap_tokens": 4_000}
+    async with gateway_of(desk, tmp_path, vendor, appraise=Appraiser(), settings=settings) as gateway:
+        response = await gateway.post()
+        assert (response.status_code, response.headers["x-tollkeeper-applied-cap"]) == (200, "4000")
+        sent = vendor.seen[0].json()
+        assert [sent.get(name) for name in ("max_tokens", "max_completion_tokens")] == [4_000, None]
+        # What is left pays for a shorter one.
+        (most, _, _), desk.asked = desk.asked[0], []
+        assert most is not None
+        desk.most_nano = most // 2
+        response = await gateway.post()
+        assert (response.status_code, response.headers["x-tollkeeper-applied-cap"]) == (200, "1024")
+        # And at last for none.
+        desk.most_nano = 1_000
+        response = await gateway.post()
+        assert (response.status_code, response.json()["error"]["code"]) == (429, "insufficient_quota")
+        assert "x-tollkeeper-applied-cap" not in response.headers
+        # A caller's own is never touched.
+        assert "x-tollkeeper-applied-cap" not in (await gateway.post(body=chat(max_tokens=9_000))).headers
+    assert len(vendor.seen) == 2
 
 
 async def test_a_soft_budget_asks_for_no_cap(desk: Desk, tmp_path: Path, vendor: FakeUpstream) -> None:

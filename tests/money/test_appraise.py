@@ -21,7 +21,7 @@ from tollkeeper.contracts.catalog import (
 from tollkeeper.contracts.chat import Call, Operation, Usage
 from tollkeeper.contracts.money import Budget, RuleScope, ScopeKind, Window, WindowKind
 from tollkeeper.core.ids import uuid7
-from tollkeeper.gateway.money.appraise import LEAST_CAP, OUTPUT, appraise, appraise_exactly, cap_for
+from tollkeeper.gateway.money.appraise import OUTPUT, appraise, appraise_exactly
 from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Appraisal
 from tollkeeper.gateway.money.price import Measure, charge_nano, cost_nano, measure_of
@@ -276,14 +276,3 @@ def test_the_dearest_target_decides() -> None:
 
     alone = appraise(call, both, PRINCIPAL, (here,), Forecasts()).input_bound
     assert appraise(call, both, PRINCIPAL, (here, there), Forecasts()).input_bound > alone
-
-
-def test_an_applied_cap_is_what_the_remainder_buys() -> None:
-    call, where = call_of(**TEXT), route(max_output_tokens=16_384)
-    found = appraised(call, where)
-    own = found.forecast_nano - 400 * 8_000
-
-    assert cap_for(found, where, own + 2_000 * 8_000) == 2_000
-    assert cap_for(found, where, own + 2_000 * 8_000, choices=2) == LEAST_CAP
-    assert cap_for(found, where, 10**12) == 16_384
-    assert cap_for(found, where, 0) == LEAST_CAP

@@ -54,7 +54,7 @@ class Usage:
 
 # Fields of the canonical body that every dialect says in its own way at its vendor's end: changing one of them leaves
 # the caller's own document right in all the rest.
-NEUTRAL_FIELDS: Final = frozenset({"model", "stream", "stream_options"})
+NEUTRAL_FIELDS: Final = frozenset({"model", "stream", "stream_options", "max_completion_tokens"})
 
 
 @dataclass(slots=True)
@@ -80,6 +80,9 @@ class Call:
     native: Mapping[str, Any] | None = None
     # What the caller's document says and the canonical form has no place for, by the caller's names.
     unexpressed: tuple[str, ...] = ()
+    # The length of an answer that a budget gave to a call without one; it stands in `body` too, and a vendor's end that
+    # sends `native` puts it there.
+    applied_cap: int | None = None
 
     def replace(self, **fields: Any) -> "Call":
         """A call with other top-level body fields; a value of `ABSENT` removes the field."""
@@ -98,6 +101,7 @@ class Call:
             dialect=self.dialect,
             native=self.native if self.native is None or fields.keys() <= NEUTRAL_FIELDS else None,
             unexpressed=self.unexpressed,
+            applied_cap=self.applied_cap,
         )
 
 

@@ -103,6 +103,13 @@ class Settings(BaseSettings):
     default_requests_per_minute: int = Field(
         0, ge=0, description="Rate of a key without a limit of its own; 0 is unlimited."
     )
+    uncapped_calls: Literal["apply_cap", "require_cap"] = Field(
+        "apply_cap",
+        description="Calls under a hard budget whose answer has no known end: give it one and say so, or refuse the call.",
+    )
+    applied_cap_tokens: int = Field(
+        16_384, ge=1_024, le=1_000_000, description="The longest answer of a call that apply_cap gives an end."
+    )
 
     # Journal
     journal_sync: Literal["process", "power"] = Field(

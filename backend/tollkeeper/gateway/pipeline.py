@@ -81,13 +81,19 @@ def make_authenticate(services: Services) -> Authenticate:
 
 
 def make_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
+    settings = services.settings
     return [
         authenticate,
         read,
         resolve,
         Meter(services.journal, services.clock, services.metrics, services.drains, services.holds),
         Claim(services.claims, services.clock),
-        Admit(services.admission, services.appraise, services.providers),
+        Admit(
+            services.admission,
+            services.appraise,
+            services.providers,
+            first_cap=settings.applied_cap_tokens if settings.uncapped_calls == "apply_cap" else None,
+        ),
         Dispatch(
             services.providers, services.channel, services.journal, services.clock, services.metrics, services.holds
         ),

@@ -21,8 +21,6 @@ from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Appraisal
 from tollkeeper.gateway.money.price import adjustment_of, measure_of
 
-# `apply_cap` never cuts an answer shorter than this (RULING 3).
-LEAST_CAP: Final = 1_024
 # `unbounded_because` where a cap of the output is all that is missing.
 OUTPUT: Final = "output"
 # One hour's cache writes cost more and have to be asked for in so many words; \u00 could spell them.
@@ -103,19 +101,6 @@ async def appraise_exactly(
     if size <= tokens.OFF_LOOP_BYTES and encodings.is_loaded():
         return appraise(call, route, principal, plan, forecasts, snapshot=snapshot, is_exact=True)
     return await asyncio.to_thread(appraise, call, route, principal, plan, forecasts, snapshot=snapshot, is_exact=True)
-
-
-def cap_for(appraisal: Appraisal, route: ModelRoute, remainder_nano: int, choices: int = 1) -> int:
-    """The cap that `apply_cap` puts into a call: what a remainder buys, within the model's maximum, 1,024 at least.
-
-    Whether the call can be made with it is then the admission's to say.
-    """
-    own_nano = appraisal.forecast_nano - -(-appraisal.output_tokens * appraisal.output_pico // 1000)
-    room_pico = max(0, remainder_nano - own_nano) * 1000
-    cap = room_pico // (appraisal.output_pico * choices) if appraisal.output_pico else 2**31
-    if route.max_output_tokens is not None:
-        cap = min(cap, route.max_output_tokens)
-    return min(max(cap, LEAST_CAP), 2**31)
 
 
 def _output_cap(call: Call, seen: Survey, route: ModelRoute) -> tuple[int | None, bool]:

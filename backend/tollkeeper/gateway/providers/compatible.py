@@ -82,8 +82,10 @@ class Compatible:
         elif call.is_stream:
             self._prepare_stream(call, changes)
         if call.operation is Operation.CHAT:
-            if vendor.max_tokens_field is not None:
-                self._rename_cap(body, changes)
+            # A cap of ours has to be understood: the older name is known wherever both are not.
+            wanted = vendor.max_tokens_field or (call.applied_cap and "max_tokens")
+            if wanted:
+                _rename_cap(body, wanted, changes)
             if "parallel_tool_calls" in body and not body.get("tools"):
                 changes["parallel_tool_calls"] = ABSENT
         if not vendor.drops.isdisjoint(body):
@@ -125,15 +127,14 @@ class Compatible:
             # Not reported as dropped: the caller still gets the encoding it asked for.
             changes["encoding_format"] = "float"
 
-    def _rename_cap(self, body: Mapping[str, Any], changes: dict[str, Any]) -> None:
-        """One name, one value: vendors refuse both at once, and ignore the one they do not know."""
-        wanted = self.vendor.max_tokens_field
-        assert wanted is not None
-        other = _CAPS[0] if wanted == _CAPS[1] else _CAPS[1]
-        if other in body:
-            changes[other] = ABSENT
-            if body.get(wanted) is None:
-                changes[wanted] = body[other]
+
+def _rename_cap(body: Mapping[str, Any], wanted: str, changes: dict[str, Any]) -> None:
+    """One name, one value: vendors refuse both at once, and ignore the one they do not know."""
+    other = _CAPS[0] if wanted == _CAPS[1] else _CAPS[1]
+    if other in body:
+        changes[other] = ABSENT
+        if body.get(wanted) is None:
+            changes[wanted] = body[other]
 
 
 def _plain(call: Call) -> Call:

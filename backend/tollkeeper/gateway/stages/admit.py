@@ -4,7 +4,9 @@ The least that will do is worked out first: a call that is under request rates a
 counted exactly only for a token rate, near the end of a budget, or where the cheap bound would be refused.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Final, Protocol
 from uuid import UUID
@@ -13,6 +15,7 @@ from tollkeeper.contracts.chat import Operation, Reply
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.errors import BadRequest, InsufficientQuota
 from tollkeeper.gateway.money.admission import Admitted
+from tollkeeper.gateway.money.applied_cap import caps_to_try, with_cap
 from tollkeeper.gateway.money.cuttable import can_cut
 from tollkeeper.gateway.money.hold import Appraisal
 from tollkeeper.gateway.money.intents import make_intent
@@ -60,10 +63,14 @@ class Appraise(Protocol):
 
 
 class Admit:
-    def __init__(self, admission: Admits, appraise: Appraise, providers: Mapping[str, Provider]) -> None:
+    def __init__(
+        self, admission: Admits, appraise: Appraise, providers: Mapping[str, Provider], *, first_cap: int | None = None
+    ) -> None:
+        """`first_cap`: the longest answer given to a call without an end under a hard budget; None: it is refused."""
         self._admission = admission
         self._appraise = appraise
         self._providers = providers
+        self._first_cap = first_cap
 
     async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
         call = exchange.call
@@ -80,23 +87,58 @@ class Admit:
             admitted = await self._admission.admit(terms, exchange.request_id, _NOTHING, is_cuttable=False, payload=b"")
         else:
             exchange.appraisal = await self._appraise.exactly(exchange) if is_exact else self._appraise(exchange)
-            try:
-                admitted = await self._ask(exchange, terms, has_budgets=has_budgets)
-            except InsufficientQuota:
-                if is_exact:
-                    raise
-                bound, exchange.appraisal = exchange.appraisal, await self._appraise.exactly(exchange)
-                if exchange.appraisal.forecast_nano >= bound.forecast_nano:
-                    raise
-                admitted = await self._ask(exchange, terms, has_budgets=has_budgets)
+            admitted = await self._pay(exchange, terms, is_exact=is_exact, has_budgets=has_budgets)
         exchange.hold = admitted.hold
         if admitted.headers:
             exchange.response_headers.update(admitted.headers)
 
-    async def _ask(self, exchange: Exchange, terms: Sequence[Terms], *, has_budgets: bool) -> Admitted:
+    async def _pay(self, exchange: Exchange, terms: Sequence[Terms], *, is_exact: bool, has_budgets: bool) -> Admitted:
+        """As little as will do: the cheap bound, then the count, then an answer that is given an end."""
         appraisal = exchange.appraisal
         assert appraisal is not None
         is_cuttable = has_budgets and self._can_cut(exchange)
+        caps: Sequence[int] = ()
+        if self._first_cap is not None and not is_cuttable and any(one.is_hard for one in terms):
+            caps = caps_to_try(appraisal, exchange.route, self._first_cap)
+        ask = partial(self._ask, exchange, terms, is_cuttable=is_cuttable, has_budgets=has_budgets)
+        if caps and appraisal.needs_cap:
+            return await self._pay_capped(exchange, caps, ask, is_exact=is_exact)
+        try:
+            return await ask()
+        except InsufficientQuota:
+            if is_exact and not caps:
+                raise
+            if not is_exact:
+                exchange.appraisal = await self._appraise.exactly(exchange)
+                if exchange.appraisal.forecast_nano < appraisal.forecast_nano:
+                    with suppress(InsufficientQuota):
+                        return await ask()
+            if not caps:
+                raise
+        return await self._pay_capped(exchange, caps, ask, is_exact=True)
+
+    async def _pay_capped(
+        self, exchange: Exchange, caps: Sequence[int], ask: Callable[[], Awaitable[Admitted]], *, is_exact: bool
+    ) -> Admitted:
+        uncapped, refusal = exchange.call, None
+        for cap in caps:
+            exchange.call = with_cap(uncapped, cap)
+            exchange.appraisal = await self._appraise.exactly(exchange) if is_exact else self._appraise(exchange)
+            try:
+                admitted = await ask()
+            except InsufficientQuota as error:
+                is_exact, refusal = True, error
+            else:
+                exchange.response_headers["x-tollkeeper-applied-cap"] = str(cap)
+                return admitted
+        assert refusal is not None
+        raise refusal
+
+    async def _ask(
+        self, exchange: Exchange, terms: Sequence[Terms], *, is_cuttable: bool, has_budgets: bool
+    ) -> Admitted:
+        appraisal = exchange.appraisal
+        assert appraisal is not None
         if appraisal.full_nano is None and any(one.is_hard for one in terms):
             _check_bounded(appraisal, is_cuttable=is_cuttable)
         return await self._admission.admit(
