@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from tollkeeper.contracts.form import Form
+from tollkeeper.contracts.responses import Turn
 from tollkeeper.core.errors import TollkeeperError
 
 
@@ -19,6 +21,14 @@ class Operation(StrEnum):
     CHAT = "chat"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
+    MODERATIONS = "moderations"
+    IMAGE_GENERATIONS = "image_generations"
+    IMAGE_EDITS = "image_edits"
+    IMAGE_VARIATIONS = "image_variations"
+    SPEECH = "speech"
+    TRANSCRIPTIONS = "transcriptions"
+    TRANSLATIONS = "translations"
+    RERANK = "rerank"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,18 @@ class Usage:
         return self.output + self.reasoning + self.output_audio + self.output_image
 
 
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What an answer is charged by beside tokens. `units`: what a vendor counts as a request, most often one a call."""
+
+    images: int = 0
+    audio_ms: int = 0
+    characters: int = 0
+    units: int = 1
+    # True where we guessed, because nothing told.
+    is_estimated: bool = False
+
+
 # Fields of the canonical body that every dialect says in its own way at its vendor's end: changing one of them leaves
 # the caller's own document right in all the rest.
 NEUTRAL_FIELDS: Final = frozenset({"model", "stream", "stream_options", "max_completion_tokens"})
@@ -80,6 +102,18 @@ class Call:
     native: Mapping[str, Any] | None = None
     # What the caller's document says and the canonical form has no place for, by the caller's names.
     unexpressed: tuple[str, ...] = ()
+    # The first thing that the caller's document asks for and no other dialect has, as a path in it (`tools[0].type`):
+    # refused where the vendor speaks another one.
+    needs_native: str | None = None
+    # Of a call of the Responses API.
+    turn: Turn | None = None
+    # A multipart body: `body` has its texts, and its bytes go out as they came but for those that were changed.
+    form: Form | None = None
+    # What is charged beside tokens where that is not text: as far as the call tells, and the most it can be (None: the
+    # same). `unbounded`: why nobody knows the most.
+    asked: Amounts | None = None
+    at_most: Amounts | None = None
+    unbounded: str | None = None
     # The length of an answer that a budget gave to a call without one; it stands in `body` too, and a vendor's end that
     # sends `native` puts it there.
     applied_cap: int | None = None
@@ -101,6 +135,12 @@ class Call:
             dialect=self.dialect,
             native=self.native if self.native is None or fields.keys() <= NEUTRAL_FIELDS else None,
             unexpressed=self.unexpressed,
+            needs_native=self.needs_native,
+            turn=self.turn,
+            form=self.form,
+            asked=self.asked,
+            at_most=self.at_most,
+            unbounded=self.unbounded,
             applied_cap=self.applied_cap,
         )
 
@@ -135,6 +175,10 @@ class Chunk:
     # error event stands in its place.
     error: TollkeeperError | None = None
     native: bytes | None = None
+    # Beside the tokens, as the vendor counted or as the answer shows; of a stream the running total.
+    amounts: Amounts | None = None
+    # Of a whole answer that is not JSON; its bytes are in `native`.
+    content_type: str | None = None
 
 
 Batch = Sequence[Chunk]
