@@ -9,10 +9,15 @@ from typing import ClassVar, Protocol
 
 from tollkeeper.contracts.chat import Batch, Call, Chunk
 from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.gateway import sse
 
 
 class Writer(Protocol):
-    """Writes one stream to a caller; it may remember what it has written."""
+    """Writes one stream to a caller; it may remember what it has written. Those that name it as their base write events."""
+
+    content_type: str = "text/event-stream; charset=utf-8"
+    # Written while a vendor is silent for long; empty where the form has no place for it.
+    keep_alive: bytes = sse.comment("keep-alive")
 
     def batch(self, batch: Batch) -> bytes:
         """The bytes of one write: the visible events of a batch, framed; empty when it has none."""

@@ -13,7 +13,7 @@ from tollkeeper.gateway.dialect import Writer
 _NOTHING: Final[Mapping[str, str]] = {}
 
 
-class EventWriter:
+class EventWriter(Writer):
     """Chunks as they are, one event each; remembers nothing, so one serves all streams."""
 
     def batch(self, batch: Batch) -> bytes:

@@ -14,18 +14,14 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.flags import PROVIDER_HEADERS
 from tollkeeper.core.money import format_usd
-from tollkeeper.gateway import sse
 from tollkeeper.gateway.dialect import Writer
 from tollkeeper.gateway.edge.errors import Header, error_headers
 from tollkeeper.gateway.edge.limits import Body, Send
 from tollkeeper.gateway.stage import Ending, Exchange, Outcome
 
 _JSON: Final = b"content-type: application/json\r\n"
-_STREAM: Final = (
-    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
-)
+_STREAM: Final = b"content-type: %b\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 _DONE: Final = Outcome(Ending.DONE, 200)
-_KEEP_ALIVE: Final = sse.comment("keep-alive")
 
 
 class Wire(Protocol):
@@ -190,7 +186,7 @@ class Answer:
 
     async def _begin(self) -> None:
         self.is_begun = True
-        head = self._head(_STREAM)
+        head = self._head(_STREAM % self._stream_writer().content_type.encode("ascii"))
         if self._wire is None or not self._wire.begin(200, self._lines, head):
             await self._send({"type": "http.response.start", "status": 200, "headers": _pairs(head)})
 
@@ -211,7 +207,8 @@ class Answer:
         try:
             if not self.is_begun:
                 await self._begin()
-            await self._send({"type": "http.response.body", "body": _KEEP_ALIVE, "more_body": True})
+            if keep_alive := self._stream_writer().keep_alive:
+                await self._send({"type": "http.response.body", "body": keep_alive, "more_body": True})
             self._written_at = self._clock.monotonic()
         finally:
             self._comment = None
