@@ -10,37 +10,48 @@ OpenAI's own shape is the canonical one; these stand beside it, by the names tha
 - `messages[role=tool].is_error`, and content of a tool's answer that may hold `image_url` and `file` parts.
 - `file` parts with `file_data` (data URI), `file_id` or `file_url`, `filename`, `title`, `citations`.
 
+- text parts with `title` and `context`: documents in words.
+- at the top: `thinking`, `top_k`, `cache_control` and the other `EXTENSIONS`, as Anthropic has them.
+
 Callers may send them in a chat call as well, and then they travel as they came. A call that was translated from another
-dialect sheds them before a vendor that speaks OpenAI's plain form: strict ones refuse what they do not know.
+dialect sheds them (`plain_chat`) before a vendor that speaks OpenAI's plain form: strict ones refuse what they do not
+know.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-_OF_MESSAGES: Final = frozenset({"reasoning_details", "cache_control", "is_error"})
-_OF_PARTS: Final = frozenset({"cache_control", "title", "citations", "context"})
+# Top-level fields.
+EXTENSIONS: Final = frozenset(
+    {
+        "thinking",
+        "top_k",
+        "cache_control",
+        "container",
+        "context_management",
+        "mcp_servers",
+        "inference_geo",
+        "speed",
+        "output_config",
+    }
+)
+OF_MESSAGES: Final = frozenset({"reasoning_details", "cache_control", "is_error"})
+# Of content parts, and of tools.
+OF_PARTS: Final = frozenset({"cache_control", "title", "citations", "context"})
+# The budgets of thinking, in tokens, up to which an effort is called low and medium.
+_LOW: Final = 4_096
+_MEDIUM: Final = 16_384
 
 
-def plain_chat(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body without the extensions, for a vendor that knows OpenAI's fields alone."""
-    plain = dict(body)
-    plain["messages"] = [_plain_message(message) for message in body["messages"]]
-    if body.get("tools"):
-        plain["tools"] = [_without(tool, _OF_PARTS) for tool in body["tools"]]
-    return plain
-
-
-def _plain_message(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    message = _without(message, _OF_MESSAGES)
-    content = message.get("content")
-    changed: dict[str, Any] = {}
-    if isinstance(content, list):
-        changed["content"] = [_without(part, _OF_PARTS) for part in content]
-    calls = message.get("tool_calls")
-    if calls and any("extra_content" in call for call in calls):
-        changed["tool_calls"] = [_without(call, frozenset({"extra_content"})) for call in calls]
-    return {**message, **changed} if changed else message
-
-
-def _without(value: Mapping[str, Any], names: frozenset[str]) -> Mapping[str, Any]:
-    return value if names.isdisjoint(value) else {key: item for key, item in value.items() if key not in names}
+def effort_of(body: Mapping[str, Any]) -> str | None:
+    """How hard a call asks to think, in OpenAI's words: as it says, else by its budget; None: as the model likes."""
+    told = body.get("reasoning_effort")
+    if told is not None:
+        return told if isinstance(told, str) else None
+    thinking = body.get("thinking")
+    budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+    if type(budget) is not int:
+        return None
+    if budget <= _LOW:
+        return "low"
+    return "medium" if budget <= _MEDIUM else "high"

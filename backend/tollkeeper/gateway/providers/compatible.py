@@ -6,12 +6,12 @@ from typing import Any, Final
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
 from tollkeeper.contracts.chat import ABSENT, Call, Operation
 from tollkeeper.core.errors import BadRequest, UpstreamError
-from tollkeeper.gateway.canonical import plain_chat
 from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings, has_tokens
 from tollkeeper.gateway.openai_failures import read_failure
+from tollkeeper.gateway.plain_chat import plain_changes
 from tollkeeper.gateway.provider import Billing, Channel, Failure
 from tollkeeper.gateway.providers.vendors import Vendor
 
@@ -25,6 +25,7 @@ _DIALECTS: Final[Mapping[Operation, VendorDialect]] = {
     Operation.COMPLETIONS: OpenAICompletions(),
     Operation.EMBEDDINGS: OpenAIEmbeddings(),
 }
+_OWN_DIALECTS: Final = frozenset({"", OpenAIChat.NAME})
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _CAPS: Final = ("max_tokens", "max_completion_tokens")
 
@@ -90,8 +91,9 @@ class Compatible:
                 changes["parallel_tool_calls"] = ABSENT
         if not vendor.drops.isdisjoint(body):
             changes |= dict.fromkeys(vendor.drops & body.keys(), ABSENT)
-        if call.native is not None and call.operation is Operation.CHAT:
-            call = _plain(call)
+        if call.dialect not in _OWN_DIALECTS and call.operation is Operation.CHAT:
+            # Translated from another dialect.
+            changes = {**plain_changes(body, vendor.keeps), **changes}
         return call.replace(**changes) if changes else call
 
     def billing(self, config: ProviderConfig, model: str) -> Billing:
@@ -135,9 +137,3 @@ def _rename_cap(body: Mapping[str, Any], wanted: str, changes: dict[str, Any]) -
         changes[other] = ABSENT
         if body.get(wanted) is None:
             changes[wanted] = body[other]
-
-
-def _plain(call: Call) -> Call:
-    """Of a call that was translated from another dialect, what OpenAI's plain form has room for."""
-    plain = plain_chat(call.body)
-    return call.replace(**{name: value for name, value in plain.items() if value is not call.body[name]})

@@ -38,6 +38,8 @@ class Vendor:
     max_tokens_field: str | None = "max_tokens"
     supports_stream_usage: bool = True
     drops: frozenset[str] = OPENAI_ONLY
+    # Extensions of the canonical form that it understands in calls translated from another dialect (`plain_chat`).
+    keeps: frozenset[str] = frozenset()
     has_embeddings: bool = True
     has_completions: bool = True
     # Embeddings: whether token arrays mean the same there, and whether base64 is understood.
@@ -61,6 +63,8 @@ class Vendor:
 
 
 _NOTHING: Final[frozenset[str]] = frozenset()
+_OF_LOCAL_SERVERS: Final = frozenset({"top_k", "reasoning_content"})
+_REASONING: Final = frozenset({"reasoning_content"})
 
 
 def _local(kind: str, title: str, port: int, *, embeds_base64: bool = False, takes_tokens: bool = False) -> Vendor:
@@ -72,6 +76,7 @@ def _local(kind: str, title: str, port: int, *, embeds_base64: bool = False, tak
         needs_credential=False,
         max_tokens_field=None,
         drops=_NOTHING,
+        keeps=_OF_LOCAL_SERVERS,
         embeds_base64=embeds_base64,
         takes_tokens=takes_tokens,
         cancel_stops_billing=True,
@@ -128,6 +133,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "DeepSeek",
         "https://api.deepseek.com/v1",
         "DEEPSEEK_API_KEY",
+        keeps=_REASONING,
         has_embeddings=False,
         has_completions=False,
         cancel_stops_billing=True,
@@ -181,9 +187,23 @@ VENDORS: Final[tuple[Vendor, ...]] = (
     Vendor("deepinfra", "DeepInfra", "https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_KEY"),
     Vendor("hyperbolic", "Hyperbolic", "https://api.hyperbolic.xyz/v1", "HYPERBOLIC_API_KEY", has_embeddings=False),
     Vendor("novita", "Novita AI", "https://api.novita.ai/openai/v1", "NOVITA_API_KEY"),
-    Vendor("moonshot", "Moonshot AI", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", has_embeddings=False),
-    Vendor("zai", "Z.ai", "https://api.z.ai/api/paas/v4", "ZAI_API_KEY", has_completions=False),
-    Vendor("zhipu", "Zhipu", "https://open.bigmodel.cn/api/paas/v4", "ZHIPUAI_API_KEY", has_completions=False),
+    Vendor(
+        "moonshot",
+        "Moonshot AI",
+        "https://api.moonshot.ai/v1",
+        "MOONSHOT_API_KEY",
+        keeps=_REASONING,
+        has_embeddings=False,
+    ),
+    Vendor("zai", "Z.ai", "https://api.z.ai/api/paas/v4", "ZAI_API_KEY", keeps=_REASONING, has_completions=False),
+    Vendor(
+        "zhipu",
+        "Zhipu",
+        "https://open.bigmodel.cn/api/paas/v4",
+        "ZHIPUAI_API_KEY",
+        keeps=_REASONING,
+        has_completions=False,
+    ),
     Vendor(
         "dashscope",
         "Qwen (DashScope)",
@@ -256,6 +276,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         needs_credential=False,
         max_tokens_field=None,
         drops=_NOTHING,
+        keeps=_OF_LOCAL_SERVERS,
         takes_tokens=True,
         embeds_base64=True,
     ),
