@@ -1,0 +1,5 @@
+"""OpenAI's Responses API: `caller` is the end that applications call, `vendor` the end of vendors that serve it."""
+
+from tollkeeper.gateway.dialects.openai_responses.vendor import OpenAIResponsesVendor
+
+__all__ = ["OpenAIResponsesVendor"]

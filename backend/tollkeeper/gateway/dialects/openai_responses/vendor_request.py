@@ -1,0 +1,235 @@
+"""A canonical chat call as a Responses request, for models that a vendor serves only there.
+
+What OpenAI's own migration guide says, field by field: messages become items, the nested shapes of tools and of
+`response_format` become flat ones. Fields nobody here knows are carried as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tollkeeper.contracts.chat import Call
+from tollkeeper.core.errors import BadRequest
+
+# No place there: the provider takes them out of the call, so that they are reported.
+UNEXPRESSED: Final = frozenset(
+    {"frequency_penalty", "presence_penalty", "seed", "stop", "logit_bias", "prediction", "function_call"}
+)
+# Said in another way, or not at all where they say what is so anyhow.
+_REWRITTEN: Final = UNEXPRESSED | {
+    "messages",
+    "max_tokens",
+    "max_completion_tokens",
+    "reasoning_effort",
+    "verbosity",
+    "response_format",
+    "tools",
+    "tool_choice",
+    "logprobs",
+    "web_search_options",
+    "stream_options",
+    "modalities",
+    "n",
+    "functions",
+}
+ENCRYPTED: Final = "reasoning.encrypted_content"
+_LOGPROBS: Final = "message.output_text.logprobs"
+_NO_ARGUMENTS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
+
+
+def write_request(call: Call, *, asks_encrypted: bool) -> dict[str, Any]:
+    """`asks_encrypted`: the model reasons, and hands its reasoning out so that it can be sent back.
+
+    Raises `BadRequest` for what the Responses API cannot do.
+    """
+    body = call.body
+    _refuse(body)
+    request = {name: value for name, value in body.items() if name not in _REWRITTEN and value is not None}
+    request |= {"model": call.model, "input": _items(body["messages"])}
+    # The chat API keeps nothing unless told to; this one does.
+    request["store"] = body.get("store") is True
+    cap = body.get("max_completion_tokens") or body.get("max_tokens")
+    if cap is not None:
+        request["max_output_tokens"] = cap
+    if body.get("reasoning_effort") is not None:
+        request["reasoning"] = {**(body.get("reasoning") or {}), "effort": body["reasoning_effort"]}
+    if text := _text(body):
+        request["text"] = text
+    if tools := _tools(body):
+        request["tools"] = tools
+        if (choice := body.get("tool_choice")) is not None:
+            request["tool_choice"] = _choice(choice)
+    include = [ENCRYPTED] if asks_encrypted else []
+    if body.get("logprobs"):
+        include.append(_LOGPROBS)
+    if include:
+        request["include"] = include
+    if call.is_stream:
+        request["stream"] = True
+    else:
+        request.pop("stream", None)
+    return request
+
+
+def _refuse(body: Mapping[str, Any]) -> None:
+    if (body.get("n") or 1) > 1:
+        raise _unsupported("n", "gives one answer to each call; send n=1")
+    if body.get("functions"):
+        raise _unsupported("functions", "knows 'tools' only")
+    modalities = body.get("modalities")
+    if body.get("audio") or (isinstance(modalities, list) and modalities != ["text"]):
+        raise _unsupported("audio" if body.get("audio") else "modalities", "answers in text only")
+
+
+def _unsupported(name: str, why: str) -> BadRequest:
+    return BadRequest(
+        f"This model is served over the Responses API, which {why}.", code="unsupported_parameter", param=name
+    )
+
+
+def _text(body: Mapping[str, Any]) -> dict[str, Any]:
+    text: dict[str, Any] = {}
+    form = body.get("response_format")
+    if isinstance(form, dict):
+        schema = form.get("json_schema")
+        text["format"] = {"type": form.get("type"), **schema} if isinstance(schema, dict) else form
+    if body.get("verbosity") is not None:
+        text["verbosity"] = body["verbosity"]
+    return text
+
+
+def _tools(body: Mapping[str, Any]) -> list[Any]:
+    tools = [_tool(tool) for tool in body.get("tools") or ()]
+    search = body.get("web_search_options")
+    if isinstance(search, dict):
+        tool: dict[str, Any] = {"type": "web_search"}
+        if search.get("search_context_size") is not None:
+            tool["search_context_size"] = search["search_context_size"]
+        place = search.get("user_location")
+        if isinstance(place, dict):
+            inner = place.get("approximate")
+            tool["user_location"] = {"type": "approximate", **(inner if isinstance(inner, dict) else {})}
+        tools.append(tool)
+    return tools
+
+
+def _tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    function, custom = tool.get("function"), tool.get("custom")
+    if isinstance(function, dict):
+        flat = {"type": "function", **function}
+        # Both are required there; a chat call's functions are loose unless they say otherwise.
+        flat["parameters"] = function.get("parameters") or _NO_ARGUMENTS
+        flat["strict"] = function.get("strict") is True
+        return flat
+    if isinstance(custom, dict):
+        flat = {"type": "custom", **custom}
+        form = custom.get("format")
+        if isinstance(form, dict) and isinstance(form.get("grammar"), dict):
+            flat["format"] = {"type": "grammar", **form["grammar"]}
+        return flat
+    return tool
+
+
+def _choice(choice: object) -> object:
+    if not isinstance(choice, dict):
+        return choice
+    allowed = choice.get("allowed_tools")
+    if isinstance(allowed, dict):
+        tools = allowed.get("tools")
+        named = [_choice(tool) for tool in tools] if isinstance(tools, list) else tools
+        return {"type": "allowed_tools", **allowed, "tools": named}
+    for kind in ("function", "custom"):
+        inner = choice.get(kind)
+        if isinstance(inner, dict):
+            return {"type": kind, "name": inner.get("name")}
+    return choice
+
+
+def _items(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    custom: set[object] = set()
+    for position, message in enumerate(messages):
+        role = message["role"]
+        if role == "assistant":
+            _assistant(message, items, custom)
+        elif role == "tool":
+            call_id = message.get("tool_call_id")
+            kind = "custom_tool_call_output" if call_id in custom else "function_call_output"
+            items.append({"type": kind, "call_id": call_id, "output": _content(message.get("content") or "")})
+        elif role == "function":
+            raise _unsupported(f"messages[{position}].role", "knows 'tools' only")
+        else:
+            items.append({"role": role, "content": _content(message.get("content") or "")})
+    return items
+
+
+def _assistant(message: Mapping[str, Any], items: list[dict[str, Any]], custom: set[object]) -> None:
+    items += _reasoning(message.get("reasoning_details"))
+    content = message.get("content")
+    parts: list[dict[str, Any]] = []
+    if isinstance(content, str):
+        parts += [{"type": "output_text", "text": content, "annotations": []}] if content else []
+    else:
+        for part in content or ():
+            if isinstance(part, dict) and part.get("type") == "refusal":
+                parts.append({"type": "refusal", "refusal": part.get("refusal")})
+            elif isinstance(part, dict) and part.get("text"):
+                parts.append({"type": "output_text", "text": part["text"], "annotations": []})
+    if message.get("refusal"):
+        parts.append({"type": "refusal", "refusal": message["refusal"]})
+    if parts:
+        items.append({"type": "message", "role": "assistant", "content": parts})
+    for call in message.get("tool_calls") or ():
+        inner = call.get("custom")
+        if isinstance(inner, dict):
+            custom.add(call.get("id"))
+            said = {"type": "custom_tool_call", "name": inner.get("name"), "input": inner.get("input") or ""}
+        else:
+            inner = call.get("function") or {}
+            said = {"type": "function_call", "name": inner.get("name"), "arguments": inner.get("arguments") or "{}"}
+        items.append({**said, "call_id": call.get("id")})
+
+
+def _reasoning(details: object) -> list[dict[str, Any]]:
+    """What this vendor's models thought, as its own items; anything else nobody there could verify."""
+    found: dict[object, dict[str, Any]] = {}
+    for detail in details if isinstance(details, list) else ():
+        if not isinstance(detail, dict) or detail.get("format") != "openai":
+            continue
+        item = found.setdefault(detail.get("id"), {"type": "reasoning", "summary": []})
+        if detail.get("type") == "reasoning.encrypted":
+            item["encrypted_content"] = detail.get("data")
+        elif detail.get("type") == "reasoning.summary":
+            item["summary"].append({"type": "summary_text", "text": detail.get("summary")})
+    # Nothing is kept at the vendor, so an item without its content is none.
+    return [{"id": name, **item} if name else item for name, item in found.items() if item.get("encrypted_content")]
+
+
+def _content(content: object) -> object:
+    if not isinstance(content, list):
+        return content
+    return [_part(part) for part in content]
+
+
+def _part(part: Any) -> Any:
+    kind = part.get("type") if isinstance(part, dict) else None
+    mark = {"prompt_cache_breakpoint": part["prompt_cache_breakpoint"]} if kind and _has_mark(part) else {}
+    if kind == "text":
+        return {"type": "input_text", "text": part.get("text"), **mark}
+    if kind == "image_url":
+        image = part.get("image_url")
+        image = image if isinstance(image, dict) else {"url": image}
+        return {
+            "type": "input_image",
+            "image_url": image.get("url"),
+            "detail": image.get("detail") or "auto",
+            **mark,
+        }
+    if kind == "file" and isinstance(part.get("file"), dict):
+        inner = part["file"]
+        known = {name: inner[name] for name in ("file_data", "file_id", "file_url", "filename") if inner.get(name)}
+        return {"type": "input_file", **known, **mark}
+    return part
+
+
+def _has_mark(part: Mapping[str, Any]) -> bool:
+    return part.get("prompt_cache_breakpoint") is not None
