@@ -23,7 +23,7 @@ from tollkeeper.gateway.edge.record import Record
 from tollkeeper.gateway.edge.request_id import read_client_request_id
 from tollkeeper.gateway.edge.watch import Watch
 from tollkeeper.gateway.model_list import write_model, write_models
-from tollkeeper.gateway.paths import PREFIXES, Paths
+from tollkeeper.gateway.paths import FORM_OPERATIONS, PREFIXES, Paths
 from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_stages
 from tollkeeper.gateway.stage import Ending, Exchange, Outcome, do_nothing
 from tollkeeper.gateway.stages.resolve import is_visible
@@ -83,7 +83,7 @@ class Gateway:
         connection = scope["extensions"].get("tollkeeper.connection") if "extensions" in scope else None
         watch = Watch(connection, receive)
         take = None if connection is None else connection.take_body
-        body = Body(receive, headers, self._settings.max_body_bytes, take)
+        body = Body(receive, headers, self._settings.max_body_bytes, take, takes_form=operation in FORM_OPERATIONS)
         exchange = self._exchange(operation, dialect, scope, headers, body)
         answer = self._answer(send, connection, exchange)
         exchange.on_accepted = answer.accepted

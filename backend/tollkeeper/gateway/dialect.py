@@ -27,8 +27,11 @@ class Writer(Protocol):
         """What closes a good stream (`data: [DONE]`), preceded by an optional comment."""
         ...
 
-    def error(self, error: TollkeeperError, request_id: str) -> bytes:
-        """The dialect's own error event, for a stream that broke after its first content, and what must follow it."""
+    def error(self, error: TollkeeperError, request_id: str) -> bytes | None:
+        """The dialect's own error event, for a stream that broke after its first content, and what must follow it.
+
+        None where the form has no words for one (sound): then the connection is cut, so that nobody takes it for whole.
+        """
         ...
 
 

@@ -16,6 +16,11 @@ OPERATION_PATHS: Final[Mapping[str, Operation]] = {
     "/embeddings": Operation.EMBEDDINGS,
 }
 
+# Those that take files, as multipart forms.
+FORM_OPERATIONS: Final = frozenset(
+    {Operation.IMAGE_EDITS, Operation.IMAGE_VARIATIONS, Operation.TRANSCRIPTIONS, Operation.TRANSLATIONS}
+)
+
 Way = tuple[Operation, CallerDialect]
 
 

@@ -189,6 +189,10 @@ class HttpCycle:
             self._wire.response_done(self)
         return True
 
+    def cut(self) -> None:
+        """End the connection in the middle of the response: its client must not take it for whole."""
+        self._wire.response_failed(self)
+
     @property
     def _is_plain(self) -> bool:
         return self.keep_alive and not (self._is_head or self.disconnected or self._flow.write_paused)

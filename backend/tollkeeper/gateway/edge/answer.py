@@ -30,6 +30,7 @@ class Wire(Protocol):
     def answer(self, status: int, lines: int, head: bytes, body: bytes, /) -> bool: ...
     def begin(self, status: int, lines: int, head: bytes, /) -> bool: ...
     def push(self, data: bytes, /, *, is_last: bool) -> bool: ...
+    def cut(self) -> None: ...
 
 
 class Answer:
@@ -60,7 +61,7 @@ class Answer:
 
     def accepted(self) -> None:
         """A provider has begun to answer a stream: its silence has a limit from here."""
-        if self._timer is None:
+        if self._timer is None and self._stream_writer().keep_alive:
             self._timer = asyncio.get_running_loop().call_later(self._commit_after_seconds, self._tick)
 
     async def write(self, reply: Reply) -> Outcome:
@@ -70,7 +71,7 @@ class Answer:
         for tap in reply.taps:
             tap(chunk)
         body = self._dialect.write_whole(chunk, self._exchange.call)
-        await self._whole(200, body, [])
+        await self._whole(200, body, [], chunk.content_type)
         return _DONE
 
     async def refuse(self, error: TollkeeperError, body: Body | None = None) -> Outcome:
@@ -79,8 +80,7 @@ class Answer:
         if self.is_over:
             return Outcome(Ending.FAILED, 200, error)
         if self.is_begun:
-            await self._put(self._stream_writer().error(error, request_id), is_last=True)
-            return Outcome(Ending.FAILED, 200, error)
+            return await self._break(b"", error)
         headers = error_headers(error)
         content = self._dialect.write_error(error, request_id)
         status = self._dialect.status(error)
@@ -109,9 +109,11 @@ class Answer:
         if self._comment is not None:
             self._comment.cancel()
 
-    async def _whole(self, status: int, content: bytes, headers: Sequence[Header]) -> None:
+    async def _whole(
+        self, status: int, content: bytes, headers: Sequence[Header], content_type: str | None = None
+    ) -> None:
         self.is_begun = self.is_over = True
-        head = self._head(_JSON)
+        head = self._head(_JSON if content_type is None else b"content-type: %b\r\n" % _known_value(content_type))
         if not headers and self._wire is not None and self._wire.answer(status, self._lines, head, content):
             return
         length = (b"content-length", b"%d" % len(content))
@@ -159,12 +161,24 @@ class Answer:
                 await self._put(data, is_last=False)
             return None
         if last.error is not None:
-            event = writer.error(last.error, exchange.shown_id)
-            await self._put(data + event, is_last=True)
-            return Outcome(Ending.FAILED, 200, last.error)
+            return await self._break(data, last.error)
         comment = None if exchange.cost_nano is None else f"x-tollkeeper-cost-usd {format_usd(exchange.cost_nano)}"
         await self._put(data + writer.end(comment), is_last=True)
         return _DONE
+
+    async def _break(self, data: bytes, error: TollkeeperError) -> Outcome:
+        """The end of a stream that has begun: its error event, or no end at all."""
+        event = self._stream_writer().error(error, self._exchange.shown_id)
+        if event is not None:
+            await self._put(data + event, is_last=True)
+        else:
+            if data:
+                await self._put(data, is_last=False)
+            self.is_over = True
+            # A server without the word for it cuts what its application leaves unfinished.
+            if self._wire is not None:
+                self._wire.cut()
+        return Outcome(Ending.FAILED, 200, error)
 
     def _stream_writer(self) -> Writer:
         if self._writer is None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from tollkeeper.core.errors import BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from tollkeeper.gateway.multipart import FORM_TYPE
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -53,7 +54,7 @@ def single_headers(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 class Body:
     """The request's body, read at most once."""
 
-    __slots__ = ("_headers", "_max_bytes", "_receive", "_take", "is_complete")
+    __slots__ = ("_headers", "_max_bytes", "_receive", "_take", "_takes_form", "is_complete")
 
     def __init__(
         self,
@@ -61,10 +62,13 @@ class Body:
         headers: Mapping[bytes, bytes],
         max_bytes: int,
         take: Callable[[], bytes | None] | None = None,
+        *,
+        takes_form: bool = False,
     ) -> None:
         # Our own HTTP protocol hands over a body that is whole already, and holds bodies to their deadlines itself: a timer
         # beside it would only cost.
         self._take = take
+        self._takes_form = takes_form
         self._receive = receive
         self._headers = headers
         self._max_bytes = max_bytes
@@ -73,7 +77,7 @@ class Body:
         )
 
     async def read(self) -> bytes:
-        """The whole body. Raises for another type than JSON, an encoding, too many bytes, too much time."""
+        """The whole body. Raises for a type that is not taken, an encoding, too many bytes, too much time."""
         self._check_headers()
         if self._take is not None:
             body = self._take()
@@ -110,9 +114,13 @@ class Body:
         content_type = headers.get(b"content-type", b"")
         if content_type != _JSON_TYPE:
             kind, _, parameters = content_type.partition(b";")
-            if kind.strip().lower() != _JSON_TYPE or not _is_utf8(parameters):
+            kind = kind.strip().lower()
+            # What a form says beside its type is for whoever reads it.
+            is_form = self._takes_form and kind == FORM_TYPE
+            if not is_form and (kind != _JSON_TYPE or not _is_utf8(parameters)):
                 raise UnsupportedMediaType(
-                    "Send JSON in UTF-8 with the header 'content-type: application/json'.",
+                    "Send JSON in UTF-8 with the header 'content-type: application/json'"
+                    + (", or a form with 'content-type: multipart/form-data'." if self._takes_form else "."),
                     param="content-type",
                 )
         if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
