@@ -150,7 +150,8 @@ class Flight:
         except UpstreamError as error:
             self._is_told = True
             attempt = self._attempt
-            hide_secrets(error, self._request.config, self._request.credential)
+            request = self._request
+            hide_secrets(error, request.config, request.credential, request.signed_headers)
             attempt.error, attempt.ended = error, self._clock()
             kind = FailureClass.TIMEOUT if isinstance(error, UpstreamTimeout) else FailureClass.SERVER
             self._metrics.upstream_error(attempt.intent.provider, kind)

@@ -38,6 +38,20 @@ class NotSent(UpstreamError):
     code = "upstream_unreachable"
 
 
+class CredentialUnavailable(UpstreamError):
+    """What a credential stands for (a token, a role) could not be had: the provider itself was not asked."""
+
+    status = 503
+    code = "upstream_identity_unavailable"
+
+
+class CredentialRefused(CredentialUnavailable):
+    """It will not be had: whoever gives it says no, or the credential cannot work as it is configured."""
+
+    status = 502
+    code = "upstream_authentication"
+
+
 class Pending(Protocol):
     """A request that has been sent, and its wait for an answer was cancelled."""
 
@@ -52,6 +66,8 @@ class Pending(Protocol):
 class UpstreamRequest:
     """One HTTP request to a vendor. `secret_headers` are attached by the channel, to the credential's origins only.
 
+    `signed_headers` are secret too and other ones each time (a signature, a token that is renewed): the channel keeps
+    nothing of them.
     With `outlives_cancel` a cancelled `send` leaves the request in `pending`, where the channel can: whoever asked for
     that resumes or aborts it. `is_unsent`: nothing has left yet.
     """
@@ -65,6 +81,7 @@ class UpstreamRequest:
     is_stream: bool
     credential: Credential | None = None
     secret_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    signed_headers: Mapping[str, str] | None = field(default=None, repr=False)
     outlives_cancel: bool = False
     pending: Pending | None = None
     is_unsent: bool = False

@@ -13,7 +13,17 @@ from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
 from tollkeeper.gateway.decode import Decoder
 from tollkeeper.gateway.provider import NotSent, UpstreamRequest, UpstreamResponse
 
-_READABLE = ("content-type", "retry-after", "retry-after-ms", "x-request-id", "request-id", "x-should-retry")
+_READABLE = (
+    "content-type",
+    "retry-after",
+    "retry-after-ms",
+    "x-request-id",
+    "request-id",
+    "apim-request-id",
+    "x-amzn-requestid",
+    "x-amzn-errortype",
+    "x-should-retry",
+)
 
 
 class ProxiedChannel:

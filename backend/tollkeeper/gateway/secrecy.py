@@ -5,21 +5,31 @@ callers, the ledger and the logs.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig
+from tollkeeper.contracts.cloud import secrets_of
 from tollkeeper.core.errors import TollkeeperError
 
 HIDDEN: Final = "***"
 # Shorter values of headers are names of teams and the like, and would be found in any sentence.
 _SHORTEST: Final = 8
+_ID_HEADERS: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
 _REQUEST_ID: Final = re.compile(r"[0-9A-Za-z._:/=+-]{1,128}")
 
 
-def hide_secrets(error: TollkeeperError, config: ProviderConfig, credential: Credential | None) -> None:
-    """Take out of an error what only the provider was to see. In place: the attempt keeps the same error."""
-    for secret in _secrets(config, credential):
+def hide_secrets(
+    error: TollkeeperError,
+    config: ProviderConfig,
+    credential: Credential | None,
+    signed: Mapping[str, str] | None = None,
+) -> None:
+    """Take out of an error what only the provider was to see. In place: the attempt keeps the same error.
+
+    `signed`: headers that the request had beside those of the configuration.
+    """
+    for secret in (*_secrets(config, credential), *_words((signed or {}).values())):
         error.message = error.message.replace(secret, HIDDEN)
         error.code = error.code.replace(secret, HIDDEN)
         if error.param is not None:
@@ -29,7 +39,7 @@ def hide_secrets(error: TollkeeperError, config: ProviderConfig, credential: Cre
 
 def read_request_id(headers: Mapping[str, str], credential: Credential | None) -> str | None:
     """The vendor's own id of a request; None for anything that is more than an id."""
-    value = headers.get("x-request-id") or headers.get("request-id")
+    value = next((headers[name] for name in _ID_HEADERS if headers.get(name)), None)
     if value is None or _REQUEST_ID.fullmatch(value) is None:
         return None
     return None if credential is not None and credential.secret in value else value
@@ -37,7 +47,12 @@ def read_request_id(headers: Mapping[str, str], credential: Credential | None) -
 
 def _secrets(config: ProviderConfig, credential: Credential | None) -> Iterator[str]:
     if credential is not None:
-        yield credential.secret
+        yield from secrets_of(credential.secret)
     for value in (*config.headers.values(), config.proxy_url):
         if value is not None and len(value) >= _SHORTEST:
             yield value
+
+
+def _words(values: Iterable[str]) -> Iterator[str]:
+    """`Bearer ey…`: the token is the secret, with its scheme or without."""
+    return (word for value in values for word in value.split(" ") if len(word) >= _SHORTEST)

@@ -23,7 +23,7 @@ from tollkeeper.gateway.connection import Connection, Disconnected
 from tollkeeper.gateway.decode import Decoder
 from tollkeeper.gateway.provider import NotSent, UpstreamRequest, UpstreamResponse
 from tollkeeper.gateway.proxied import ProxiedChannel
-from tollkeeper.gateway.upstream_policy import Timeouts, check_origin, request_headers, timeouts_for
+from tollkeeper.gateway.upstream_policy import Timeouts, check_origin, request_headers, signed_lines, timeouts_for
 
 MAX_BODY_BYTES: Final = 64 * MIB
 _SWEEP_SECONDS: Final = 0.1
@@ -42,6 +42,8 @@ READABLE_HEADERS: Final = frozenset(
         b"x-request-id",
         b"request-id",
         b"apim-request-id",
+        b"x-amzn-requestid",
+        b"x-amzn-errortype",
         b"x-should-retry",
     }
 )
@@ -70,7 +72,11 @@ class Upstream:
         if route.proxy_url is not None:
             return await self._via_proxy(request, route, timeouts)
         request.is_unsent = True
-        head = b"%b%d\r\n\r\n" % (route.head, len(request.body))
+        if request.signed_headers:
+            signed = signed_lines(request, route.headers)
+            head = b"%b%d\r\n%b\r\n" % (route.head, len(request.body), signed)
+        else:
+            head = b"%b%d\r\n\r\n" % (route.head, len(request.body))
         connection = self._take(route.door)
         if connection is not None:
             sent = self._clock()
@@ -262,9 +268,13 @@ class Upstream:
         if self._proxied is None:
             self._proxied = ProxiedChannel(self._clock, self._context, MAX_BODY_BYTES)
         assert route.proxy_url is not None
+        headers = route.headers
+        if request.signed_headers:
+            signed_lines(request, headers)
+            headers = {**headers, **request.signed_headers}
         return await self._proxied.send(
             request,
-            route.headers,
+            headers,
             proxy_url=route.proxy_url,
             ca_bundle=door.ca_bundle,
             connect_seconds=timeouts.connect_seconds,

@@ -1,5 +1,6 @@
 """What holds for a request to a vendor however it travels: its times, the origin of its secret, its headers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tollkeeper.contracts.catalog import ProviderConfig
@@ -7,7 +8,7 @@ from tollkeeper.core.addresses import Location
 from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.addresses import address_refused, locate
-from tollkeeper.gateway.provider import UpstreamRequest
+from tollkeeper.gateway.provider import NotSent, UpstreamRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,29 @@ def request_headers(request: UpstreamRequest) -> dict[str, str]:
     headers |= {name.lower(): value for name, value in request.config.headers.items()}
     headers |= {name.lower(): value for name, value in request.headers.items()}
     headers |= {name.lower(): value for name, value in request.secret_headers.items()}
+    _check_headers(headers)
+    return headers
+
+
+def signed_lines(request: UpstreamRequest, others: Mapping[str, str]) -> bytes:
+    """The lines of the headers that differ from request to request. One that stands among `others` too is refused:
+    two parsers could believe two credentials.
+    """
+    headers = request.signed_headers or {}
+    _check_headers(headers)
+    if not others.keys().isdisjoint(headers):
+        raise NotSent(
+            "A header of the provider's configuration is one that its credential sets. Tell the operator.",
+            code="upstream_configuration",
+            should_retry=False,
+        )
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not name.isascii() or any(letter in name + value for letter in "\r\n\0") or ":" in name or " " in name:
             raise UpstreamError("A header of the provider's configuration is not valid.", code="upstream_configuration")
-    return headers
 
 
 def _given(value: float | None, otherwise: float) -> float:

@@ -18,7 +18,10 @@ from tollkeeper.core.errors import (
     RequestTimeout,
     TollkeeperError,
     UpstreamError,
+    UpstreamTimeout,
 )
+from tollkeeper.gateway.cloud_tokens import Authorizing, Tokens
+from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.flight import Flight
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.bill import make_bill
@@ -27,7 +30,14 @@ from tollkeeper.gateway.money.hold import Hold, Holds
 from tollkeeper.gateway.money.intents import make_intent
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.openai_fields import dropped_fields
-from tollkeeper.gateway.provider import Channel, Failure, FailureClass, Provider, UpstreamRequest
+from tollkeeper.gateway.provider import (
+    Channel,
+    CredentialUnavailable,
+    Failure,
+    FailureClass,
+    Provider,
+    UpstreamRequest,
+)
 from tollkeeper.gateway.secrecy import hide_secrets
 from tollkeeper.gateway.stage import Attempt, Exchange, Next
 
@@ -54,6 +64,8 @@ class Dispatch:
         self._clock = clock
         self._metrics = metrics
         self._holds = holds
+        self._authorizing = {kind: one for kind, one in providers.items() if isinstance(one, Authorizing)}
+        self._tokens = Tokens(channel, clock)
 
     async def __call__(self, exchange: Exchange, _next_stage: Next) -> Reply:
         failures: list[tuple[Target, Failure]] = []
@@ -104,14 +116,13 @@ class Dispatch:
             return Failure(FailureClass.REQUEST if target is exchange.plan[-1] else FailureClass.SERVER, error)
         except UpstreamError as error:
             return Failure(FailureClass.SERVER, error)
+        authorizing = self._authorizing.get(config.kind)
+        if authorizing is not None and (refused := await self._authorize(exchange, authorizing, request)) is not None:
+            return refused
         now = self._clock.monotonic()
         if now >= exchange.deadline:
             raise RequestTimeout("The deadline of this call passed before it could be sent.", should_retry=False)
-        dropped = dropped_fields(sent, prepared) if prepared.body is not sent.body else []
-        if sent.unexpressed and sent.dialect != dialect.NAME:
-            dropped += sent.unexpressed
-        if dropped:
-            exchange.response_headers["x-tollkeeper-dropped"] = ",".join(dropped)
+        _report_dropped(exchange, sent, prepared, dialect)
         if hold is not None and hold.refs:
             await self._afford(exchange, hold, is_watched=is_watched)
         attempt = await self._record(exchange, target, now)
@@ -120,9 +131,34 @@ class Dispatch:
         flight = Flight(exchange, attempt, sent, provider, channel, dialect, request, self._clock, self._metrics)
         attempt.leftover = flight
         try:
-            return await self._send(exchange, attempt, provider, flight, hold if is_watched else None)
+            tried = await self._send(exchange, attempt, provider, flight, hold if is_watched else None)
         except UpstreamError as error:
-            return self._failed(exchange, attempt, error)
+            tried = self._failed(exchange, attempt, error)
+        if authorizing is not None and isinstance(tried, Failure):
+            self._told(request, tried)
+        return tried
+
+    async def _authorize(self, exchange: Exchange, provider: Authorizing, request: UpstreamRequest) -> Failure | None:
+        """What the credential stands for, had before an attempt begins: nothing is sent or written down without it."""
+        if request.credential is None:
+            return None
+        begun = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(max(exchange.deadline - begun, 0.0)):
+                request.signed_headers = await provider.authorize(request, self._tokens)
+        except CredentialUnavailable as error:
+            return Failure(FailureClass.CREDENTIAL, error, error.retry_after_seconds)
+        except TimeoutError:
+            return Failure(FailureClass.TIMEOUT, UpstreamTimeout("The provider's identity service is too slow."))
+        finally:
+            exchange.upstream_seconds += self._clock.monotonic() - begun
+        return None
+
+    def _told(self, request: UpstreamRequest, failure: Failure) -> None:
+        """What the vendor said of a request whose credential was made for it."""
+        if request.credential is not None and failure.kind is FailureClass.CREDENTIAL:
+            self._tokens.refused(request.credential)
+        hide_secrets(failure.error, request.config, request.credential, request.signed_headers)
 
     async def _afford(self, exchange: Exchange, hold: Hold, *, is_watched: bool) -> None:
         """RULING 2: what earlier attempts may have cost is not there for this one; without more there is none."""
@@ -186,6 +222,15 @@ class Dispatch:
         attempt.bill = make_bill(exchange, attempt)
         kind = FailureClass.TIMEOUT if error.status == 504 else FailureClass.SERVER
         return Failure(kind, error, error.retry_after_seconds)
+
+
+def _report_dropped(exchange: Exchange, sent: Call, prepared: Call, dialect: VendorDialect) -> None:
+    """Which of the caller's fields the vendor does not see."""
+    dropped = dropped_fields(sent, prepared) if prepared.body is not sent.body else []
+    if sent.unexpressed and sent.dialect != dialect.NAME:
+        dropped += sent.unexpressed
+    if dropped:
+        exchange.response_headers["x-tollkeeper-dropped"] = ",".join(dropped)
 
 
 def _streamed(call: Call) -> Call:
