@@ -10,6 +10,7 @@ from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings, has_tokens
+from tollkeeper.gateway.dialects.openai_responses import OpenAIResponsesVendor, unexpressed_fields
 from tollkeeper.gateway.openai_failures import read_failure
 from tollkeeper.gateway.plain_chat import plain_changes
 from tollkeeper.gateway.provider import Billing, Channel, Failure
@@ -28,11 +29,15 @@ _DIALECTS: Final[Mapping[Operation, VendorDialect]] = {
 _OWN_DIALECTS: Final = frozenset({"", OpenAIChat.NAME})
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _CAPS: Final = ("max_tokens", "max_completion_tokens")
+_RESPONSES_PATH: Final = "/responses"
+# Of the provider's option `api`: which calls go out over the Responses API, all of them or those that came in it.
+_APIS: Final = frozenset({"chat", "responses", "both"})
 
 
 class Compatible:
     def __init__(self, vendor: Vendor) -> None:
         self.vendor = vendor
+        self._responses = OpenAIResponsesVendor(vendor.hands_out_reasoning)
 
     @property
     def kind(self) -> str:
@@ -46,18 +51,18 @@ class Compatible:
     def caller_headers(self) -> tuple[str, ...]:
         return ()
 
-    def dialect(self, config: ProviderConfig, call: Call, target: Target) -> VendorDialect:  # noqa: ARG002 - the interface
+    def dialect(self, config: ProviderConfig, call: Call, target: Target) -> VendorDialect:
         vendor, operation = self.vendor, call.operation
         if (operation is Operation.EMBEDDINGS and not vendor.has_embeddings) or (
             operation is Operation.COMPLETIONS and not vendor.has_completions
         ):
             raise BadRequest(f"{vendor.title} does not offer {operation}.", code="unsupported_operation", param="model")
-        return _DIALECTS[operation]
+        return self._responses if self._speaks_responses(config, call, target) else _DIALECTS[operation]
 
     def fixed_headers(self, config: ProviderConfig, call: Call) -> Mapping[str, str]:  # noqa: ARG002 - the interface
         return _NO_HEADERS
 
-    def url(self, config: ProviderConfig, call: Call, target: Target) -> str:  # noqa: ARG002 - the interface
+    def url(self, config: ProviderConfig, call: Call, target: Target) -> str:
         base = config.base_url or self.vendor.base_url
         if base is None:
             raise UpstreamError(
@@ -65,30 +70,30 @@ class Compatible:
                 code="upstream_configuration",
                 should_retry=False,
             )
-        return base.rstrip("/") + _PATHS[call.operation]
+        path = _RESPONSES_PATH if self._speaks_responses(config, call, target) else _PATHS[call.operation]
+        return base.rstrip("/") + path
 
     def headers(self, credential: Credential | None) -> Mapping[str, str]:
         if credential is None:
             return {}
         return {self.vendor.auth_header: self.vendor.auth_scheme + credential.secret}
 
-    def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:  # noqa: ARG002 - the interface
+    def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:
         """The call itself when nothing has to change, so that its bytes go out as they came in."""
         vendor, body = self.vendor, call.body
         changes: dict[str, Any] = {}
         if target.model not in {"*", call.model}:
             changes["model"] = target.model
+        if self._speaks_responses(config, call, target):
+            if call.native is None or call.dialect != OpenAIResponsesVendor.NAME:
+                changes |= dict.fromkeys(unexpressed_fields(body) | (vendor.drops & body.keys()), ABSENT)
+            return call.replace(**changes) if changes else call
         if call.operation is Operation.EMBEDDINGS:
             self._prepare_embeddings(call, changes)
         elif call.is_stream:
             self._prepare_stream(call, changes)
         if call.operation is Operation.CHAT:
-            # A cap of ours has to be understood: the older name is known wherever both are not.
-            wanted = vendor.max_tokens_field or (call.applied_cap and "max_tokens")
-            if wanted:
-                _rename_cap(body, wanted, changes)
-            if "parallel_tool_calls" in body and not body.get("tools"):
-                changes["parallel_tool_calls"] = ABSENT
+            self._prepare_chat(call, changes)
         if not vendor.drops.isdisjoint(body):
             changes |= dict.fromkeys(vendor.drops & body.keys(), ABSENT)
         if call.dialect not in _OWN_DIALECTS and call.operation is Operation.CHAT:
@@ -107,6 +112,33 @@ class Compatible:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         return read_failure(status, headers, body)
+
+    def _prepare_chat(self, call: Call, changes: dict[str, Any]) -> None:
+        # A cap of ours has to be understood: the older name is known wherever both are not.
+        wanted = self.vendor.max_tokens_field or (call.applied_cap and "max_tokens")
+        if wanted:
+            _rename_cap(call.body, wanted, changes)
+        if "parallel_tool_calls" in call.body and not call.body.get("tools"):
+            changes["parallel_tool_calls"] = ABSENT
+
+    def _speaks_responses(self, config: ProviderConfig, call: Call, target: Target) -> bool:
+        """The same before and after `prepare`."""
+        if call.operation is not Operation.CHAT:
+            return False
+        vendor, api = self.vendor, config.options.get("api")
+        if api is not None and api not in _APIS:
+            raise UpstreamError(
+                f"The option 'api' of the provider '{config.name}' is none of chat, responses, both. Tell the operator.",
+                code="upstream_configuration",
+                should_retry=False,
+            )
+        if api in {"chat", "responses"}:
+            return api == "responses"
+        if vendor.responses_only:
+            model = call.model if target.model == "*" else target.model
+            if model.startswith(vendor.responses_only):
+                return True
+        return call.dialect == OpenAIResponsesVendor.NAME and (vendor.has_responses or api == "both")
 
     def _prepare_stream(self, call: Call, changes: dict[str, Any]) -> None:
         """Ask for usage whatever the caller wants to see of it: without it a stream cannot be billed rightly."""

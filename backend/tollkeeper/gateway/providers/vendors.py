@@ -54,12 +54,23 @@ class Vendor:
     shows_output: tuple[str, ...] | None = None
     # Parts of such names that make an exception.
     hides_output: tuple[str, ...] = ()
+    # The Responses API, for calls that came in it; how the names of models begin that are served there alone.
+    has_responses: bool = False
+    responses_only: tuple[str, ...] = ()
+    # How the names of models begin whose reasoning is handed out there, encrypted, to be sent back; the parts of such
+    # names that make an exception.
+    encrypts_reasoning: tuple[str, ...] = ()
+    keeps_reasoning: tuple[str, ...] = ()
 
     def shows(self, model: str) -> bool:
         """Whether all that the vendor bills as output of this model can be seen in its answer."""
         if self.shows_output is None:
             return True
         return model.startswith(self.shows_output) and not any(part in model for part in self.hides_output)
+
+    def hands_out_reasoning(self, model: str) -> bool:
+        """Whether reasoning may be asked for in its encrypted form; others refuse the question."""
+        return model.startswith(self.encrypts_reasoning) and not any(part in model for part in self.keeps_reasoning)
 
 
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -98,6 +109,26 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         # The others reason, and show nothing of it ("Reasoning models", OpenAI's guide, 2026-08).
         shows_output=("gpt-4", "gpt-3.5", "gpt-5-chat", "chatgpt-4o", "ft:gpt-4", "ft:gpt-3.5", "davinci", "babbage"),
         hides_output=("audio", "realtime", "search", "transcribe"),
+        has_responses=True,
+        responses_only=(
+            "o1-pro",
+            "o3-pro",
+            "o3-deep-research",
+            "o4-mini-deep-research",
+            "codex-",
+            "computer-use-",
+            "gpt-5-pro",
+            "gpt-5-codex",
+            "gpt-5.1-codex",
+            "gpt-5.2-codex",
+            "gpt-5.2-pro",
+            "gpt-5.3-codex",
+            "gpt-5.4-pro",
+            "gpt-5.5-pro",
+        ),
+        # "Encrypted content is not supported with this model", say the others.
+        encrypts_reasoning=("o1", "o3", "o4", "codex", "gpt-5", "gpt-6"),
+        keeps_reasoning=("chat", "search", "audio", "deep-research"),
     ),
     Vendor(
         "xai",
@@ -108,6 +139,9 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         cancel_stops_billing=True,
         shows_output=("grok-2", "grok-3", "grok-4-fast-non-reasoning", "grok-4-1-fast-non-reasoning"),
         hides_output=("mini", "image"),
+        has_responses=True,
+        encrypts_reasoning=("grok-4",),
+        keeps_reasoning=("non-reasoning",),
     ),
     Vendor(
         "groq",
@@ -154,6 +188,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "FIREWORKS_API_KEY",
         max_tokens_field=None,
         cancel_stops_billing=True,
+        has_responses=True,
     ),
     _local("ollama", "Ollama", 11434),
     _local("vllm", "vLLM", 8000, embeds_base64=True, takes_tokens=True),
@@ -266,6 +301,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         max_tokens_field=None,
         drops=_NOTHING,
         has_completions=False,
+        has_responses=True,
     ),
     # The account or workspace is part of these URLs, so the operator gives them.
     Vendor("cloudflare", "Cloudflare Workers AI"),

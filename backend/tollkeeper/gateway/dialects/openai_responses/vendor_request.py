@@ -9,31 +9,46 @@ from typing import Any, Final
 
 from tollkeeper.contracts.chat import Call
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.canonical import EXTENSIONS, effort_of
 
 # No place there: the provider takes them out of the call, so that they are reported.
-UNEXPRESSED: Final = frozenset(
+_UNEXPRESSED: Final = frozenset(
     {"frequency_penalty", "presence_penalty", "seed", "stop", "logit_bias", "prediction", "function_call"}
 )
 # Said in another way, or not at all where they say what is so anyhow.
-_REWRITTEN: Final = UNEXPRESSED | {
-    "messages",
-    "max_tokens",
-    "max_completion_tokens",
-    "reasoning_effort",
-    "verbosity",
-    "response_format",
-    "tools",
-    "tool_choice",
-    "logprobs",
-    "web_search_options",
-    "stream_options",
-    "modalities",
-    "n",
-    "functions",
-}
+_REWRITTEN: Final = (
+    _UNEXPRESSED
+    | EXTENSIONS
+    | {
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "reasoning_effort",
+        "verbosity",
+        "response_format",
+        "tools",
+        "tool_choice",
+        "logprobs",
+        "web_search_options",
+        "stream_options",
+        "modalities",
+        "n",
+        "functions",
+    }
+)
+_CHAT: Final = ("", "openai_chat")
+_PARTS: Final = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
 ENCRYPTED: Final = "reasoning.encrypted_content"
 _LOGPROBS: Final = "message.output_text.logprobs"
 _NO_ARGUMENTS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
+
+
+def unexpressed_fields(body: Mapping[str, Any]) -> set[str]:
+    """The fields of a call that this dialect has no place for."""
+    found = (_UNEXPRESSED | EXTENSIONS) & body.keys()
+    if "parallel_tool_calls" in body and not body.get("tools"):
+        found |= {"parallel_tool_calls"}
+    return set(found)
 
 
 def write_request(call: Call, *, asks_encrypted: bool) -> dict[str, Any]:
@@ -44,14 +59,17 @@ def write_request(call: Call, *, asks_encrypted: bool) -> dict[str, Any]:
     body = call.body
     _refuse(body)
     request = {name: value for name, value in body.items() if name not in _REWRITTEN and value is not None}
-    request |= {"model": call.model, "input": _items(body["messages"])}
+    # The blocks of other dialects have been reported by those; what a chat call holds is the caller's own affair.
+    is_foreign = call.dialect not in _CHAT
+    request |= {"model": call.model, "input": _items(body["messages"], is_foreign=is_foreign)}
     # The chat API keeps nothing unless told to; this one does.
     request["store"] = body.get("store") is True
     cap = body.get("max_completion_tokens") or body.get("max_tokens")
     if cap is not None:
         request["max_output_tokens"] = cap
-    if body.get("reasoning_effort") is not None:
-        request["reasoning"] = {**(body.get("reasoning") or {}), "effort": body["reasoning_effort"]}
+    if (effort := effort_of(body)) is not None:
+        given = body.get("reasoning")
+        request["reasoning"] = {**(given if isinstance(given, dict) else {}), "effort": effort}
     if text := _text(body):
         request["text"] = text
     if tools := _tools(body):
@@ -144,22 +162,33 @@ def _choice(choice: object) -> object:
     return choice
 
 
-def _items(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _items(messages: Sequence[Mapping[str, Any]], *, is_foreign: bool) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     custom: set[object] = set()
     for position, message in enumerate(messages):
         role = message["role"]
         if role == "assistant":
             _assistant(message, items, custom)
-        elif role == "tool":
-            call_id = message.get("tool_call_id")
-            kind = "custom_tool_call_output" if call_id in custom else "function_call_output"
-            items.append({"type": kind, "call_id": call_id, "output": _content(message.get("content") or "")})
         elif role == "function":
             raise _unsupported(f"messages[{position}].role", "knows 'tools' only")
         else:
-            items.append({"role": role, "content": _content(message.get("content") or "")})
+            content = message.get("content") or ""
+            if isinstance(content, list):
+                content = [_part(part) for part in content if not is_foreign or _is_known(part)]
+            if role == "tool":
+                items.append(_tool_output(message, content, custom))
+            else:
+                items.append({"role": role, "content": content})
     return items
+
+
+def _tool_output(message: Mapping[str, Any], content: Any, custom: set[object]) -> dict[str, Any]:
+    if message.get("is_error"):
+        told = {"type": "input_text", "text": "Error:"}
+        content = [told, *content] if isinstance(content, list) else f"Error: {content}"
+    call_id = message.get("tool_call_id")
+    kind = "custom_tool_call_output" if call_id in custom else "function_call_output"
+    return {"type": kind, "call_id": call_id, "output": content}
 
 
 def _assistant(message: Mapping[str, Any], items: list[dict[str, Any]], custom: set[object]) -> None:
@@ -204,17 +233,20 @@ def _reasoning(details: object) -> list[dict[str, Any]]:
     return [{"id": name, **item} if name else item for name, item in found.items() if item.get("encrypted_content")]
 
 
-def _content(content: object) -> object:
-    if not isinstance(content, list):
-        return content
-    return [_part(part) for part in content]
+def _is_known(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") in _PARTS
 
 
 def _part(part: Any) -> Any:
-    kind = part.get("type") if isinstance(part, dict) else None
-    mark = {"prompt_cache_breakpoint": part["prompt_cache_breakpoint"]} if kind and _has_mark(part) else {}
+    if not _is_known(part):
+        return part
+    kind = part["type"]
+    mark = {"prompt_cache_breakpoint": part["prompt_cache_breakpoint"]} if _has_mark(part) else {}
     if kind == "text":
-        return {"type": "input_text", "text": part.get("text"), **mark}
+        # A document in words: its title and what was said about it stand above it.
+        heads = [str(part[name]) for name in ("title", "context") if part.get(name)]
+        text = "\n\n".join([*heads, str(part.get("text", ""))]) if heads else part.get("text")
+        return {"type": "input_text", "text": text, **mark}
     if kind == "image_url":
         image = part.get("image_url")
         image = image if isinstance(image, dict) else {"url": image}
