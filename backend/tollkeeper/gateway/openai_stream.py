@@ -106,7 +106,7 @@ def _read(events: list[bytes], chunks: Chunks, batch: list[Chunk]) -> bool:
 
 def _last(rest: bytes, chunks: Chunks, from_whole: Callable[[bytes], Chunk]) -> Batch:
     """The end of a body without [DONE]: good when every choice is finished, or when it was a whole answer."""
-    if not chunks.has_begun and rest.lstrip().startswith(b"{"):
+    if not chunks.has_begun and rest.lstrip().startswith((b"{", b"[")):
         # A vendor that ignores `stream`, or refuses under status 200.
         return [from_whole(rest), *chunks.end()]
     event = sse.last_event(rest)

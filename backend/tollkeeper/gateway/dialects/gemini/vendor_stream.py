@@ -1,0 +1,184 @@
+"""Gemini's stream as canonical chunks: one state per stream.
+
+Some models say why they end in every chunk, some before their last call, so the ending is told when the stream is over;
+usage is a running total, so its last word counts. A stream has no mark of its end but that every candidate gave a reason.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from tollkeeper.contracts.chat import Call, Chunk
+from tollkeeper.core.errors import UpstreamError
+from tollkeeper.gateway.dialects.gemini.name import is_native
+from tollkeeper.gateway.dialects.gemini.vendor_endings import is_blocked, read_ending, read_logprobs, read_sources
+from tollkeeper.gateway.dialects.gemini.vendor_failures import raise_error
+from tollkeeper.gateway.dialects.gemini.vendor_names import ToolNames
+from tollkeeper.gateway.dialects.gemini.vendor_parts import Seen, read_parts
+from tollkeeper.gateway.openai_repair import new_id
+from tollkeeper.gateway.openai_usage import write_usage
+from tollkeeper.gateway.vendor_usage import read_gemini_usage
+
+_OBJECT = "chat.completion.chunk"
+
+
+class _Candidate:
+    """What has been seen of one candidate."""
+
+    __slots__ = ("has_role", "message", "reason", "seen", "texts")
+
+    def __init__(self) -> None:
+        self.has_role = False
+        self.reason: object = None
+        self.message: object = None
+        self.seen = Seen()
+        self.texts: list[str] = []
+
+
+class GeminiChunks:
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._names = ToolNames(call.body)
+        self._relays = is_native(call)
+        # To count places in it, where sources are told.
+        self._keeps_text = bool(call.body.get("web_search_options") or call.body.get("tools"))
+        self._head: dict[str, Any] | None = None
+        self._candidates: dict[int, _Candidate] = {}
+        self._is_blocked = False
+        self._usage: object = None
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self._candidates) or self._is_blocked
+
+    @property
+    def is_finished(self) -> bool:
+        return self.has_begun and all(one.reason is not None for one in self._candidates.values())
+
+    def read_run(self, events: Sequence[bytes]) -> tuple[Chunk, int] | None:  # noqa: ARG002 - the interface
+        return None
+
+    def read(self, raw: bytes) -> Chunk | None:
+        try:
+            data = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise UpstreamError("The provider sent an event that is not JSON.", code="upstream_garbage") from error
+        raise_error(data)
+        if not isinstance(data, dict):
+            raise UpstreamError("The provider sent an event that is no answer.", code="upstream_garbage")
+        native = None
+        if self._relays:
+            native = b"data: %b\r\n\r\n" % (orjson.dumps(data) if b"\n" in raw else raw)
+        return self._read(data, native)
+
+    def read_document(self, body: bytes) -> Chunk:
+        """A body that is no stream: one answer, or an array of them."""
+        try:
+            data = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise UpstreamError("The provider's answer is not JSON.", code="upstream_garbage") from error
+        raise_error(data)
+        self._relays = False
+        found: Chunk | None = None
+        for one in data if isinstance(data, list) else [data]:
+            if not isinstance(one, dict):
+                raise UpstreamError("The provider's answer is no answer.", code="upstream_garbage")
+            chunk = self._read(one, None)
+            if found is None or chunk is None:
+                found = found or chunk
+                continue
+            found.data["choices"] += chunk.data["choices"]
+            found.text_length += chunk.text_length
+        if not self.is_finished:
+            raise UpstreamError("The provider cut its answer off.", code="upstream_cut")
+        return found or Chunk({**self._shown_head({}), "choices": []})
+
+    def end(self) -> list[Chunk]:
+        """The endings, the usage, and the mark of the end. A relayed stream has told all that already."""
+        native = b"" if self._relays else None
+        head = self._shown_head({})
+        chunks = [
+            Chunk({**head, "choices": [self._ending(index)]}, is_content=True, native=native)
+            for index in sorted(self._candidates or (0,))
+        ]
+        usage = read_gemini_usage(self._usage)
+        final = Chunk({}, is_hidden=True, is_final=True, native=native)
+        if usage is not None:
+            shown = {**head, "choices": [], "usage": write_usage(usage)}
+            chunks.append(Chunk(shown, is_hidden=not self._call.wants_usage, usage=usage, native=native))
+        elif self._usage:
+            final.data["usage"] = self._usage
+        return [*chunks, final]
+
+    def _read(self, data: dict[str, Any], native: bytes | None) -> Chunk | None:
+        head = self._shown_head(data)
+        if (usage := data.get("usageMetadata")) is not None:
+            self._usage = usage
+        if is_blocked(data):
+            self._is_blocked = True
+        choices: list[dict[str, Any]] = []
+        length = 0
+        candidates = data.get("candidates")
+        if candidates is not None and not isinstance(candidates, list):
+            raise UpstreamError("The provider sent an event that is no answer.", code="upstream_garbage")
+        for position, candidate in enumerate(candidates or ()):
+            if not isinstance(candidate, dict):
+                raise UpstreamError("The provider sent an event that is no answer.", code="upstream_garbage")
+            index = candidate.get("index")
+            choice, more = self._choice(candidate, index if type(index) is int else position)
+            length += more
+            if choice is not None:
+                choices.append(choice)
+        if not choices and native is None:
+            return None
+        return Chunk({**head, "choices": choices}, is_content=bool(choices), text_length=length, native=native)
+
+    def _choice(self, candidate: dict[str, Any], index: int) -> tuple[dict[str, Any] | None, int]:
+        state = self._candidates.get(index)
+        if state is None:
+            state = self._candidates[index] = _Candidate()
+        if (reason := candidate.get("finishReason")) is not None and reason != "FINISH_REASON_UNSPECIFIED":
+            state.reason, state.message = reason, candidate.get("finishMessage")
+        parts = read_parts(candidate.get("content"), state.seen, self._names)
+        delta = parts.fields()
+        if self._keeps_text:
+            state.texts.append(parts.text)
+        if parts.text:
+            delta["content"] = parts.text
+        if sources := read_sources(candidate, "".join(state.texts)):
+            delta["annotations"] = sources
+        logprobs = read_logprobs(candidate)
+        if not delta and logprobs is None:
+            return None, 0
+        if not state.has_role:
+            state.has_role = True
+            delta = {"role": "assistant", "content": None if parts.calls else "", **delta}
+        return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}, parts.length
+
+    def _ending(self, index: int) -> dict[str, Any]:
+        state = self._candidates.get(index)
+        delta: dict[str, Any] = {} if state is not None and state.has_role else {"role": "assistant", "content": ""}
+        if self._is_blocked or state is None:
+            ending: dict[str, Any] = {"finish_reason": "content_filter"}
+        else:
+            ending = read_ending(state.reason, state.message, has_calls=state.seen.calls > 0)
+        return {"index": index, "delta": delta, "logprobs": None, **ending}
+
+    def _shown_head(self, data: dict[str, Any]) -> dict[str, Any]:
+        """One id, time and model for all chunks."""
+        if self._head is None:
+            self._head = head_of(data, self._call, _OBJECT)
+        return self._head
+
+
+def head_of(data: dict[str, Any], call: Call, kind: str) -> dict[str, Any]:
+    """What an answer of the canonical form begins with."""
+    answer_id, model = data.get("responseId"), data.get("modelVersion")
+    return {
+        "id": answer_id if isinstance(answer_id, str) and answer_id else new_id("chatcmpl-"),
+        "object": kind,
+        "created": int(time.time()),
+        "model": model if isinstance(model, str) and model else call.model,
+    }
