@@ -60,6 +60,8 @@ class Target:
     provider: str
     model: str
     weight: int = 1
+    # The longest answer of the model there, and never more than the route's: for vendors that have to be told.
+    max_output_tokens: int | None = None
 
 
 class ServiceTier(StrEnum):

@@ -152,11 +152,18 @@ class _Pricing:
         figures = self._figures(route)
         return replace(
             route,
+            targets=tuple(self._with_longest(target, route) for target in route.targets),
             is_simulated=is_simulated,
             price=price,
             max_output_tokens=route.max_output_tokens or figures.max_output_tokens,
             context_tokens=route.context_tokens or figures.context_tokens,
         )
+
+    def _with_longest(self, target: Target, route: ModelRoute) -> Target:
+        """A route's own figure bounds all its targets."""
+        listed = self._listed_figures(self._kind(target.provider), target.model).max_output_tokens
+        known = [most for most in (route.max_output_tokens, listed) if most is not None]
+        return replace(target, max_output_tokens=min(known)) if known else target
 
     def newest(self, route: ModelRoute) -> ModelRoute:
         """A route that took its price from the list, with the price that has taken that one's place since."""
