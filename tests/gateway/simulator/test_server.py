@@ -10,34 +10,17 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.e2e.processes import UPSTREAM_KEY, Upstream, running_upstream, wait_for
+from tests.e2e.processes import UPSTREAM_KEY, Upstream
+from tests.gateway.simulator.server import last
 from tollkeeper.simulate import serve
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Hello"}]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Upstream]:
-    with running_upstream() as running:
-        yield running
 
 
 @pytest.fixture
 def client(server: Upstream) -> Iterator[OpenAI]:
     with OpenAI(base_url=f"{server.origin}/v1", api_key=UPSTREAM_KEY, max_retries=0) as client:
         yield client
-
-
-def last(server: Upstream, model: str) -> dict[str, Any]:
-    """The newest record of a model, once it is closed."""
-
-    def closed() -> dict[str, Any] | None:
-        found = server.records(model)
-        return found[-1] if found and found[-1]["outcome"] != "open" else None
-
-    found = wait_for(closed)
-    assert isinstance(found, dict)
-    return found
 
 
 def test_the_sdk_talks_to_it(client: OpenAI) -> None:

@@ -1,7 +1,7 @@
 """Decides what a simulated chat model answers: text, a refusal, tool calls or JSON, and how many tokens that is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -23,6 +23,8 @@ from tollkeeper.gateway.simulator.json_schema import make_value
 from tollkeeper.gateway.simulator.refusal import Refusal
 from tollkeeper.gateway.simulator.unfit import UnfitSchema
 
+# More than any vendor takes.
+_MOST_STOPS = 1000
 _REFUSAL = "I'm sorry, but I can't help with that. (A simulated refusal.)"
 
 
@@ -50,6 +52,8 @@ class Choice:
     calls: tuple[ToolCall, ...] = ()
     # The deprecated `function_call` in place of `tool_calls`.
     is_function_call: bool = False
+    # The stop sequence that ended the text.
+    stopped_by: str | None = None
 
     @property
     def tokens(self) -> int:
@@ -70,9 +74,7 @@ def choose(
         return Choice("length", reasoning=tuple(reasoning[:cap]))
     left = None if cap is None else cap - len(reasoning)
     said = _say(body, messages, wish, dice, left)
-    return Choice(
-        said.finish_reason, said.content, said.refusal, tuple(reasoning), said.calls, is_function_call=said.is_function_call
-    )  # fmt: skip
+    return replace(said, reasoning=tuple(reasoning))
 
 
 def _say(
@@ -81,7 +83,7 @@ def _say(
     if wish.is_refusal:
         said, reason = _cut(pieces(_REFUSAL), cap)
         return Choice(reason, refusal=said)
-    tools = _tools_to_call(body, messages, dice)
+    tools = _tools_to_call(body, messages, dice, is_parallel=wish.is_parallel)
     if tools:
         return _call(tools, dice, cap)
     functions = (
@@ -94,11 +96,11 @@ def _say(
     text = _json(body, dice)
     if text is None:
         text = prose.answer(dice, last_text(messages), wish.length)
-    text, was_stopped = stop(text, read_stops(body))
+    text, stopped_by = stop(text, read_stops(body, _MOST_STOPS))
     said, reason = _cut(pieces(text), cap)
     if wish.is_filtered:
         return Choice("content_filter", content=said[: len(said) // 2])
-    return Choice("stop" if was_stopped and reason == "stop" else reason, content=said)
+    return Choice(reason, content=said, stopped_by=stopped_by if reason == "stop" else None)
 
 
 def last_text(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -109,14 +111,17 @@ def last_text(messages: Sequence[Mapping[str, Any]]) -> str:
     return " ".join(texts(messages[-1].get("content")))
 
 
-def stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:
-    """The text up to the first stop sequence."""
-    places = [place for word in stops if (place := text.find(word)) >= 0]
-    return (text[: min(places)], True) if places else (text, False)
+def stop(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
+    """The text up to the first stop sequence, and which that was."""
+    places = [(place, word) for word in stops if (place := text.find(word)) >= 0]
+    if not places:
+        return text, None
+    place, word = min(places)
+    return text[:place], word
 
 
 def _tools_to_call(
-    body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], dice: Dice
+    body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]], dice: Dice, *, is_parallel: bool
 ) -> list[tuple[Tool, str]]:
     """The tools to call with the ids of the calls; [] to answer in text."""
     tools = read_tools(body)
@@ -126,7 +131,8 @@ def _tools_to_call(
     # A tool that the question names goes first, so that people can choose one.
     asked = last_text(messages)
     tools.sort(key=lambda tool: tool.name not in asked)
-    if body.get("parallel_tool_calls") is not True:
+    wanted_parallel = body.get("parallel_tool_calls")
+    if not (is_parallel if wanted_parallel is None else wanted_parallel is True):
         tools = tools[:1]
     elif len(tools) == 1:
         tools = [tools[0], tools[0]]

@@ -114,11 +114,11 @@ def read_list(body: Mapping[str, Any], name: str, place: str = "") -> list[dict[
     return value
 
 
-def read_stops(body: Mapping[str, Any]) -> list[str]:
+def read_stops(body: Mapping[str, Any], most: int = _MOST_STOPS) -> list[str]:
     stop = body.get("stop")
     stops = [stop] if isinstance(stop, str) else [] if stop is None else stop
-    if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(isinstance(word, str) for word in stops):
-        raise invalid("stop", f"a string or at most {_MOST_STOPS} strings")
+    if not isinstance(stops, list) or len(stops) > most or not all(isinstance(word, str) for word in stops):
+        raise invalid("stop", f"a string or at most {most} strings")
     return [word for word in stops if word]
 
 

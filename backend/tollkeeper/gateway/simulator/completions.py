@@ -73,11 +73,11 @@ def count_prompts(body: Mapping[str, Any]) -> int:
 def complete(body: Mapping[str, Any], prompt: str, wish: Directives, dice: Dice) -> Text:
     cap = read_count(body, "max_tokens", least=0)
     cap = max(_DEFAULT_CAP, wish.length or 0) if cap is None else cap
-    text, was_stopped = stop(" " + prose.answer(dice, prompt, wish.length), read_stops(body))
+    text, _ = stop(" " + prose.answer(dice, prompt, wish.length), read_stops(body))
     tokens = pieces(text)
     echoed = tuple(pieces(prompt)) if body.get("echo") is True else ()
     is_whole = len(tokens) <= cap
-    reason = "content_filter" if wish.is_filtered else "stop" if is_whole or (was_stopped and is_whole) else "length"
+    reason = "content_filter" if wish.is_filtered else "stop" if is_whole else "length"
     return Text(tuple(tokens[:cap]), reason, echoed)
 
 

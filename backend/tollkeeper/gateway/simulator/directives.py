@@ -12,6 +12,7 @@ A name is `[anything/]simulated[-embedding|-reasoning]` and then directives, joi
     times-2              refuse only the first so many identical requests (the server alone counts them)
     quota                429 insufficient_quota
     context              400 context_length_exceeded
+    parallel             call two tools at once where tools are offered and the request does not say
     refuse               the model declines (`refusal` instead of `content`)
     filter               the answer is cut by a content filter (`finish_reason: content_filter`)
     hang                 accept the request and never answer
@@ -52,6 +53,7 @@ class Directives:
     error_code: str | None = None
     retry_after_seconds: float | None = None
     times: int | None = None
+    is_parallel: bool = False
     is_refusal: bool = False
     is_filtered: bool = False
     is_hanging: bool = False
@@ -73,6 +75,7 @@ class _Argument(Enum):
 _PLAIN: Final[dict[str, dict[str, Any]]] = {
     "quota": {"status": 429, "error_code": "insufficient_quota"},
     "context": {"status": 400, "error_code": "context_length_exceeded"},
+    "parallel": {"is_parallel": True},
     "refuse": {"is_refusal": True},
     "filter": {"is_filtered": True},
     "hang": {"is_hanging": True},

@@ -1,12 +1,12 @@
-"""The simulator as an ASGI application that speaks OpenAI's wire format; `tollkeeper simulate` listens for it.
+"""The simulator as an ASGI application that speaks the vendors' wire formats; `tollkeeper simulate` listens for it.
 
-Besides the inference paths (under `/v1`, `/api/v1` or nothing) it answers `GET /stats`: what was served, token by token,
+`vendors.places` has the paths: OpenAI's under `/v1`, `/api/v1` or nothing, Anthropic's Messages, Gemini and Vertex, Azure,
+Bedrock. Besides them it answers `GET /stats`: what was served, token by token,
 and who went away when. `DELETE /stats` forgets it. It stands in for any provider, so it answers for models of any name.
 """
 
 import asyncio
 import collections
-import hmac
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
@@ -14,11 +14,12 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from tollkeeper.gateway.simulator import engine
+from tollkeeper.gateway.simulator.directed import direct
 from tollkeeper.gateway.simulator.directives import read_model
 from tollkeeper.gateway.simulator.refusal import Refusal
 from tollkeeper.gateway.simulator.script import Ending, Script
 from tollkeeper.gateway.simulator.truth import Record, Truth
+from tollkeeper.gateway.simulator.vendors.places import Ask, Place, check_key, find_place, strip
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -26,7 +27,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MODELS: Final = ("simulated", "simulated-embedding", "simulated-reasoning")
 _CREATED_UNIX: Final = 1_700_000_000
-_PREFIXES: Final = ("/api/v1/", "/v1/", "/")
+# Elsewhere `x-request-id`.
+_REQUEST_IDS: Final = {"anthropic": "request-id", "azure": "apim-request-id", "bedrock": "x-amzn-requestid"}
 _MOST_BODY_BYTES: Final = 64 * 1024 * 1024
 _MOST_DIGESTS = 10_000
 # After so many chunks without a pause the event loop gets a turn, to hear that the caller has gone.
@@ -61,31 +63,35 @@ class SimulatorServer:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         client = scope.get("client") or ("", 0)
         record = self._truth.open(scope["path"], f"{client[0]}:{client[1]}", headers)
+        ask = Ask(scope["path"], scope["query_string"].decode("latin-1"), headers, record.request_id)
+        place = find_place(ask)
+        record.vendor = place.vendor
         try:
-            self._check_key(headers)
-            path = _strip(scope["path"])
-            if path == "models" or path.startswith("models/"):
+            check_key(place, ask, self._api_key)
+            models = _models(ask)
+            if models is not None:
                 _check_method(scope, "GET")
-                content = orjson.dumps(_models(path.removeprefix("models").removeprefix("/")))
                 record.status = 200
                 self._truth.close(record, "complete")
-                await _send(send, 200, {**_JSON_HEADERS, "x-request-id": record.request_id}, content)
+                await _send(send, 200, {**_JSON_HEADERS, "x-request-id": record.request_id}, orjson.dumps(models))
                 return
-            operation = _operation(path)
+            if place.problem is not None:
+                raise place.problem
             _check_method(scope, "POST")
             body = await _read_body(receive)
         except Refusal as refusal:
-            record.status = refusal.status
+            refused = place.wire.refused(refusal)
+            record.status = refused.status
             self._truth.close(record, "refused")
-            shown = {**_JSON_HEADERS, **refusal.headers, "x-request-id": record.request_id}
-            await _send(send, refusal.status, shown, refusal.body())
+            shown = {**refused.headers, **_identity(place.vendor, record.request_id)}
+            await _send(send, refused.status, shown, refused.content)
             return
-        await self._answer(operation, body, headers.get("x-simulate", ""), record, receive, send)
+        await self._answer(place, body, headers.get("x-simulate", ""), record, receive, send)
 
     async def _answer(
-        self, operation: engine.Operation, body: bytes, header: str, record: Record, receive: Receive, send: Send
+        self, place: Place, body: bytes, header: str, record: Record, receive: Receive, send: Send
     ) -> None:
-        script = engine.answer(operation, body, header=header, tries=self._count, stands_in=True)
+        script = direct(place.wire, body, header=header, tries=self._count, stands_in=True)
         _note(record, script, body)
         playing = asyncio.ensure_future(_play(script, record, send))
         leaving = asyncio.ensure_future(_until_gone(receive))
@@ -103,13 +109,6 @@ class SimulatorServer:
                 task.cancel()
             await asyncio.gather(playing, leaving, return_exceptions=True)
 
-    def _check_key(self, headers: dict[str, str]) -> None:
-        if self._api_key is None:
-            return
-        given = headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self._api_key.encode()):
-            raise Refusal(401, "Incorrect API key provided.", code="invalid_api_key")
-
     def _count(self, digest: bytes) -> int:
         """How often this request has come; the longest unseen are forgotten."""
         number = self._seen.pop(digest, 0) + 1
@@ -124,10 +123,11 @@ async def _play(script: Script, record: Record, send: Send) -> None:
     await asyncio.sleep(script.wait_seconds)
     if script.never_begins:
         await asyncio.get_running_loop().create_future()
-    headers = {**script.headers, "x-request-id": record.request_id, "openai-version": "2020-10-01"}
+    headers = {**script.headers, **_identity(record.vendor, record.request_id)}
     if script.content_length is not None:
         headers["content-length"] = str(script.content_length)
-    headers["openai-processing-ms"] = str(round((time.time() - record.started_unix) * 1000))
+    if record.vendor == "openai":
+        headers["openai-processing-ms"] = str(round((time.time() - record.started_unix) * 1000))
     await send({"type": "http.response.start", "status": script.status, "headers": _encode(headers)})
     due = time.monotonic()
     for part in script.parts:
@@ -177,16 +177,11 @@ async def _read_body(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
-def _strip(path: str) -> str:
-    prefix = next(prefix for prefix in _PREFIXES if path.startswith(prefix))
-    return path.removeprefix(prefix)
-
-
-def _operation(path: str) -> engine.Operation:
-    try:
-        return engine.Operation(path)
-    except ValueError:
-        raise Refusal(404, f"Invalid URL (/{path})", code="unknown_url") from None
+def _identity(vendor: str, request_id: str) -> dict[str, str]:
+    """The headers in which a vendor names the request."""
+    if vendor == "openai":
+        return {"x-request-id": request_id, "openai-version": "2020-10-01"}
+    return {_REQUEST_IDS.get(vendor, "x-request-id"): request_id}
 
 
 def _check_method(scope: Scope, method: str) -> None:
@@ -196,15 +191,43 @@ def _check_method(scope: Scope, method: str) -> None:
         )  # fmt: skip
 
 
-def _models(name: str) -> dict[str, Any]:
-    if not name:
-        return {"object": "list", "data": [_model(name) for name in MODELS]}
-    read_model(name, stands_in=True)
-    return _model(name)
+def _models(ask: Ask) -> dict[str, Any] | None:
+    """The list of models, or one of them, in the form of whoever asks; None: the path is about something else."""
+    if ask.path.startswith("/v1beta/models"):
+        name = ask.path.removeprefix("/v1beta/models").removeprefix("/")
+        one, many, key = _google_model, MODELS, "models"
+        if ":" in name:
+            return None
+    else:
+        path = strip(ask.path).removeprefix("openai/v1/")
+        if path != "models" and not path.startswith("models/"):
+            return None
+        name = path.removeprefix("models").removeprefix("/")
+        one = _anthropic_model if "anthropic-version" in ask.headers else _model
+        many, key = MODELS, "data"
+    if name:
+        read_model(name, stands_in=True)
+        return one(name)
+    listed: dict[str, Any] = {key: [one(model) for model in many]}
+    if one is _model:
+        return {"object": "list", **listed}
+    if one is _anthropic_model:
+        return {**listed, "has_more": False, "first_id": many[0], "last_id": many[-1]}
+    return listed
 
 
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": _CREATED_UNIX, "owned_by": "tollkeeper"}
+
+
+def _anthropic_model(name: str) -> dict[str, Any]:
+    released = "2023-11-14T22:13:20Z"
+    return {"type": "model", "id": name, "display_name": name, "created_at": released, "lifecycle": "active"}
+
+
+def _google_model(name: str) -> dict[str, Any]:
+    methods = ["generateContent", "countTokens", "embedContent"]
+    return {"name": f"models/{name}", "displayName": name, "version": "1", "supportedGenerationMethods": methods}
 
 
 def _encode(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

@@ -20,6 +20,7 @@ class Record:
     peer: str  # address and port: the same for requests on one connection
     headers: dict[str, str]
     started_unix: float
+    vendor: str = "openai"
     model: str = ""
     is_stream: bool = False
     status: int = 0
