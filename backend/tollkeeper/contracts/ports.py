@@ -1,6 +1,6 @@
 """What the data plane asks of the rest of the system. Implemented in `domains/`, handed over by `wiring`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,6 +9,7 @@ from uuid import UUID
 from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
 from tollkeeper.contracts.money import Limit, Spend
 from tollkeeper.contracts.principal import KeyRecord, Principal
+from tollkeeper.contracts.responses import Item, StoredResponse
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.secrets import KeyDigest
 
@@ -187,3 +188,36 @@ class CounterView(Protocol):
         ...
 
     async def rate(self, tenant_id: UUID, limit: Limit, subject: str) -> RateState: ...
+
+
+class ResponseLookup(Protocol):
+    """Stored responses as a key may see them: those of its tenant that were made in its own project.
+
+    All raise `DependencyUnavailable` when PostgreSQL does not answer within the deadline.
+    """
+
+    async def find(self, principal: Principal, response_id: UUID) -> StoredResponse | None: ...
+
+    async def history(self, principal: Principal, response_id: UUID) -> Sequence[StoredResponse] | None:
+        """The response and all it continues, oldest first; None when one of them is not there.
+
+        Raises `BadRequest` (`conversation_too_long`) when together they are larger than a call may be.
+        """
+        ...
+
+    async def items(self, principal: Principal, item_ids: Sequence[str]) -> Mapping[str, Item]:
+        """Items of stored responses by their ids; those that are not there are left out."""
+        ...
+
+
+class ResponseSink(Protocol):
+    async def keep(self, principal: Principal, stored: StoredResponse) -> bool:
+        """Store a response for as long as the operator keeps them; False when it is too large or none are kept.
+
+        Raises `DependencyUnavailable`.
+        """
+        ...
+
+    async def delete(self, principal: Principal, response_id: UUID) -> bool:
+        """False when there is none that the key may see. Raises `DependencyUnavailable`."""
+        ...

@@ -27,6 +27,7 @@ from tollkeeper.gateway.paths import FORM_OPERATIONS, PREFIXES, Paths
 from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_stages
 from tollkeeper.gateway.stage import Ending, Exchange, Outcome, do_nothing
 from tollkeeper.gateway.stages.resolve import is_visible
+from tollkeeper.gateway.stored_responses import Place, StoredResponses, find_place
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class Gateway:
         self._paths = Paths(services.settings.max_json_depth)
         self._authenticate = make_authenticate(services)
         self._pipeline = compose(make_stages(services, self._authenticate))
+        self._responses = StoredResponses(services.response_lookup, services.response_sink)
         self._record = Record(services.metrics, services.access_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,6 +67,9 @@ class Gateway:
                 await self._answer_plainly(scope, receive, send, "POST", None)
         elif path in _MODELS or path.startswith(_MODEL_PREFIXES):
             await self._answer_plainly(scope, receive, send, "GET, HEAD", self._list_models)
+        elif (place := find_place(path)) is not None:
+            serve = functools.partial(self._show_response, place, scope["method"], scope["query_string"])
+            await self._answer_plainly(scope, receive, send, place.allow, serve)
         elif path == "/v1" or path.startswith("/v1/"):
             await self._answer_plainly(scope, receive, send, None, None)
         else:
@@ -165,7 +170,7 @@ class Gateway:
         receive: Receive,
         send: Send,
         allow: str | None,
-        serve: Callable[[str, Principal, Exchange], bytes] | None,
+        serve: Callable[[str, Principal, Exchange], bytes | Awaitable[bytes]] | None,
     ) -> None:
         """Everything but inference calls: the models, wrong methods, unknown paths."""
         headers = dict(scope["headers"])
@@ -178,16 +183,29 @@ class Gateway:
             if method == "OPTIONS" and allow is not None:
                 await answer.write_empty(allow)
             else:
-                _check_method(scope, allow, is_served=serve is not None and method in {"GET", "HEAD"})
+                is_served = serve is not None and allow is not None and method in allow.split(", ")
+                _check_method(scope, allow, is_served=is_served)
                 assert serve is not None
                 single_headers(scope["headers"])
                 principal = await self._authenticate.principal(headers, exchange.path, exchange.client)
-                await answer.write_document(serve(scope["path"], principal, exchange))
+                document = serve(scope["path"], principal, exchange)
+                await answer.write_document(document if isinstance(document, bytes) else await document)
         except TollkeeperError as error:
             await answer.refuse(error, body)
         except Exception:
             log.exception("call_failed", request_id=exchange.shown_id)
             await answer.refuse(internal_error(), body)
+
+    async def _show_response(
+        self,
+        place: Place,
+        method: str,
+        query: bytes,
+        path: str,  # noqa: ARG002 - the interface
+        principal: Principal,
+        exchange: Exchange,  # noqa: ARG002 - the interface
+    ) -> bytes:
+        return await self._responses.serve(place, method, query, principal)
 
     def _list_models(self, path: str, principal: Principal, exchange: Exchange) -> bytes:
         snapshot = exchange.snapshot

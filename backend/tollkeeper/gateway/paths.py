@@ -8,12 +8,27 @@ from tollkeeper.gateway.dialect import CallerDialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
+from tollkeeper.gateway.dialects.openai_images import OpenAIImages
+from tollkeeper.gateway.dialects.openai_moderations import OpenAIModerations
+from tollkeeper.gateway.dialects.openai_rerank import OpenAIRerank
+from tollkeeper.gateway.dialects.openai_responses import ResponsesCaller
+from tollkeeper.gateway.dialects.openai_speech import OpenAISpeech
+from tollkeeper.gateway.dialects.openai_transcriptions import OpenAITranscriptions
 
 PREFIXES: Final = ("/v1", "/api/v1")
 OPERATION_PATHS: Final[Mapping[str, Operation]] = {
     "/chat/completions": Operation.CHAT,
     "/completions": Operation.COMPLETIONS,
     "/embeddings": Operation.EMBEDDINGS,
+    "/moderations": Operation.MODERATIONS,
+    "/images/generations": Operation.IMAGE_GENERATIONS,
+    "/images/edits": Operation.IMAGE_EDITS,
+    "/images/variations": Operation.IMAGE_VARIATIONS,
+    "/audio/speech": Operation.SPEECH,
+    "/audio/transcriptions": Operation.TRANSCRIPTIONS,
+    "/audio/translations": Operation.TRANSLATIONS,
+    "/rerank": Operation.RERANK,
+    "/responses": Operation.CHAT,
 }
 
 # Those that take files, as multipart forms.
@@ -33,6 +48,15 @@ class Paths:
             "/chat/completions": chat,
             "/completions": OpenAICompletions(max_json_depth),
             "/embeddings": OpenAIEmbeddings(max_json_depth),
+            "/moderations": OpenAIModerations(max_json_depth),
+            "/images/generations": OpenAIImages(Operation.IMAGE_GENERATIONS, max_json_depth),
+            "/images/edits": OpenAIImages(Operation.IMAGE_EDITS, max_json_depth),
+            "/images/variations": OpenAIImages(Operation.IMAGE_VARIATIONS, max_json_depth),
+            "/audio/speech": OpenAISpeech(max_json_depth),
+            "/audio/transcriptions": OpenAITranscriptions(Operation.TRANSCRIPTIONS),
+            "/audio/translations": OpenAITranscriptions(Operation.TRANSLATIONS),
+            "/rerank": OpenAIRerank(max_json_depth),
+            "/responses": ResponsesCaller(max_json_depth),
         }
         self._known: dict[str, Way] = {
             prefix + path: (operation, dialects[path])

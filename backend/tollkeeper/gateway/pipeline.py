@@ -4,7 +4,16 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tollkeeper.contracts.chat import Reply
-from tollkeeper.contracts.ports import ForeignKeys, KeyLookup, KeyUses, SessionLookup, SnapshotSource, TokenLookup
+from tollkeeper.contracts.ports import (
+    ForeignKeys,
+    KeyLookup,
+    KeyUses,
+    ResponseLookup,
+    ResponseSink,
+    SessionLookup,
+    SnapshotSource,
+    TokenLookup,
+)
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.run_keys import RunKeys
@@ -23,6 +32,7 @@ from tollkeeper.gateway.stage import Exchange, Next, Stage
 from tollkeeper.gateway.stages.admit import Admit, Admits, Appraise
 from tollkeeper.gateway.stages.authenticate import Authenticate
 from tollkeeper.gateway.stages.claim import Claim
+from tollkeeper.gateway.stages.converse import Converse
 from tollkeeper.gateway.stages.dispatch import Dispatch
 from tollkeeper.gateway.stages.meter import Meter
 from tollkeeper.gateway.stages.read import read
@@ -55,6 +65,9 @@ class Services:
     run_keys: RunKeys | None = None
     # Who serves the call of an idempotency key; None: the header means nothing.
     claims: Claims | None = None
+    # Answers of the Responses API that are kept; None: none are.
+    response_lookup: ResponseLookup | None = None
+    response_sink: ResponseSink | None = None
     # One call per finished call with its figures; None: no access log.
     access_log: AccessLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
@@ -86,6 +99,7 @@ def make_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
         authenticate,
         read,
         resolve,
+        Converse(services.response_lookup, services.response_sink),
         Meter(services.journal, services.clock, services.metrics, services.drains, services.holds),
         Claim(services.claims, services.clock),
         Admit(

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, Snapshot, Target
-from tollkeeper.contracts.chat import Call, Operation, Reply, Usage
+from tollkeeper.contracts.chat import Amounts, Call, Operation, Reply, Usage
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.usage import Intent
 from tollkeeper.core.errors import TollkeeperError
@@ -80,6 +80,8 @@ class Attempt:
     # What came of it: the provider's own count, else what was produced as far as we saw it.
     usage: Usage | None = None
     text_length: int = 0
+    # What it is charged by beside tokens, as far as an answer told.
+    amounts: Amounts | None = None
     first_token: float | None = None
     upstream_request_id: str | None = None
     # The tier the vendor says it served the call in.
@@ -144,6 +146,9 @@ class Exchange:
     cost_nano: int | None = None
     # Told by `dispatch` when a provider has accepted a stream (RULING 18): from then on the answer may be begun.
     on_accepted: Callable[[], None] = do_nothing
+    # Awaited when a good answer's last bytes are made, before they leave: it may set headers, and gives a comment for a
+    # stream whose headers have left.
+    before_end: "Callable[[Exchange], Awaitable[str | None]] | None" = None
     # Headers for the answer, lower-case names.
     response_headers: dict[str, str] = field(default_factory=dict)
     finishers: list[Finisher] = field(default_factory=list)

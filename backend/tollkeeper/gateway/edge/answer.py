@@ -14,6 +14,7 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.flags import PROVIDER_HEADERS
 from tollkeeper.core.money import format_usd
+from tollkeeper.gateway import sse
 from tollkeeper.gateway.dialect import Writer
 from tollkeeper.gateway.edge.errors import Header, error_headers
 from tollkeeper.gateway.edge.limits import Body, Send
@@ -70,7 +71,10 @@ class Answer:
         chunk = reply.primed[0]
         for tap in reply.taps:
             tap(chunk)
-        body = self._dialect.write_whole(chunk, self._exchange.call)
+        exchange = self._exchange
+        body = self._dialect.write_whole(chunk, exchange.call)
+        if exchange.before_end is not None:
+            await exchange.before_end(exchange)
         await self._whole(200, body, [], chunk.content_type)
         return _DONE
 
@@ -163,7 +167,10 @@ class Answer:
         if last.error is not None:
             return await self._break(data, last.error)
         comment = None if exchange.cost_nano is None else f"x-tollkeeper-cost-usd {format_usd(exchange.cost_nano)}"
-        await self._put(data + writer.end(comment), is_last=True)
+        data += writer.end(comment)
+        if exchange.before_end is not None and (note := await exchange.before_end(exchange)) is not None:
+            data = sse.comment(note) + data
+        await self._put(data, is_last=True)
         return _DONE
 
     async def _break(self, data: bytes, error: TollkeeperError) -> Outcome:

@@ -99,6 +99,8 @@ class Dispatch:
         sent = _streamed(call) if is_watched and not call.is_stream else call
         try:
             dialect = provider.dialect(config, sent, target)
+            if sent.needs_native is not None and sent.dialect != dialect.NAME:
+                raise _unsupported(sent.needs_native, target)
             prepared = provider.prepare(config, sent, target)
             request = UpstreamRequest(
                 method="POST",
@@ -258,6 +260,14 @@ def _of_caller(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, 
         for name in provider.caller_headers
         if (value := headers.get(name.encode("ascii"))) is not None
     }
+
+
+def _unsupported(path: str, target: Target) -> BadRequest:
+    return BadRequest(
+        f"'{path}' asks for what the provider of the model '{target.model}' does not have in this API.",
+        code="unsupported_parameter",
+        param=path,
+    )
 
 
 def _conclude(exchange: Exchange, failures: list[tuple[Target, Failure]]) -> Exception:
