@@ -1,0 +1,101 @@
+"""A byte stream of Anthropic's as batches of chunks, and what counts as its end: `message_stop`, or that it said why it
+stopped. Anything else is an answer that was cut off.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from tollkeeper.contracts.chat import Batch, Call, Chunk
+from tollkeeper.core.errors import UpstreamError
+from tollkeeper.gateway import sse
+from tollkeeper.gateway.dialects.anthropic_messages.vendor_answer import read_message
+from tollkeeper.gateway.dialects.anthropic_messages.vendor_events import MessageEvents
+
+_STOP: Final = b'{"type":"message_stop"}'
+
+
+class MessageStream:
+    """One batch per read that completes an event. No generator: the event loop ends each of those in a task."""
+
+    __slots__ = ("_error", "_events", "_is_over", "_messages", "_reads")
+
+    def __init__(self, reads: AsyncIterator[bytes], call: Call) -> None:
+        self._reads = reads
+        self._messages = MessageEvents(call)
+        self._events = sse.EventReader()
+        self._is_over = False
+        # What came of the rest of a read whose beginning has been handed over.
+        self._error: UpstreamError | None = None
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    async def __anext__(self) -> Batch:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        while not self._is_over:
+            batch: list[Chunk] = []
+            try:
+                data = await self._reads.__anext__()
+                self._read(self._events.feed(data), batch)
+            except StopAsyncIteration:
+                self._is_over = True
+                self._close(batch)
+            except UpstreamError as error:
+                self._is_over = True
+                if not batch:
+                    raise
+                self._error = error
+            if batch:
+                return batch
+        raise StopAsyncIteration
+
+    def _read(self, events: list[bytes], batch: list[Chunk]) -> None:
+        messages = self._messages
+        for event in events:
+            if event == sse.DONE:
+                continue
+            chunks = messages.read(event)
+            if messages.is_over:
+                ending = messages.end()
+                if chunks:
+                    # To a caller of the same dialect the vendor's own last event.
+                    ending[-1].native = chunks[0].native
+                batch += ending
+                self._is_over = True
+                return
+            batch += chunks
+
+    def _close(self, batch: list[Chunk]) -> None:
+        """The body ended without saying so."""
+        rest = self._events.close()
+        messages = self._messages
+        if not messages.has_begun and rest.lstrip().startswith(b"{"):
+            # A server that ignores `stream`, or refuses under status 200.
+            self._read(list(_events_of(read_message(rest))), batch)
+            return
+        event = sse.last_event(rest)
+        if event is not None:
+            self._read([event], batch)
+        if messages.is_over:
+            return
+        if not messages.is_finished:
+            raise UpstreamError("The provider cut its answer off.", code="upstream_cut")
+        self._read([_STOP], batch)
+
+
+def _events_of(message: Mapping[str, Any]) -> Iterator[bytes]:
+    """A whole answer as the events of a stream, each block at once."""
+    head = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
+    yield orjson.dumps({"type": "message_start", "message": head})
+    for index, block in enumerate(message["content"]):
+        yield orjson.dumps({"type": "content_block_start", "index": index, "content_block": block})
+        yield orjson.dumps({"type": "content_block_stop", "index": index})
+    ending = {name: message.get(name) for name in ("stop_reason", "stop_sequence", "stop_details")}
+    if ending["stop_reason"] is None:
+        ending["stop_reason"] = "end_turn"
+    yield orjson.dumps({"type": "message_delta", "delta": ending, "usage": message.get("usage")})
+    yield _STOP
