@@ -15,6 +15,7 @@ from tollkeeper.gateway.assemble import assemble
 from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.bill import close_bill, note_usage, usage_of
+from tollkeeper.gateway.money.cuttable import stops_at_close
 from tollkeeper.gateway.money.hold import Hold, Holds
 from tollkeeper.gateway.money.plausible import UNREADABLE
 from tollkeeper.gateway.money.watch import Watch
@@ -170,7 +171,7 @@ class Flight:
             return False
         if self._response is None and request.pending is None:
             return False
-        return not self._provider.billing(request.config, attempt.intent.upstream_model).stops_at_cancel
+        return not stops_at_close(self._provider, request.config, self._call.operation, attempt.intent.upstream_model)
 
     def keep(self) -> None:
         self._is_kept = True
@@ -230,6 +231,8 @@ class Flight:
         attempt = self._attempt
         for chunk in batch:
             attempt.text_length += chunk.text_length
+            if chunk.amounts is not None:
+                attempt.amounts = chunk.amounts
             if chunk.usage is not None:
                 note_usage(self._exchange, attempt, chunk)
         if batch and batch[-1].is_final:

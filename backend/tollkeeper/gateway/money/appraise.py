@@ -7,24 +7,27 @@ the vendor may charge at, standard or the one asked for, long prompts or not, is
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
 from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, Price, ServiceTier, Snapshot, Target
-from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.chat import Call, Operation, Usage
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.gateway.money import encodings, tokens
-from tollkeeper.gateway.money.estimate import Survey, bound_of, estimate_of, media_most, media_usual, survey
+from tollkeeper.gateway.money.estimate import Survey, bound_of, estimate_of, media_most, media_usual, survey, texts_of
+from tollkeeper.gateway.money.extent import TEXTS, measure, output_tokens
 from tollkeeper.gateway.money.families import Family, family_of
 from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Appraisal
-from tollkeeper.gateway.money.price import adjustment_of, measure_of
+from tollkeeper.gateway.money.price import adjustment_of, cost_pico, measure_of
 
 # `unbounded_because` where a cap of the output is all that is missing.
 OUTPUT: Final = "output"
 # One hour's cache writes cost more and have to be asked for in so many words; \u00 could spell them.
 _HOUR: Final = b'"1h"'
+_NO_TOKENS: Final = Usage()
 _ESCAPE: Final = b"\\u00"
 
 
@@ -51,8 +54,12 @@ def appraise(
     if seen.unseen is not None and route.context_tokens is not None:
         bound = max(bound, route.context_tokens * seen.prompts)
     usual = min(usual, bound)
-    cap, is_callers = _output_cap(call, seen, route)
-    output = forecasts.forecast(call.model, principal.key_id, cap) if cap != 0 else 0
+    if call.operation in TEXTS:
+        cap, is_callers = _output_cap(call, seen, route)
+        output = forecasts.forecast(call.model, principal.key_id, cap) if cap != 0 else 0
+    else:
+        # Whose end is the call's own, and nobody else's to set.
+        (output, cap), is_callers = _other_output(call, route, plan), True
     price = route.price
     if price is None:
         return Appraisal(usual, output, 0, 0, cap, has_caller_cap=is_callers, input_bound=bound)
@@ -64,6 +71,8 @@ def appraise(
             because = f"{seen.open_cost} costs what it takes."
         elif seen.unseen is not None and route.context_tokens is None:
             because = f"{seen.unseen} has no known length."
+        elif cap is None and call.operation not in TEXTS and output_pico:
+            because = "what this model makes of it has no known end."
     needs_cap = because is None and cap is None and output_pico > 0
     is_bounded = because is None and not needs_cap
     full = own_pico + (cap or 0) * output_pico if is_bounded else None
@@ -105,8 +114,6 @@ async def appraise_exactly(
 
 def _output_cap(call: Call, seen: Survey, route: ModelRoute) -> tuple[int | None, bool]:
     """Tokens of output, all choices together, and whether the caller bounds them. What was predicted can be charged too."""
-    if call.operation is Operation.EMBEDDINGS:
-        return 0, False
     body = call.body
     # Both names, because vendors that do not know one ignore it; the larger is what may come.
     first, second = body.get("max_completion_tokens"), body.get("max_tokens")
@@ -121,6 +128,17 @@ def _output_cap(call: Call, seen: Survey, route: ModelRoute) -> tuple[int | None
     if body.get("prediction") is not None:
         cap += seen.text_bytes
     return cap, own > 0
+
+
+def _other_output(call: Call, route: ModelRoute, plan: Sequence[Target]) -> tuple[int, int | None]:
+    """The likely count and the most, at the target where that is most."""
+    likely, most = 0, 0
+    has_end = True
+    for target in plan:
+        model = call.model if target.model == "*" else target.model
+        usual, bound = output_tokens(call, model, route.max_output_tokens)
+        likely, most, has_end = max(likely, usual), max(most, bound or 0), has_end and bound is not None
+    return likely, most if has_end else None
 
 
 def _choices(body: Mapping[str, Any]) -> int:
@@ -184,6 +202,9 @@ def _output_pico(rate: Price, call: Call) -> int:
 
 
 def _beside_pico(rate: Price, seen: Survey) -> int:
+    if seen.most is not None:
+        # Rounded up where a price of a second is not.
+        return cost_pico(_NO_TOKENS, replace(rate, tiers=()), measure(seen.most)) + (1 if rate.audio_second else 0)
     total = rate.request or 0
     if rate.image:
         total += rate.image * (len(seen.pictures) + seen.prompts)
@@ -222,7 +243,7 @@ def _counted(call: Call, seen: Survey, family: Family) -> tuple[int, int]:
     if call.operation is Operation.CHAT:
         usual = tokens.count_chat(call.body, family) + media_usual(seen, family)
     else:
-        usual = seen.ids + sum(tokens.count(text, family) for text in _prompt_texts(call))
+        usual = seen.ids + sum(tokens.count(text, family) for text in texts_of(call)) + media_usual(seen, family)
     body: Any = call.body
     if seen.ids:
         body = {name: value for name, value in body.items() if name not in {"prompt", "input"}}
@@ -233,12 +254,6 @@ def _counted(call: Call, seen: Survey, family: Family) -> tuple[int, int]:
     if seen.has_tools:
         most += family.added_for_tools
     return min(most, bound_of(seen, family)), usual
-
-
-def _prompt_texts(call: Call) -> list[str]:
-    value = call.body.get("prompt" if call.operation is Operation.COMPLETIONS else "input")
-    values = value if type(value) is list else [value]
-    return [text for text in values if type(text) is str]
 
 
 def _without(value: Any, data: frozenset[int]) -> Any:

@@ -3,6 +3,7 @@
 from tollkeeper.contracts.catalog import Price
 from tollkeeper.contracts.chat import Chunk, Usage
 from tollkeeper.gateway.money.estimate import estimate_usage
+from tollkeeper.gateway.money.extent import TEXTS, measure, uncounted_usage
 from tollkeeper.gateway.money.plausible import CONTRADICTORY, doubt, visible_length
 from tollkeeper.gateway.money.price import (
     NO_CALL,
@@ -45,11 +46,20 @@ def usage_of(attempt: Attempt) -> Usage:
 
 def make_bill(exchange: Exchange, attempt: Attempt) -> Bill:
     """The bill of an attempt as it stands now."""
-    usage = usage_of(attempt)
-    price = exchange.route.price
+    intent, price, call = attempt.intent, exchange.route.price, exchange.call
+    if attempt.usage is None and attempt.may_cost and call.operation not in TEXTS:
+        usage = uncounted_usage(
+            call,
+            intent.upstream_model,
+            price,
+            attempt.amounts,
+            intent.estimated_input_tokens,
+            attempt.text_length,
+        )
+    else:
+        usage = usage_of(attempt)
     if price is None:
         return Bill(usage, None, None)
-    intent = attempt.intent
     cost = cost_nano(usage, price, _measure(exchange, attempt, price))
     adjustment = adjustment_of(exchange.snapshot, intent.tenant_id, intent.provider, intent.model)
     return Bill(usage, cost, charge_nano(cost, adjustment, may_cost=attempt.may_cost))
@@ -67,6 +77,10 @@ def close_bill(exchange: Exchange, attempt: Attempt) -> None:
 def _measure(exchange: Exchange, attempt: Attempt, price: Price) -> Measure:
     if not attempt.may_cost:
         return NO_CALL
+    asked = exchange.call.asked
+    if asked is not None:
+        tier = measure_of(attempt.service_tier or exchange.call.body.get("service_tier")).service_tier
+        return measure(attempt.amounts or asked, tier)
     if not price.tiers:
         return ONE_CALL
     # The tier asked for is not always the one given; it counts where the answer does not tell.

@@ -4,19 +4,27 @@ Only such a call may go out with less put aside than its worst case.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from tollkeeper.contracts.catalog import ProviderConfig, Target
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.gateway.money.extent import TEXTS
 from tollkeeper.gateway.provider import Provider
+
+_SAID: Final = TEXTS | {Operation.EMBEDDINGS}
 
 
 def can_cut(provider: Provider, config: ProviderConfig, call: Call, target: Target) -> bool:
     """Closing ends the bill, all output is visible as it is made, and streams report their usage."""
-    if call.operation is Operation.EMBEDDINGS or _hides_output(call.body):
+    if call.operation not in TEXTS or _hides_output(call.body):
         return False
     billing = provider.billing(config, call.model if target.model == "*" else target.model)
     return billing.stops_at_cancel and billing.shows_output and billing.reports_stream_usage
+
+
+def stops_at_close(provider: Provider, config: ProviderConfig, operation: Operation, model: str) -> bool:
+    """Whether closing the connection ends the bill; what vendors say of that, they say of text."""
+    return operation in _SAID and provider.billing(config, model).stops_at_cancel
 
 
 def _hides_output(body: Mapping[str, Any]) -> bool:

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import orjson
 
-from tollkeeper.contracts.chat import Call, Operation, Usage
+from tollkeeper.contracts.chat import Amounts, Call, Operation, Usage
 from tollkeeper.gateway.money.families import OTHER, Family
-from tollkeeper.gateway.money.media import picture_size, sound_ms
+from tollkeeper.gateway.money.media import picture_size, raw_picture_size, sound_ms
 
 BYTES_PER_TOKEN: Final = 4
 # Of a picture whose size cannot be seen: OpenAI, "Images and vision", 2026-08: 85 tokens + 170 for each of six tiles.
@@ -44,6 +44,8 @@ _OPEN_FIELDS: Final[Mapping[str, str]] = {
 _KEPT_FIELDS: Final = frozenset({"previous_response_id", "conversation", "cached_content", "cachedContent"})
 _TOLD_FIELDS: Final = _KEPT_FIELDS.union(_OPEN_FIELDS)
 
+_OTHERS: Final = frozenset(Operation) - {Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS}
+
 Picture = tuple[tuple[int, int] | None, str]
 
 
@@ -69,6 +71,8 @@ class Survey:
     open_cost: str | None = None
     # The strings of the body that are no text.
     data: tuple[str, ...] = ()
+    # What is charged beside tokens at the most; None: what stands in a text call is counted from here.
+    most: Amounts | None = None
 
 
 def survey(call: Call) -> Survey:
@@ -91,7 +95,7 @@ def survey(call: Call) -> Survey:
         elif body.get("functions"):
             seen.has_tools = True
     else:
-        _prompts(call, seen)
+        _no_chat(call, seen)
     if not _TOLD_FIELDS.isdisjoint(body):
         _fields(body, seen)
     return seen
@@ -235,6 +239,61 @@ def _fields(body: Mapping[str, Any], seen: Survey) -> None:
             seen.open_cost = words
     if any(body.get(name) for name in _KEPT_FIELDS):
         seen.unseen = "text that the vendor keeps"
+
+
+def texts_of(call: Call) -> list[str]:
+    """Of a call that is no chat: every text that a vendor reads."""
+    texts: list[str] = []
+    for name in ("prompt", "input", "instructions", "query", "documents"):
+        value = call.body.get(name)
+        for entry in value if type(value) is list else [value]:
+            if type(entry) is dict:
+                texts += [inner for inner in entry.values() if type(inner) is str]
+            elif type(entry) is str:
+                texts.append(entry)
+    return texts
+
+
+def _no_chat(call: Call, seen: Survey) -> None:
+    if call.operation not in _OTHERS:
+        _prompts(call, seen)
+        return
+    body = call.body
+    seen.most = call.at_most or call.asked
+    seen.open_cost = call.unbounded
+    if call.operation is Operation.MODERATIONS:
+        value = body.get("input")
+        if type(value) is list:
+            _parts(value, seen)
+            seen.text_bytes += _PER_TEXT * len(value)
+    elif call.operation is Operation.RERANK:
+        # The query is read anew with each document.
+        documents = body.get("documents")
+        query = body.get("query")
+        if type(documents) is list and type(query) is str:
+            seen.text_bytes += len(documents) * (len(query.encode("utf-8", "replace")) + _PER_TEXT)
+    elif call.asked is not None and call.asked.audio_ms:
+        seen.has_sound = True
+        seen.sound_ms = call.asked.audio_ms
+        seen.most_sound_ms = 0 if seen.most is None else seen.most.audio_ms
+    else:
+        _pictures(call, seen)
+
+
+def _pictures(call: Call, seen: Survey) -> None:
+    """Those that a call for pictures begins with."""
+    body, form = call.body, call.form
+    detail = "high" if body.get("input_fidelity") == "high" else "auto"
+    if form is not None:
+        files = [*form.files("image"), *form.files("mask")]
+        seen.pictures = tuple((raw_picture_size(form.view(part)), detail) for part in files)
+    elif call.operation is Operation.IMAGE_EDITS:
+        for name in ("images", "image", "mask"):
+            value = body.get(name)
+            for entry in value if type(value) is list else [value]:
+                if entry is not None:
+                    inner = entry if type(entry) is dict else {"image_url": entry}
+                    _picture({**inner, "detail": detail}, seen)
 
 
 def _prompts(call: Call, seen: Survey) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from tollkeeper.gateway.money.encodings import CL100K, O200K
-from tollkeeper.gateway.money.media import Crops, Fixed, ImageRule, Patches, Tiles
+from tollkeeper.gateway.money.media import Crops, Fidelity, Fixed, ImageRule, Patches, Tiles
 
 # Of the vendors that publish a rule the one that makes most of a large picture (Qwen2-VL: 28 pixels, 16,384 patches).
 _ANY_IMAGES: Final = Patches(28, 16_384)
@@ -103,6 +103,9 @@ _GROK: Final = Family(
 
 # The first of these that a model's name begins with decides.
 _FAMILIES: Final[tuple[tuple[str, Family], ...]] = (
+    # "Image generation", OpenAI's guide, 2026-10.
+    ("gpt-image", _openai(Fidelity(Tiles(65, 129), 6_240))),
+    ("chatgpt-image", _openai(Fidelity(Tiles(65, 129), 6_240))),
     ("gpt-oss", _openai(_NEW_IMAGES, added=200)),
     ("gpt-4o-mini", _openai(Tiles(2_833, 5_667))),
     ("gpt-4o", _openai(_OLD_IMAGES)),

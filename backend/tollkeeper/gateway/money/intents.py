@@ -4,6 +4,7 @@ from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Usage
 from tollkeeper.contracts.usage import Intent
 from tollkeeper.gateway.money.estimate import estimate_input_tokens
+from tollkeeper.gateway.money.extent import measure
 from tollkeeper.gateway.money.price import ONE_CALL, adjustment_of, charge_nano, cost_nano, measure_of
 from tollkeeper.gateway.stage import Exchange
 
@@ -14,8 +15,10 @@ def make_intent(exchange: Exchange, target: Target, attempt: int) -> Intent:
     tokens = estimate_input_tokens(call) if exchange.appraisal is None else exchange.appraisal.input_tokens
     cost = charge = None
     if price is not None:
-        measure = measure_of(call.body.get("service_tier")) if price.tiers else ONE_CALL
-        cost = cost_nano(Usage(input=tokens), price, measure)
+        counted = measure_of(call.body.get("service_tier")) if price.tiers else ONE_CALL
+        if call.asked is not None:
+            counted = measure(call.asked, counted.service_tier)
+        cost = cost_nano(Usage(input=tokens), price, counted)
         adjustment = adjustment_of(exchange.snapshot, principal.tenant_id, target.provider, call.model)
         charge = charge_nano(cost, adjustment)
     return Intent(

@@ -5,6 +5,7 @@ format) counts as the largest that the vendor makes of any picture.
 """
 
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -46,6 +47,23 @@ class Tiles:
 
     def most(self, detail: str) -> int:
         return self.base if detail == "low" else self.base + self.per_tile * 8
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """OpenAI's rule of the models that make pictures: tiles, and with `input_fidelity: high` what a picture is made of."""
+
+    tiles: Tiles
+    added: int
+
+    def tokens(self, width: int, height: int, detail: str) -> int:
+        return self.tokens_of(detail) + self.tiles.tokens(width, height, "auto")
+
+    def most(self, detail: str) -> int:
+        return self.tokens_of(detail) + self.tiles.most("auto")
+
+    def tokens_of(self, detail: str) -> int:
+        return self.added if detail == "high" else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +137,15 @@ def picture_size(url: str) -> tuple[int, int] | None:
     if comma < 0 or not url.startswith("data:"):
         return None
     head = _decode(url[comma + 1 : comma + 1 + _HEAD_CHARACTERS])
+    return _size_of(head, lambda: _decode(url[comma + 1 : comma + 1 + _JPEG_CHARACTERS]))
+
+
+def raw_picture_size(data: memoryview) -> tuple[int, int] | None:
+    """The same of a file."""
+    return _size_of(bytes(data[:_HEAD_CHARACTERS]), lambda: bytes(data[:_JPEG_CHARACTERS]))
+
+
+def _size_of(head: bytes, more: Callable[[], bytes]) -> tuple[int, int] | None:
     size = None
     if head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR":
         size = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
@@ -127,7 +154,7 @@ def picture_size(url: str) -> tuple[int, int] | None:
     elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         size = _webp_size(head)
     elif head[:2] == b"\xff\xd8":
-        size = _jpeg_size(_decode(url[comma + 1 : comma + 1 + _JPEG_CHARACTERS]))
+        size = _jpeg_size(more())
     return size if size is not None and min(size) > 0 else None
 
 

@@ -32,7 +32,7 @@ def doubt(usage: Usage, call: Call, sent_bytes: int, output_cap: int | None = No
     """
     body = call.body
     prompt = usage.prompt_tokens
-    if prompt > sent_bytes + _OVERHEAD and prompt > sent_bytes + _unseen_tokens(body):
+    if prompt > sent_bytes + _OVERHEAD and prompt > sent_bytes + _unseen_tokens(body) + _of_files(call):
         return "input"
     completion = usage.completion_tokens
     # Nearly every count is within this, whatever else the call asks for.
@@ -69,6 +69,10 @@ def _choices(body: Mapping[str, Any]) -> int:
 
 def _unseen_tokens(body: Mapping[str, Any]) -> int:
     most = _OVERHEAD
+    documents, query = body.get("documents"), body.get("query")
+    if isinstance(documents, list) and isinstance(query, str):
+        # Read anew with each document.
+        most += len(documents) * (4 * len(query) + _OVERHEAD)
     messages = body.get("messages")
     for message in messages if isinstance(messages, list) else ():
         parts = message.get("content")
@@ -79,6 +83,16 @@ def _unseen_tokens(body: Mapping[str, Any]) -> int:
     if has_tools or body.get("web_search_options") is not None:
         most += _UNSEEN
     return most
+
+
+def _of_files(call: Call) -> int:
+    """Pictures in a form, or given by their addresses."""
+    if call.form is not None:
+        return _PART * sum(part.is_file for part in call.form.parts)
+    images, parts = call.body.get("images"), call.body.get("input")
+    named = images if isinstance(images, list) else ()
+    shown = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else ()
+    return _PART * (len(named) + len(shown))
 
 
 def _text_length(value: object) -> int:

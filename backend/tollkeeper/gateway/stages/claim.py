@@ -9,7 +9,8 @@ from typing import Final, NoReturn
 
 import orjson
 
-from tollkeeper.contracts.chat import Reply
+from tollkeeper.contracts.chat import Operation, Reply
+from tollkeeper.contracts.form import Form
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import BadRequest, Conflict
 from tollkeeper.core.ids import format_id
@@ -61,8 +62,19 @@ def _finish(claims: Claims, claimed: Claimed, exchange: Exchange, outcome: Outco
 
 def _digest(exchange: Exchange) -> bytes:
     call = exchange.call
+    if call.form is not None:
+        return _digest_of_form(exchange.operation, call.form)
     body = call.raw if call.raw is not None else orjson.dumps(call.body)
     return sha256(exchange.operation.value.encode() + b"\0" + body).digest()
+
+
+def _digest_of_form(operation: Operation, form: Form) -> bytes:
+    """By its fields: clients draw a new boundary for each attempt."""
+    digest = sha256(operation.value.encode())
+    for part in form.parts:
+        digest.update(orjson.dumps([part.name, part.filename, part.content_type, part.end - part.start]))
+        digest.update(form.view(part))
+    return digest.digest()
 
 
 def _refuse(known: Known) -> NoReturn:
