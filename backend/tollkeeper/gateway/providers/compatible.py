@@ -10,7 +10,12 @@ from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings, has_tokens
+from tollkeeper.gateway.dialects.openai_images import OpenAIImages
+from tollkeeper.gateway.dialects.openai_moderations import OpenAIModerations
+from tollkeeper.gateway.dialects.openai_rerank import OpenAIRerank
 from tollkeeper.gateway.dialects.openai_responses import OpenAIResponsesVendor, unexpressed_fields
+from tollkeeper.gateway.dialects.openai_speech import OpenAISpeech
+from tollkeeper.gateway.dialects.openai_transcriptions import OpenAITranscriptions
 from tollkeeper.gateway.openai_failures import read_failure
 from tollkeeper.gateway.plain_chat import plain_changes
 from tollkeeper.gateway.provider import Billing, Channel, Failure
@@ -20,13 +25,30 @@ _PATHS: Final[Mapping[Operation, str]] = {
     Operation.CHAT: "/chat/completions",
     Operation.COMPLETIONS: "/completions",
     Operation.EMBEDDINGS: "/embeddings",
+    Operation.MODERATIONS: "/moderations",
+    Operation.IMAGE_GENERATIONS: "/images/generations",
+    Operation.IMAGE_EDITS: "/images/edits",
+    Operation.IMAGE_VARIATIONS: "/images/variations",
+    Operation.SPEECH: "/audio/speech",
+    Operation.TRANSCRIPTIONS: "/audio/transcriptions",
+    Operation.TRANSLATIONS: "/audio/translations",
+    Operation.RERANK: "/rerank",
 }
 _DIALECTS: Final[Mapping[Operation, VendorDialect]] = {
     Operation.CHAT: OpenAIChat(),
     Operation.COMPLETIONS: OpenAICompletions(),
     Operation.EMBEDDINGS: OpenAIEmbeddings(),
+    Operation.MODERATIONS: OpenAIModerations(),
+    Operation.IMAGE_GENERATIONS: OpenAIImages(Operation.IMAGE_GENERATIONS),
+    Operation.IMAGE_EDITS: OpenAIImages(Operation.IMAGE_EDITS),
+    Operation.IMAGE_VARIATIONS: OpenAIImages(Operation.IMAGE_VARIATIONS),
+    Operation.SPEECH: OpenAISpeech(),
+    Operation.TRANSCRIPTIONS: OpenAITranscriptions(Operation.TRANSCRIPTIONS),
+    Operation.TRANSLATIONS: OpenAITranscriptions(Operation.TRANSLATIONS),
+    Operation.RERANK: OpenAIRerank(),
 }
 _OWN_DIALECTS: Final = frozenset({"", OpenAIChat.NAME})
+_WITH_STREAM_OPTIONS: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _CAPS: Final = ("max_tokens", "max_completion_tokens")
 _RESPONSES_PATH: Final = "/responses"
@@ -53,14 +75,12 @@ class Compatible:
 
     def dialect(self, config: ProviderConfig, call: Call, target: Target) -> VendorDialect:
         vendor, operation = self.vendor, call.operation
-        if (operation is Operation.EMBEDDINGS and not vendor.has_embeddings) or (
-            operation is Operation.COMPLETIONS and not vendor.has_completions
-        ):
+        if not vendor.has(operation):
             raise BadRequest(f"{vendor.title} does not offer {operation}.", code="unsupported_operation", param="model")
         return self._responses if self._speaks_responses(config, call, target) else _DIALECTS[operation]
 
     def fixed_headers(self, config: ProviderConfig, call: Call) -> Mapping[str, str]:  # noqa: ARG002 - the interface
-        return _NO_HEADERS
+        return _NO_HEADERS if call.form is None else {"content-type": call.form.content_type}
 
     def url(self, config: ProviderConfig, call: Call, target: Target) -> str:
         base = config.base_url or self.vendor.base_url
@@ -71,6 +91,9 @@ class Compatible:
                 should_retry=False,
             )
         path = _RESPONSES_PATH if self._speaks_responses(config, call, target) else _PATHS[call.operation]
+        if (own := self.vendor.root_paths.get(call.operation)) is not None:
+            scheme, _, rest = base.partition("://")
+            return f"{scheme}://{rest.partition('/')[0]}{own}"
         return base.rstrip("/") + path
 
     def headers(self, credential: Credential | None) -> Mapping[str, str]:
@@ -90,7 +113,7 @@ class Compatible:
             return call.replace(**changes) if changes else call
         if call.operation is Operation.EMBEDDINGS:
             self._prepare_embeddings(call, changes)
-        elif call.is_stream:
+        elif call.is_stream and call.operation in _WITH_STREAM_OPTIONS:
             self._prepare_stream(call, changes)
         if call.operation is Operation.CHAT:
             self._prepare_chat(call, changes)
@@ -132,8 +155,10 @@ class Compatible:
                 code="upstream_configuration",
                 should_retry=False,
             )
-        if api in {"chat", "responses"}:
-            return api == "responses"
+        if api == "chat":
+            return False
+        if api == "responses":
+            return True
         if vendor.responses_only:
             model = call.model if target.model == "*" else target.model
             if model.startswith(vendor.responses_only):

@@ -2,8 +2,12 @@
 (looked up 2026-11); a row says only what differs from OpenAI's behaviour.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
+
+from tollkeeper.contracts.chat import Operation
 
 # Fields that only OpenAI gives a meaning to; elsewhere they are dropped and reported, because strict vendors refuse them.
 OPENAI_ONLY: Final = frozenset(
@@ -26,6 +30,16 @@ OPENAI_ONLY: Final = frozenset(
 _NO_LOGPROBS: Final = OPENAI_ONLY | {"logit_bias", "logprobs", "top_logprobs"}
 
 
+# Of the vendors' own references, looked up 2026-11.
+_LISTENING: Final = frozenset({Operation.TRANSCRIPTIONS, Operation.TRANSLATIONS})
+_AUDIO: Final = _LISTENING | {Operation.SPEECH}
+_DRAWING: Final = frozenset({Operation.IMAGE_GENERATIONS})
+_IMAGES: Final = _DRAWING | {Operation.IMAGE_EDITS, Operation.IMAGE_VARIATIONS}
+_RANKING: Final = frozenset({Operation.RERANK})
+_MODERATING: Final = frozenset({Operation.MODERATIONS})
+_ALL: Final = _MODERATING | _IMAGES | _AUDIO | _RANKING
+
+
 @dataclass(frozen=True, slots=True)
 class Vendor:
     """`max_tokens_field`: the only name of the output cap the vendor knows; None: both, or it depends on the model."""
@@ -42,6 +56,10 @@ class Vendor:
     keeps: frozenset[str] = frozenset()
     has_embeddings: bool = True
     has_completions: bool = True
+    # What it has beside these, in OpenAI's shape and below the same address.
+    offers: frozenset[Operation] = frozenset()
+    # Where it has one of these somewhere else: the path from the root of its host.
+    root_paths: Mapping[Operation, str] = field(default_factory=lambda: MappingProxyType({}))
     # Embeddings: whether token arrays mean the same there, and whether base64 is understood.
     takes_tokens: bool = False
     embeds_base64: bool = False
@@ -62,6 +80,13 @@ class Vendor:
     encrypts_reasoning: tuple[str, ...] = ()
     keeps_reasoning: tuple[str, ...] = ()
 
+    def has(self, operation: Operation) -> bool:
+        if operation is Operation.CHAT:
+            return True
+        if operation is Operation.EMBEDDINGS:
+            return self.has_embeddings
+        return self.has_completions if operation is Operation.COMPLETIONS else operation in self.offers
+
     def shows(self, model: str) -> bool:
         """Whether all that the vendor bills as output of this model can be seen in its answer."""
         if self.shows_output is None:
@@ -78,7 +103,15 @@ _OF_LOCAL_SERVERS: Final = frozenset({"top_k", "reasoning_content"})
 _REASONING: Final = frozenset({"reasoning_content"})
 
 
-def _local(kind: str, title: str, port: int, *, embeds_base64: bool = False, takes_tokens: bool = False) -> Vendor:
+def _local(
+    kind: str,
+    title: str,
+    port: int,
+    *,
+    embeds_base64: bool = False,
+    takes_tokens: bool = False,
+    offers: frozenset[Operation] = frozenset(),
+) -> Vendor:
     """A server on the operator's own machine: no credential, nothing dropped, closing the connection stops the work."""
     return Vendor(
         kind,
@@ -91,6 +124,7 @@ def _local(kind: str, title: str, port: int, *, embeds_base64: bool = False, tak
         embeds_base64=embeds_base64,
         takes_tokens=takes_tokens,
         cancel_stops_billing=True,
+        offers=offers,
     )
 
 
@@ -129,6 +163,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         # "Encrypted content is not supported with this model", say the others.
         encrypts_reasoning=("o1", "o3", "o4", "codex", "gpt-5", "gpt-6"),
         keeps_reasoning=("chat", "search", "audio", "deep-research"),
+        offers=_MODERATING | _IMAGES | _AUDIO,
     ),
     Vendor(
         "xai",
@@ -142,6 +177,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         has_responses=True,
         encrypts_reasoning=("grok-4",),
         keeps_reasoning=("non-reasoning",),
+        offers=_DRAWING,
     ),
     Vendor(
         "groq",
@@ -152,6 +188,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         drops=_NO_LOGPROBS - {"service_tier"},
         has_embeddings=False,
         has_completions=False,
+        offers=_AUDIO,
     ),
     Vendor(
         "mistral",
@@ -161,6 +198,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         supports_stream_usage=False,  # sends it unasked, refuses unknown fields
         drops=_NO_LOGPROBS | {"user"},
         has_completions=False,
+        offers=_MODERATING | {Operation.TRANSCRIPTIONS},
     ),
     Vendor(
         "deepseek",
@@ -180,7 +218,14 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         max_tokens_field=None,
         drops=_NOTHING,
     ),
-    Vendor("together", "Together AI", "https://api.together.xyz/v1", "TOGETHER_API_KEY", cancel_stops_billing=True),
+    Vendor(
+        "together",
+        "Together AI",
+        "https://api.together.xyz/v1",
+        "TOGETHER_API_KEY",
+        cancel_stops_billing=True,
+        offers=_DRAWING | _AUDIO | _RANKING,
+    ),
     Vendor(
         "fireworks",
         "Fireworks AI",
@@ -189,13 +234,14 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         max_tokens_field=None,
         cancel_stops_billing=True,
         has_responses=True,
+        offers=_RANKING,
     ),
     _local("ollama", "Ollama", 11434),
-    _local("vllm", "vLLM", 8000, embeds_base64=True, takes_tokens=True),
-    _local("llamacpp", "llama.cpp", 8080, embeds_base64=True),
+    _local("vllm", "vLLM", 8000, embeds_base64=True, takes_tokens=True, offers=_LISTENING | _RANKING),
+    _local("llamacpp", "llama.cpp", 8080, embeds_base64=True, offers=_RANKING),
     _local("lmstudio", "LM Studio", 1234),
-    _local("localai", "LocalAI", 8080),
-    _local("sglang", "SGLang", 30000),
+    _local("localai", "LocalAI", 8080, offers=_DRAWING | _RANKING | {Operation.SPEECH, Operation.TRANSCRIPTIONS}),
+    _local("sglang", "SGLang", 30000, offers=_RANKING),
     _local("tgi", "Text Generation Inference", 3000),
     _local("jan", "Jan", 1337),
     Vendor(
@@ -218,8 +264,12 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         has_completions=False,
     ),
     Vendor("sambanova", "SambaNova", "https://api.sambanova.ai/v1", "SAMBANOVA_API_KEY", drops=_NO_LOGPROBS),
-    Vendor("nebius", "Nebius Token Factory", "https://api.tokenfactory.nebius.com/v1", "NEBIUS_API_KEY"),
-    Vendor("deepinfra", "DeepInfra", "https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_KEY"),
+    Vendor(
+        "nebius", "Nebius Token Factory", "https://api.tokenfactory.nebius.com/v1", "NEBIUS_API_KEY", offers=_DRAWING
+    ),
+    Vendor(
+        "deepinfra", "DeepInfra", "https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_KEY", offers=_DRAWING | _AUDIO
+    ),
     Vendor("hyperbolic", "Hyperbolic", "https://api.hyperbolic.xyz/v1", "HYPERBOLIC_API_KEY", has_embeddings=False),
     Vendor("novita", "Novita AI", "https://api.novita.ai/openai/v1", "NOVITA_API_KEY"),
     Vendor(
@@ -230,7 +280,15 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         keeps=_REASONING,
         has_embeddings=False,
     ),
-    Vendor("zai", "Z.ai", "https://api.z.ai/api/paas/v4", "ZAI_API_KEY", keeps=_REASONING, has_completions=False),
+    Vendor(
+        "zai",
+        "Z.ai",
+        "https://api.z.ai/api/paas/v4",
+        "ZAI_API_KEY",
+        keeps=_REASONING,
+        has_completions=False,
+        offers=_DRAWING,
+    ),
     Vendor(
         "zhipu",
         "Zhipu",
@@ -238,6 +296,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "ZHIPUAI_API_KEY",
         keeps=_REASONING,
         has_completions=False,
+        offers=_DRAWING,
     ),
     Vendor(
         "dashscope",
@@ -263,14 +322,26 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         embeds_base64=True,
         has_completions=False,
     ),
-    Vendor("scaleway", "Scaleway", "https://api.scaleway.ai/v1", "SCW_SECRET_KEY"),
+    Vendor(
+        "scaleway",
+        "Scaleway",
+        "https://api.scaleway.ai/v1",
+        "SCW_SECRET_KEY",
+        offers=_RANKING | {Operation.TRANSCRIPTIONS},
+    ),
     Vendor(
         "ovhcloud",
         "OVHcloud AI Endpoints",
         "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1",
         "OVH_AI_ENDPOINTS_ACCESS_TOKEN",
     ),
-    Vendor("siliconflow", "SiliconFlow", "https://api.siliconflow.com/v1", "SILICONFLOW_API_KEY"),
+    Vendor(
+        "siliconflow",
+        "SiliconFlow",
+        "https://api.siliconflow.com/v1",
+        "SILICONFLOW_API_KEY",
+        offers=_DRAWING | _RANKING | {Operation.SPEECH, Operation.TRANSCRIPTIONS},
+    ),
     Vendor(
         "ai21",
         "AI21",
@@ -281,7 +352,15 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         has_embeddings=False,
         has_completions=False,
     ),
-    Vendor("cohere", "Cohere", "https://api.cohere.ai/compatibility/v1", "COHERE_API_KEY", has_completions=False),
+    Vendor(
+        "cohere",
+        "Cohere",
+        "https://api.cohere.ai/compatibility/v1",
+        "COHERE_API_KEY",
+        has_completions=False,
+        offers=_RANKING,
+        root_paths=MappingProxyType({Operation.RERANK: "/v2/rerank"}),
+    ),
     Vendor("upstage", "Upstage", "https://api.upstage.ai/v1", "UPSTAGE_API_KEY", has_completions=False),
     Vendor("friendli", "Friendli", "https://api.friendli.ai/serverless/v1", "FRIENDLI_TOKEN", has_embeddings=False),
     Vendor("featherless", "Featherless", "https://api.featherless.ai/v1", "FEATHERLESS_API_KEY", has_embeddings=False),
@@ -289,7 +368,9 @@ VENDORS: Final[tuple[Vendor, ...]] = (
     Vendor("parasail", "Parasail", "https://api.parasail.io/v1", "PARASAIL_API_KEY"),
     Vendor("chutes", "Chutes", "https://llm.chutes.ai/v1", "CHUTES_API_KEY", has_embeddings=False),
     Vendor("nscale", "Nscale", "https://inference.api.nscale.com/v1", "NSCALE_API_KEY"),
-    Vendor("venice", "Venice AI", "https://api.venice.ai/api/v1", "VENICE_API_KEY"),
+    Vendor(
+        "venice", "Venice AI", "https://api.venice.ai/api/v1", "VENICE_API_KEY", offers=_DRAWING | {Operation.SPEECH}
+    ),
     Vendor("inception", "Inception", "https://api.inceptionlabs.ai/v1", "INCEPTION_API_KEY", has_embeddings=False),
     Vendor("ionos", "IONOS", "https://openai.inference.de-txl.ionos.com/v1", "IONOS_API_TOKEN"),
     Vendor("digitalocean", "DigitalOcean", "https://inference.do-ai.run/v1", "DIGITALOCEAN_INFERENCE_KEY"),
@@ -315,5 +396,6 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         keeps=_OF_LOCAL_SERVERS,
         takes_tokens=True,
         embeds_base64=True,
+        offers=_ALL,
     ),
 )
