@@ -108,10 +108,13 @@ def _less(inside: Mapping[str, Any], of_cached: Mapping[str, Any], name: str) ->
 
 def write_usage(usage: Usage) -> dict[str, Any]:
     """The object a client expects; totals include the classes of the details."""
+    inside = {"cached_tokens": usage.cache_read, "audio_tokens": usage.input_audio}
+    if usage.cache_write or usage.cache_write_1h:
+        inside["cache_write_tokens"] = usage.cache_write + usage.cache_write_1h
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cache_read, "audio_tokens": usage.input_audio},
+        "prompt_tokens_details": inside,
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.output_audio},
     }

@@ -31,6 +31,9 @@ def _hides_output(body: Mapping[str, Any]) -> bool:
     """What is billed and not shown, or cannot be streamed as it is: candidates thrown away, sound, the vendor's own tools."""
     if body.get("best_of") or body.get("echo") or body.get("prediction") or body.get("audio"):
         return True
+    # Some vendors bill thinking whole and show it in summary.
+    if body.get("thinking") is not None or body.get("reasoning_effort") not in (None, "none"):
+        return True
     if body.get("modalities") not in (None, ["text"]) or body.get("web_search_options") is not None:
         return True
     tools = body.get("tools")

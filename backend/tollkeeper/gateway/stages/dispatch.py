@@ -244,14 +244,15 @@ def _streamed(call: Call) -> Call:
 def _carried(
     provider: Provider, config: ProviderConfig, call: Call, headers: Mapping[bytes, bytes]
 ) -> Mapping[str, str]:
-    """What the provider wants in its headers, of its own and of the caller's."""
+    """What the provider wants in its headers, of its own and of the caller's.
+
+    The caller's word on the version of a dialect counts where its own document goes out in it.
+    """
     fixed = provider.fixed_headers(config, call)
     if not provider.caller_headers:
         return fixed
-    return {
-        **fixed,
-        **_of_caller(provider, headers),
-    }
+    carried = _of_caller(provider, headers)
+    return {**carried, **fixed} if call.native is None else {**fixed, **carried}
 
 
 def _of_caller(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, str]:
