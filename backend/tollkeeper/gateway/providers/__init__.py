@@ -5,11 +5,13 @@ from typing import Final
 
 from tollkeeper.contracts.catalog import ProviderKind
 from tollkeeper.gateway.provider import Provider
+from tollkeeper.gateway.providers.anthropic import KIND as ANTHROPIC
+from tollkeeper.gateway.providers.anthropic import Anthropic
 from tollkeeper.gateway.providers.compatible import Compatible
 from tollkeeper.gateway.providers.simulated import Simulated
 from tollkeeper.gateway.providers.vendors import VENDORS
 
-_ALL: Final[tuple[Provider, ...]] = (*(Compatible(vendor) for vendor in VENDORS), Simulated())
+_ALL: Final[tuple[Provider, ...]] = (*(Compatible(vendor) for vendor in VENDORS), Anthropic(), Simulated())
 PROVIDERS: Final[Mapping[str, Provider]] = {provider.kind: provider for provider in _ALL}
 
 
@@ -26,4 +28,4 @@ def provider_kinds() -> tuple[ProviderKind, ...]:
         )
         for vendor in VENDORS
     )
-    return (*vendors, ProviderKind("simulated", "Simulated", needs_credential=False))
+    return (*vendors, ANTHROPIC, ProviderKind("simulated", "Simulated", needs_credential=False))
