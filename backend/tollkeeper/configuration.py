@@ -40,7 +40,7 @@ from tollkeeper.core.config_file import load_config_file
 from tollkeeper.core.config_source import ConfigError, Node, Place, Problem, path_text
 from tollkeeper.core.money import nano_from_usd
 from tollkeeper.domains.catalog.environment import environment_catalog, vendor_names
-from tollkeeper.domains.catalog.fields import is_private_host, origin_of, read_proxy_url
+from tollkeeper.domains.catalog.fields import check_document, is_private_host, origin_of, read_proxy_url
 from tollkeeper.domains.catalog.loader import Declared
 from tollkeeper.domains.catalog.prices import PriceList, read_price, stable_id
 from tollkeeper.domains.limits.schemas import DeclaredRule
@@ -286,6 +286,10 @@ class _Check:
     def _credentials(self, provider: FileProvider, kind: ProviderKind, path: tuple[str | int, ...]) -> None:
         if provider.api_key is not None and provider.credentials:
             self._problem((*path, "credentials"), "use api_key or credentials, not both")
+        if provider.api_key is not None:
+            self._document(provider, kind, provider.api_key, (*path, "api_key"))
+        for index, credential in enumerate(provider.credentials):
+            self._document(provider, kind, credential.api_key, (*path, "credentials", index, "api_key"))
         names = [credential.name for credential in provider.credentials]
         for index, name in enumerate(names):
             if name in names[:index]:
@@ -293,6 +297,19 @@ class _Check:
         if kind.needs_credential and not any(_secrets(provider)):
             variable = kind.env_var or "VAR"
             self._problem(path, f"{kind.title} needs a key: add api_key: ${{{variable}}}")
+
+    def _document(
+        self, provider: FileProvider, kind: ProviderKind, secret: SecretStr, path: tuple[str | int, ...]
+    ) -> None:
+        try:
+            check_document(
+                kind,
+                secret.get_secret_value(),
+                is_file_managed=True,
+                allows_any_host=provider.allow_private_address,
+            )
+        except ValueError as error:
+            self._problem(path, str(error))
 
     def _convert_provider(self, provider: FileProvider) -> ProviderConfig:
         base_url = provider.base_url or self._kinds[provider.kind].base_url

@@ -7,6 +7,8 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
+from tollkeeper.contracts.cloud import DocumentFamily
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
@@ -51,6 +53,8 @@ class ProviderKind:
     # The variable the vendor's own tools read; set in the environment it configures the vendor without a file.
     env_var: str | None = None
     needs_credential: bool = True
+    # Takes a document of this family beside a plain key, and makes tokens or signatures of it.
+    document: DocumentFamily | None = None
 
 
 @dataclass(frozen=True, slots=True)

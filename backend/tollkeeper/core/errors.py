@@ -60,7 +60,7 @@ class TollkeeperError(Exception):
         # Sent as `x-should-retry`, which OpenAI's SDKs obey over the status.
         self.should_retry = should_retry
         self.headers: Mapping[str, str] = headers or {}
-        # Extra members of a control-plane problem document; inference errors leave them out.
+        # Extra members of a control-plane problem document, and of an inference error in OpenAI's shape.
         self.details: Mapping[str, object] = details or {}
 
 

@@ -20,6 +20,8 @@ def write_error_body(error: TollkeeperError, request_id: str) -> bytes:
                 "param": error.param,
                 "code": error.code,
                 "request_id": request_id,
+                # Of a vendor's own clients, where it has such (Azure's `innererror`).
+                **error.details,
             }
         }
     )

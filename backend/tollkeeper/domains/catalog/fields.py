@@ -22,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+from tollkeeper.contracts.catalog import ProviderKind
+from tollkeeper.contracts.cloud import LONGEST_DOCUMENT, compact_document, is_document, read_document
 from tollkeeper.core.money import Usd, pico_per_token, pico_per_unit
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -123,9 +125,25 @@ def _check_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
 
 
 def _check_secret(secret: SecretStr) -> SecretStr:
+    """A key as it goes into a header, or a cloud's document as one line of JSON. What stands in it depends on the kind."""
+    text = secret.get_secret_value().strip()
+    if is_document(text):
+        compact = compact_document(text)
+        if len(compact) > LONGEST_DOCUMENT:
+            raise ValueError(f"the secret is longer than {LONGEST_DOCUMENT} characters")
+        return SecretStr(compact)
     if not _HEADER_VALUE.fullmatch(secret.get_secret_value()):
         raise ValueError("the secret has characters that cannot be sent in a header: check for line breaks")
     return secret
+
+
+def check_document(kind: ProviderKind, secret: str, *, is_file_managed: bool, allows_any_host: bool) -> None:
+    """Raises ValueError for a document that this kind of provider cannot use; its sentence quotes nothing of it."""
+    if not is_document(secret):
+        return
+    if kind.document is None:
+        raise ValueError(f"{kind.title} takes a key, not a JSON document")
+    read_document(kind.document, secret, is_file_managed=is_file_managed, allows_any_host=allows_any_host)
 
 
 def _check_price(amount: Decimal) -> Decimal:

@@ -16,7 +16,7 @@ from tollkeeper.db.models.catalog import Provider, ProviderCredential
 from tollkeeper.domains.catalog import repository
 from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import DeclaredProvider, declared_providers, refuse_declared
-from tollkeeper.domains.catalog.fields import is_private_host, origin_of
+from tollkeeper.domains.catalog.fields import check_document, is_private_host, origin_of
 from tollkeeper.domains.catalog.provider_view import show_declared_provider, show_provider
 from tollkeeper.domains.catalog.schemas import (
     CredentialCreate,
@@ -47,6 +47,12 @@ class CredentialBound(Conflict):
     """A key may only be sent to the origin it was entered for."""
 
     code = "credential_bound"
+
+
+class CredentialUnusable(BadRequest):
+    """A cloud's document that no token or signature can be made of."""
+
+    code = "credential_unusable"
 
 
 class ProviderInUse(Conflict):
@@ -125,7 +131,7 @@ class Providers:
         self._catalog.secrets.seal_provider(row, headers=_write_headers(body.headers), proxy=_reveal(body.proxy))
         await add_unique(session, row, "provider")
         if body.api_key is not None:
-            await self._add_credential(session, row, "default", body.api_key)
+            await self._add_credential(session, row, "default", body.api_key, param="api_key")
         return await self._changed(session, caller, row, "create", before=None)
 
     async def update(
@@ -156,7 +162,7 @@ class Providers:
             for credential in await repository.list_credentials(session, [row.id]):
                 await session.delete(credential)
             await session.flush()
-            await self._add_credential(session, row, "default", api_key)
+            await self._add_credential(session, row, "default", api_key, param="api_key")
         await session.flush()
         return await self._changed(session, caller, row, "update", before=before)
 
@@ -176,7 +182,7 @@ class Providers:
         """A further key, bound to the origin the provider has now."""
         row = await self._own(session, provider_id, None)
         before = await self._reload(session, row, caller)
-        await self._add_credential(session, row, body.name, body.secret)
+        await self._add_credential(session, row, body.name, body.secret, param="secret")
         return await self._changed(session, caller, row, "update", before=before)
 
     async def delete_credential(
@@ -235,7 +241,18 @@ class Providers:
         address = base_url or self._kind(kind).base_url
         return [origin_of(address)] if address else []
 
-    async def _add_credential(self, session: AsyncSession, row: Provider, name: str, secret: SecretStr) -> None:
+    async def _add_credential(
+        self, session: AsyncSession, row: Provider, name: str, secret: SecretStr, *, param: str
+    ) -> None:
+        try:
+            check_document(
+                self._kind(row.kind),
+                secret.get_secret_value(),
+                is_file_managed=False,
+                allows_any_host=row.allow_private_address,
+            )
+        except ValueError as error:
+            raise CredentialUnusable(f"This credential cannot work: {error}.", param=param) from None
         credential = ProviderCredential(
             id=uuid7(), provider_id=row.id, name=name, origins=self._origins(row.kind, row.base_url), version=1
         )
