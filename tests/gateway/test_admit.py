@@ -166,7 +166,7 @@ async def test_an_answer_without_end_needs_a_cap_unless_it_can_be_cut(
     desk: Desk, tmp_path: Path, vendor: FakeUpstream
 ) -> None:
     desk.rules = {"budgets": hard()}
-    desk.bound = replace(BOUND, full_nano=None, needs_cap=True, unbounded_because="output")
+    desk.bound = desk.exact = replace(BOUND, full_nano=None, needs_cap=True, unbounded_because="output")
     async with gateway_of(desk, tmp_path, vendor, settings={"uncapped_calls": "require_cap"}) as gateway:
         response = await gateway.post()
         assert (response.status_code, response.json()["error"]["code"]) == (400, "cap_required")

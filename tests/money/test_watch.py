@@ -94,7 +94,7 @@ async def test_an_answer_within_its_hold_passes_untouched_and_asks_for_nothing()
     assert (holds.asked, vendor.is_stopped) == ([], False)
 
 
-async def test_the_hold_is_extended_ahead_of_what_is_produced_in_steps_that_double() -> None:
+async def test_the_hold_is_extended_ahead_of_what_is_produced_and_never_much() -> None:
     holds = FakeHolds(room=10_000)
     hold = hold_of(holds, 40)
     vendor = Vendor([[text_chunk(word)] for word in words(600)], seconds=0.0005)
@@ -109,8 +109,9 @@ async def test_the_hold_is_extended_ahead_of_what_is_produced_in_steps_that_doub
     chunks = await collect(watch(vendor, hold, holds))
     assert len(texts(chunks)) == 600
     assert min(short_of) > 0, "never behind what is produced"
-    assert holds.asked == sorted(holds.asked)
-    assert len(holds.asked) < 8
+    assert len(holds.asked) < 12
+    # Of a long answer, a part of what there is; of any, no more than comes before the next answer.
+    assert hold.held_nano - INPUT_NANO < 600 * 1.25 + 600
 
 
 async def test_an_answer_that_cannot_be_paid_for_is_cut_to_a_good_end() -> None:

@@ -23,7 +23,7 @@ _SHIPPED_SECONDS: Final = 20.0
 
 
 def money_config(document: dict[str, Any]) -> dict[str, Any]:
-    """`flat-…` costs the same whatever it answers; `cut-…` leads to a vendor whose bill ends when the caller leaves."""
+    """`flat-…` costs the same whatever it answers; `gpt-4o-cut-…` leads to a vendor whose bill ends when the caller leaves."""
     up = next(provider for provider in document["providers"] if provider["name"] == "up")
     patient = {**up, "timeouts": {"connect": 10, "first_byte": 30, "idle": 30, "total": 60}}
     cuttable = {**patient, "name": "cuttable", "options": {"cancel_stops_billing": True, "visible_output": True}}
@@ -36,7 +36,7 @@ def money_config(document: dict[str, Any]) -> dict[str, Any]:
             *document["models"],
             {"name": "flat-*", "targets": [{"provider": "up", "model": "*"}], "price": flat},
             {
-                "name": "cut-*",
+                "name": "gpt-4o-cut-*",
                 "targets": [{"provider": "cuttable", "model": "*"}],
                 "price": price,
                 "max_output_tokens": 4_096,

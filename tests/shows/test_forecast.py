@@ -20,7 +20,8 @@ LEFT: Final = 100
 # Enough for each worker to have seen twenty of them: what it knows is its own.
 _LEARNED: Final = 160
 # Answers of 50 to 150 tokens, a hundred a second.
-MODEL: Final = "cut-mixed150x10"
+# The name of a family whose tokens are counted; of one that nobody knows a token a byte is held.
+MODEL: Final = "gpt-4o-cut-mixed150x10"
 _ROUNDS: Final = range(20 if IS_FULL else 1)
 
 
@@ -48,9 +49,6 @@ async def by_turns(account: Account, all_plans: list[Plan]) -> list[Outcome]:
     return [outcome for some in await asyncio.gather(*[caller() for _ in range(PARALLEL)]) for outcome in some]
 
 
-@pytest.mark.xfail(
-    strict=False, reason="41 of 50 were admitted on two workers: the first hold is too large near a limit"
-)
 @pytest.mark.parametrize("seed", _ROUNDS)
 async def test_calls_without_a_cap_are_admitted_while_there_is_money(
     gateway: Gateway, upstream: UpstreamProcess, seed: int
@@ -64,12 +62,18 @@ async def test_calls_without_a_cap_are_admitted_while_there_is_money(
     account = await Account.open(gateway, LEFT * mean_nano)
     # Half of what is left: all of them can be paid.
     outcomes = await by_turns(account, plans(dice, LEFT // 2))
-    admitted = sum(outcome.is_whole for outcome in outcomes)
-    assert admitted >= 0.95 * len(outcomes), statuses(outcomes)
     assert (await balance(account, upstream)).charged_nano <= account.limit_nano
+    admitted = sum(outcome.is_whole for outcome in outcomes)
 
     # And as many again as there is money for.
     await by_turns(account, plans(dice, 2 * LEFT, first=LEFT))
     books = await balance(account, upstream)
     assert books.charged_nano <= account.limit_nano
-    assert books.charged_nano >= 0.8 * account.limit_nano, "money is left that nobody may spend"
+    assert admitted >= 0.95 * len(outcomes), statuses(outcomes)
+
+    # What they have left, because all were gone before holds came back, is there for who asks now.
+    turn = 0
+    while (await run_crowd(account, [Plan(10_000 + turn, MODEL, is_stream=False)]))[0].is_whole:
+        turn += 1
+    books = await balance(account, upstream)
+    assert account.limit_nano - 4 * mean_nano <= books.charged_nano <= account.limit_nano

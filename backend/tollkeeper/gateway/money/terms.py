@@ -46,6 +46,8 @@ class PlaceKind:
 
 
 SHADOW: Final = 10
+# The worst case of a call is held while that is no more than this part of what is left (RULING 1; also in the script).
+FULL_SHARE: Final = 64
 
 
 class Measured(IntEnum):

@@ -18,7 +18,8 @@ from tollkeeper.gateway.openai_usage import write_usage
 # RULING 1: beside the round trip of an extension.
 _LEAD_SECONDS: Final = 0.25
 _LEAST_STEP: Final = 16
-_FIRST_STEP: Final = 64
+# Of what was produced: long answers ask seldom, and never hold much more than they use.
+_STEP_SHARE: Final = 4
 # A rate is measured over no less, so that a burst of what was waiting somewhere is not taken for one.
 _RATE_SECONDS: Final = 0.1
 # What may wait for a slow caller before reading stops.
@@ -131,7 +132,6 @@ class Allowance:
         self._input_pico = appraisal.forecast_nano * 1000 - appraisal.output_tokens * self._pico
         self._cap = appraisal.output_cap
         self._full_nano = appraisal.full_nano
-        self._step = _FIRST_STEP
         self._trip_seconds = 0.0
         self._tokens_per_second = 0.0
         self._measured_at = clock()
@@ -189,16 +189,15 @@ class Allowance:
         return self._asking
 
     async def _extend(self) -> bool:
-        """By a step that doubles each time; where there is no room for it, by less."""
+        """By what comes before the next answer, or a part of what there is; where there is no room for it, by less."""
         least = max(self.produced - self.covered, 0) + _LEAST_STEP
-        step = max(self._step, self._lead(), least)
+        step = max(self._lead(), self.produced // _STEP_SHARE, least)
         while True:
             add_nano = -(-step * self._pico // 1000)
             if self._full_nano is not None:
                 missing = self._full_nano - (self._hold.held_nano - self._hold.spent_nano)
                 add_nano = min(add_nano, missing)
             if await self._asked(add_nano):
-                self._step = 2 * step
                 return True
             if step <= least:
                 self._is_short = True

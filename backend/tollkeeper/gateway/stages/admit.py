@@ -20,7 +20,7 @@ from tollkeeper.gateway.money.cuttable import can_cut
 from tollkeeper.gateway.money.hold import Appraisal
 from tollkeeper.gateway.money.intents import make_intent
 from tollkeeper.gateway.money.journal_format import pack_intent
-from tollkeeper.gateway.money.terms import OF_PLATFORM, Asked, Terms
+from tollkeeper.gateway.money.terms import FULL_SHARE, OF_PLATFORM, Asked, PlaceKind, Terms
 from tollkeeper.gateway.provider import Provider
 from tollkeeper.gateway.stage import Exchange, Next
 
@@ -30,6 +30,14 @@ _ENDPOINTS: Final[Mapping[Operation, str]] = MappingProxyType(
         Operation.CHAT: "chat/completions",
         Operation.COMPLETIONS: "completions",
         Operation.EMBEDDINGS: "embeddings",
+        Operation.MODERATIONS: "moderations",
+        Operation.IMAGE_GENERATIONS: "images/generations",
+        Operation.IMAGE_EDITS: "images/edits",
+        Operation.IMAGE_VARIATIONS: "images/variations",
+        Operation.SPEECH: "audio/speech",
+        Operation.TRANSCRIPTIONS: "audio/transcriptions",
+        Operation.TRANSLATIONS: "audio/translations",
+        Operation.RERANK: "rerank",
     }
 )
 
@@ -87,6 +95,8 @@ class Admit:
             admitted = await self._admission.admit(terms, exchange.request_id, _NOTHING, is_cuttable=False, payload=b"")
         else:
             exchange.appraisal = await self._appraise.exactly(exchange) if is_exact else self._appraise(exchange)
+            if not is_exact and _is_large(exchange.appraisal, terms):
+                is_exact, exchange.appraisal = True, await self._appraise.exactly(exchange)
             admitted = await self._pay(exchange, terms, is_exact=is_exact, has_budgets=has_budgets)
         exchange.hold = admitted.hold
         if admitted.headers:
@@ -157,6 +167,18 @@ class Admit:
             if provider is None or not can_cut(provider, config, exchange.call, target):
                 return False
         return True
+
+
+def _is_large(appraisal: Appraisal, terms: Sequence[Terms]) -> bool:
+    """Of a size with a budget, so that the script will hold the forecast: then a bound in it would keep others out."""
+    most = appraisal.full_nano
+    if most is None and not appraisal.needs_cap:
+        return False
+    for one in terms:
+        for place in one.budgets:
+            if place.kind == PlaceKind.HARD and (most is None or most * FULL_SHARE > place.one):
+                return True
+    return False
 
 
 def _check_bounded(appraisal: Appraisal, *, is_cuttable: bool) -> None:
