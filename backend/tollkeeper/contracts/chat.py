@@ -114,6 +114,8 @@ class Call:
     asked: Amounts | None = None
     at_most: Amounts | None = None
     unbounded: str | None = None
+    # For streams that begin with a count: ours, until the vendor's comes. Filled in before the answer is written.
+    estimated_input_tokens: int = 0
     # The length of an answer that a budget gave to a call without one; it stands in `body` too, and a vendor's end that
     # sends `native` puts it there.
     applied_cap: int | None = None
