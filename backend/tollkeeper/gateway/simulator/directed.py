@@ -26,6 +26,10 @@ class Refused:
 class Wire(Protocol):
     """One request of one vendor's wire format, as the simulator takes and answers it."""
 
+    def read(self, body: bytes) -> dict[str, Any]:
+        """JSON, unless a format says otherwise. Raises `Refusal`."""
+        return _read(body)
+
     def model(self, request: Mapping[str, Any]) -> str:
         """The name that holds the directives. Raises `Refusal` when there is none."""
         ...
@@ -50,7 +54,7 @@ def direct(wire: Wire, body: bytes, *, header: str, tries: Tries, stands_in: boo
     model = ""
     wish = Directives()
     try:
-        request = _read(body)
+        request = wire.read(body)
         model = wire.model(request)
         family, wish = read_model(model, stands_in=stands_in)
         if header:

@@ -14,7 +14,7 @@ from tollkeeper.gateway.simulator.chat import choose
 from tollkeeper.gateway.simulator.chat_request import missing, read_common, read_count, read_messages
 from tollkeeper.gateway.simulator.counting import count_prompt
 from tollkeeper.gateway.simulator.dice import Dice
-from tollkeeper.gateway.simulator.directed import Refused, Tries, direct
+from tollkeeper.gateway.simulator.directed import Refused, Tries, Wire, direct
 from tollkeeper.gateway.simulator.directives import MOST_TOKENS, Directives, Family
 from tollkeeper.gateway.simulator.frames import JSON, Event, Frames, stream, whole
 from tollkeeper.gateway.simulator.refusal import Refusal, chosen, invalid
@@ -60,7 +60,7 @@ def answer(
     return direct(OpenAIWire(operation, now), body, header=header, tries=tries, stands_in=stands_in)
 
 
-class OpenAIWire:
+class OpenAIWire(Wire):
     """OpenAI's own format, by operation."""
 
     def __init__(self, operation: Operation, now: Callable[[], float] = time.time) -> None:

@@ -19,7 +19,7 @@ from tollkeeper.gateway.simulator.directives import read_model
 from tollkeeper.gateway.simulator.refusal import Refusal
 from tollkeeper.gateway.simulator.script import Ending, Script
 from tollkeeper.gateway.simulator.truth import Record, Truth
-from tollkeeper.gateway.simulator.vendors.places import Ask, Place, check_key, find_place, strip
+from tollkeeper.gateway.simulator.vendors.places import Ask, Place, check_key, find_place, is_google, strip
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -193,27 +193,22 @@ def _check_method(scope: Scope, method: str) -> None:
 
 def _models(ask: Ask) -> dict[str, Any] | None:
     """The list of models, or one of them, in the form of whoever asks; None: the path is about something else."""
-    if ask.path.startswith("/v1beta/models"):
-        name = ask.path.removeprefix("/v1beta/models").removeprefix("/")
-        one, many, key = _google_model, MODELS, "models"
-        if ":" in name:
-            return None
-    else:
-        path = strip(ask.path).removeprefix("openai/v1/")
-        if path != "models" and not path.startswith("models/"):
-            return None
-        name = path.removeprefix("models").removeprefix("/")
-        one = _anthropic_model if "anthropic-version" in ask.headers else _model
-        many, key = MODELS, "data"
+    path = strip(ask.path).removeprefix("openai/v1/").removeprefix("v1beta/")
+    if ":" in path and is_google(ask):
+        return None
+    if path != "models" and not path.startswith("models/"):
+        return None
+    name = path.removeprefix("models").removeprefix("/")
+    one = _google_model if is_google(ask) else _anthropic_model if "anthropic-version" in ask.headers else _model
     if name:
         read_model(name, stands_in=True)
         return one(name)
-    listed: dict[str, Any] = {key: [one(model) for model in many]}
-    if one is _model:
-        return {"object": "list", **listed}
+    listed = [one(model) for model in MODELS]
+    if one is _google_model:
+        return {"models": listed}
     if one is _anthropic_model:
-        return {**listed, "has_more": False, "first_id": many[0], "last_id": many[-1]}
-    return listed
+        return {"data": listed, "has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]}
+    return {"object": "list", "data": listed}
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import orjson
 
 from tollkeeper.gateway.simulator.chat import Choice
 from tollkeeper.gateway.simulator.counting import count_prompt
-from tollkeeper.gateway.simulator.directed import Refused
+from tollkeeper.gateway.simulator.directed import Refused, Wire
 from tollkeeper.gateway.simulator.directives import Directives, Family
 from tollkeeper.gateway.simulator.frames import JSON, Event, Frames, stream, whole
 from tollkeeper.gateway.simulator.refusal import Refusal
@@ -42,7 +42,7 @@ _FRAMES: Final = Frames(
 )
 
 
-class AnthropicWire:
+class AnthropicWire(Wire):
     """`model` and `is_stream` where the path says them (Vertex); `counts`: `count_tokens`."""
 
     def __init__(

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from tollkeeper.gateway.simulator.directed import Refused
+from tollkeeper.gateway.simulator.directed import Refused, Wire
 from tollkeeper.gateway.simulator.directives import Directives, Family
 from tollkeeper.gateway.simulator.engine import OpenAIWire, Operation
 from tollkeeper.gateway.simulator.frames import JSON
@@ -35,7 +35,7 @@ _LATE: Final = b"data: %b\n\n" % orjson.dumps(
 _KEPT: Final = frozenset({"context_length_exceeded", "content_filter", "insufficient_quota", "DeploymentNotFound"})
 
 
-class AzureWire:
+class AzureWire(Wire):
     """`deployment`: the model by the path, whatever the body says; None for the v1 API, where the body names it."""
 
     def __init__(self, operation: Operation, deployment: str | None) -> None:

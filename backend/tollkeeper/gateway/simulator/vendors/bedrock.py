@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 
 from tollkeeper.gateway.simulator.chat import Choice
-from tollkeeper.gateway.simulator.directed import Refused
+from tollkeeper.gateway.simulator.directed import Refused, Wire
 from tollkeeper.gateway.simulator.directives import Directives, Family
 from tollkeeper.gateway.simulator.frames import JSON, Event, Frames, stream, whole
 from tollkeeper.gateway.simulator.refusal import Refusal
@@ -46,7 +46,7 @@ _FRAMES: Final = Frames(
 )
 
 
-class BedrockWire:
+class BedrockWire(Wire):
     def __init__(self, model: str, *, is_stream: bool) -> None:
         self._model = model
         self._is_stream = is_stream

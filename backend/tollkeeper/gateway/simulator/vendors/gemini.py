@@ -10,7 +10,7 @@ import orjson
 
 from tollkeeper.gateway.simulator.chat import Choice, ToolCall
 from tollkeeper.gateway.simulator.counting import count, count_prompt
-from tollkeeper.gateway.simulator.directed import Refused
+from tollkeeper.gateway.simulator.directed import Refused, Wire
 from tollkeeper.gateway.simulator.directives import Directives, Family
 from tollkeeper.gateway.simulator.embeddings import embed
 from tollkeeper.gateway.simulator.frames import JSON, Event, Frames, stream, whole
@@ -63,7 +63,7 @@ def _frames(*, is_sse: bool) -> Frames:
     return Frames("application/json; charset=UTF-8", b'{"candidates": [{"con', b"{not json}\n", b",\r\n%b" % error)
 
 
-class GeminiWire:
+class GeminiWire(Wire):
     """The model and the verb stand in the path; `is_sse`: with `alt=sse`."""
 
     def __init__(self, model: str, verb: Verb, *, is_sse: bool) -> None:

@@ -33,6 +33,7 @@ _SCHEMA: Final = frozenset(
 _MODES: Final = {"AUTO": "auto", "ANY": "required", "NONE": "none", "VALIDATED": "auto", "MODE_UNSPECIFIED": "auto"}
 _LEVELS: Final = {"MINIMAL": "minimal", "LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
 # What Google's page on thought signatures offers to those who have none ("Thought signatures", FAQ).
+_URL_SAFE: Final = str.maketrans("-_", "+/")
 _NO_SIGNATURE: Final = frozenset({"skip_thought_signature_validator", "context_engineering_is_the_way_to_go"})
 
 
@@ -140,7 +141,9 @@ def _model_turn(parts: Sequence[Json], *, needs_signatures: bool) -> Json:
                 f"Function call is missing a thought_signature in functionCall parts. Function call `{call['name']}`, "
                 f"position {position + 1}."
             )
-        if signature is not None and signature not in _NO_SIGNATURE and signature != sign(call["name"]):
+        # Bytes, so either alphabet of base64 will do.
+        plain = signature.translate(_URL_SAFE) if isinstance(signature, str) else signature
+        if signature is not None and signature not in _NO_SIGNATURE and plain != sign(call["name"]):
             raise reject("Thought signature is not valid.")
         arguments = orjson.dumps(call.get("args", {})).decode()
         calls.append(

@@ -15,6 +15,7 @@ from tollkeeper.gateway.simulator.vendors.bedrock import BedrockWire
 from tollkeeper.gateway.simulator.vendors.gemini import GeminiWire, Verb
 
 _PREFIXES: Final = ("/api/v1/", "/v1/", "/")
+_NO_ENTITY: Final = Refusal(404, "Requested entity was not found.")
 _SIGNED: Final = "AWS4-HMAC-SHA256 "
 _SIGNED_PARTS: Final = ("Credential=", "SignedHeaders=", "Signature=")
 
@@ -72,6 +73,10 @@ def check_key(place: Place, ask: Ask, api_key: str | None) -> None:
         raise Refusal(401, "Incorrect API key provided.", code="invalid_api_key")
 
 
+def is_google(ask: Ask) -> bool:
+    return ask.path.startswith("/v1beta/") or "x-goog-api-key" in ask.headers
+
+
 def strip(path: str) -> str:
     prefix = next(prefix for prefix in _PREFIXES if path.startswith(prefix))
     return path.removeprefix(prefix)
@@ -89,6 +94,8 @@ def _anthropic(ask: Ask) -> Place | None:
 
 def _google(ask: Ask) -> Place | None:
     """The Gemini API, and Vertex, which has Anthropic's models beside Google's."""
+    if ":" not in ask.path:
+        return Place("gemini", GeminiWire("", Verb.GENERATE, is_sse=False), _NO_ENTITY) if is_google(ask) else None
     before, is_there, last = ask.path.rpartition("/models/")
     model, colon, name = last.rpartition(":")
     if not (is_there and colon and model):
