@@ -43,7 +43,7 @@ class GeminiChunks:
         self._names = ToolNames(call.body)
         self._relays = is_native(call)
         # To count places in it, where sources are told.
-        self._keeps_text = bool(call.body.get("web_search_options") or call.body.get("tools"))
+        self._keeps_text = call.body.get("web_search_options") is not None or bool(call.body.get("tools"))
         self._head: dict[str, Any] | None = None
         self._candidates: dict[int, _Candidate] = {}
         self._is_blocked = False
