@@ -15,29 +15,58 @@ from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
+from tollkeeper.gateway.dialects.openai_images import OpenAIImages
+from tollkeeper.gateway.dialects.openai_moderations import OpenAIModerations
+from tollkeeper.gateway.dialects.openai_rerank import OpenAIRerank
+from tollkeeper.gateway.dialects.openai_speech import OpenAISpeech
+from tollkeeper.gateway.dialects.openai_transcriptions import OpenAITranscriptions
 from tollkeeper.gateway.openai_failures import read_failure
 from tollkeeper.gateway.provider import Billing, Channel, Failure, UpstreamRequest, UpstreamResponse
 from tollkeeper.gateway.simulator import engine
+from tollkeeper.gateway.simulator.directed import Wire, direct
+from tollkeeper.gateway.simulator.other_operations import PATHS as OTHER_PATHS
+from tollkeeper.gateway.simulator.other_operations import OtherOperation, OtherWire
 from tollkeeper.gateway.simulator.script import Ending, Part, Script
 
 SIMULATE_HEADER: Final = "x-simulate"
 
-_OPERATIONS: Final[Mapping[Operation, engine.Operation]] = {
+_PATHS: Final[Mapping[Operation, str]] = {
     Operation.CHAT: engine.Operation.CHAT,
     Operation.COMPLETIONS: engine.Operation.COMPLETIONS,
     Operation.EMBEDDINGS: engine.Operation.EMBEDDINGS,
+    Operation.MODERATIONS: OtherOperation.MODERATIONS,
+    Operation.IMAGE_GENERATIONS: OtherOperation.IMAGE_GENERATIONS,
+    Operation.IMAGE_EDITS: OtherOperation.IMAGE_EDITS,
+    Operation.IMAGE_VARIATIONS: OtherOperation.IMAGE_VARIATIONS,
+    Operation.SPEECH: OtherOperation.SPEECH,
+    Operation.TRANSCRIPTIONS: OtherOperation.TRANSCRIPTIONS,
+    Operation.TRANSLATIONS: OtherOperation.TRANSLATIONS,
+    Operation.RERANK: OtherOperation.RERANK,
 }
 _DIALECTS: Final[Mapping[Operation, VendorDialect]] = {
     Operation.CHAT: OpenAIChat(),
     Operation.COMPLETIONS: OpenAICompletions(),
     Operation.EMBEDDINGS: OpenAIEmbeddings(),
+    Operation.MODERATIONS: OpenAIModerations(),
+    Operation.IMAGE_GENERATIONS: OpenAIImages(Operation.IMAGE_GENERATIONS),
+    Operation.IMAGE_EDITS: OpenAIImages(Operation.IMAGE_EDITS),
+    Operation.IMAGE_VARIATIONS: OpenAIImages(Operation.IMAGE_VARIATIONS),
+    Operation.SPEECH: OpenAISpeech(),
+    Operation.TRANSCRIPTIONS: OpenAITranscriptions(Operation.TRANSCRIPTIONS),
+    Operation.TRANSLATIONS: OpenAITranscriptions(Operation.TRANSLATIONS),
+    Operation.RERANK: OpenAIRerank(),
 }
+_WITH_STREAM_OPTIONS: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _SCHEME: Final = "simulated:"
 # Where the provider's configuration says nothing: the defaults of the process.
 _FIRST_BYTE_SECONDS = 60.0
 _IDLE_SECONDS = 30.0
 # What one read brings at most, as from a socket.
 _READ_BYTES = 16_384
+
+
+def _every_time_the_first(_digest: bytes) -> int:
+    return 1
 
 
 class SimulatedChannel:
@@ -47,10 +76,15 @@ class SimulatedChannel:
         self._monotonic = monotonic
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        operation = engine.Operation(request.url.removeprefix(_SCHEME))
+        path = request.url.removeprefix(_SCHEME)
         config = request.config
         header = request.headers.get(SIMULATE_HEADER) or config.headers.get(SIMULATE_HEADER, "")
-        script = engine.answer(operation, request.body, header=header)
+        wire: Wire
+        if path in OTHER_PATHS:
+            wire = OtherWire(OtherOperation(path), request.headers.get("content-type", ""))
+        else:
+            wire = engine.OpenAIWire(engine.Operation(path))
+        script = direct(wire, request.body, header=header, tries=_every_time_the_first, stands_in=False)
         now = self._monotonic()
         limit = min(request.deadline - now, _given(config.first_byte_seconds, _FIRST_BYTE_SECONDS))
         if script.never_begins or script.wait_seconds > limit:
@@ -136,10 +170,10 @@ class Simulated:
         return _DIALECTS[call.operation]
 
     def fixed_headers(self, config: ProviderConfig, call: Call) -> Mapping[str, str]:  # noqa: ARG002 - the interface
-        return {}
+        return {} if call.form is None else {"content-type": call.form.content_type}
 
     def url(self, config: ProviderConfig, call: Call, target: Target) -> str:  # noqa: ARG002 - the interface
-        return _SCHEME + _OPERATIONS[call.operation]
+        return _SCHEME + _PATHS[call.operation]
 
     def headers(self, credential: Credential | None) -> Mapping[str, str]:  # noqa: ARG002 - the interface
         return {}
@@ -148,7 +182,7 @@ class Simulated:
         changes: dict[str, Any] = {}
         if target.model not in {"*", call.model}:
             changes["model"] = target.model
-        if call.is_stream and call.operation is not Operation.EMBEDDINGS and not call.wants_usage:
+        if call.is_stream and call.operation in _WITH_STREAM_OPTIONS and not call.wants_usage:
             changes["stream_options"] = {**(call.body.get("stream_options") or {}), "include_usage": True}
         return call.replace(**changes) if changes else call
 

@@ -21,7 +21,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from tollkeeper.gateway.simulator import media
 from tollkeeper.gateway.simulator.chat_request import missing, read_count
 from tollkeeper.gateway.simulator.counting import count
-from tollkeeper.gateway.simulator.directed import Refused, Tries, direct
+from tollkeeper.gateway.simulator.directed import Refused, Wire
 from tollkeeper.gateway.simulator.directives import Directives, Family
 from tollkeeper.gateway.simulator.frames import JSON, Event, Frames, stream, whole
 from tollkeeper.gateway.simulator.refusal import Refusal, chosen, invalid
@@ -62,33 +62,18 @@ class OtherOperation(StrEnum):
 PATHS: Final = frozenset(operation.value for operation in OtherOperation)
 
 
-def _every_time_the_first(_digest: bytes) -> int:
-    return 1
-
-
-def answer(
-    operation: OtherOperation,
-    body: bytes,
-    content_type: str = JSON,
-    *,
-    header: str = "",
-    tries: Tries = _every_time_the_first,
-    stands_in: bool = False,
-) -> Script:
-    """The answer to one request. Never raises for what the request holds."""
-    wire = _Wire(operation)
-    if content_type.partition(";")[0].strip().lower() == "multipart/form-data":
-        try:
-            body = orjson.dumps(_read_form(body, content_type))
-        except (FormParserError, UnicodeDecodeError) as error:
-            # Refused as everything is: with the directives of no model.
-            body = orjson.dumps({"": str(error)})
-    return direct(wire, body, header=header, tries=tries, stands_in=stands_in)
-
-
-class _Wire:
-    def __init__(self, operation: OtherOperation) -> None:
+class OtherWire(Wire):
+    def __init__(self, operation: OtherOperation, content_type: str = JSON) -> None:
         self._operation = operation
+        self._content_type = content_type
+
+    def read(self, body: bytes) -> dict[str, Any]:
+        if self._content_type.partition(";")[0].strip().lower() != "multipart/form-data":
+            return super().read(body)
+        try:
+            return _read_form(body, self._content_type)
+        except (FormParserError, UnicodeDecodeError) as error:
+            raise Refusal(400, "Could not parse multipart form", code="invalid_multipart") from error
 
     def model(self, request: Mapping[str, Any]) -> str:
         model = request.get("model")
@@ -127,7 +112,7 @@ def _moderate(request: dict[str, Any], model: str, wish: Directives, digest: byt
         "flagged": False,
         "categories": dict.fromkeys(_CATEGORIES, False),
         "category_scores": {name: digest[at] / 25_600_000 for at, name in enumerate(_CATEGORIES)},
-        "category_applied_input_types": dict.fromkeys(_CATEGORIES, ["text"]),
+        "category_applied_input_types": {name: ["text"] for name in _CATEGORIES},
     }
     document = {"id": f"modr-{digest[:12].hex()}", "model": model, "results": [result] * number}
     return whole(orjson.dumps(document), wish, Script(200, {}, (), model=model))
@@ -298,7 +283,7 @@ def _seconds(content: bytes) -> float:
     """Of a WAV as its header says; of anything else about."""
     try:
         with wave.open(io.BytesIO(content)) as sound:
-            return sound.getnframes() / sound.getframerate()
+            return float(sound.getnframes() / sound.getframerate())
     except (wave.Error, EOFError, ZeroDivisionError):
         return len(content) / 16_000
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from tollkeeper.gateway.simulator.directed import direct
+from tollkeeper.gateway.simulator.directed import Wire, direct
 from tollkeeper.gateway.simulator.directives import read_model
 from tollkeeper.gateway.simulator.refusal import Refusal
 from tollkeeper.gateway.simulator.script import Ending, Script
@@ -92,7 +92,7 @@ class SimulatorServer:
         self, place: Place, body: bytes, header: str, record: Record, receive: Receive, send: Send
     ) -> None:
         script = direct(place.wire, body, header=header, tries=self._count, stands_in=True)
-        _note(record, script, body)
+        _note(record, script, place.wire, body)
         playing = asyncio.ensure_future(_play(script, record, send))
         leaving = asyncio.ensure_future(_until_gone(receive))
         try:
@@ -151,13 +151,13 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-def _note(record: Record, script: Script, body: bytes) -> None:
+def _note(record: Record, script: Script, wire: Wire, body: bytes) -> None:
     record.model, record.status, record.is_stream = script.model, script.status, script.is_stream
     record.prompt_tokens, record.completion_tokens = script.prompt_tokens, script.completion_tokens
     record.cached_tokens = script.details.get("cached_tokens", 0)
     record.reasoning_tokens = script.details.get("reasoning_tokens", 0)
     if script.status == 200:
-        request = orjson.loads(body)
+        request = wire.read(body)
         # Long texts and vectors aside: what a test wants to see of the request are its switches.
         record.body = {name: value for name, value in request.items() if len(orjson.dumps(value)) <= 1000}
 

@@ -8,6 +8,8 @@ from urllib.parse import parse_qs
 
 from tollkeeper.gateway.simulator.directed import Wire
 from tollkeeper.gateway.simulator.engine import OpenAIWire, Operation
+from tollkeeper.gateway.simulator.other_operations import PATHS as OTHER_PATHS
+from tollkeeper.gateway.simulator.other_operations import OtherOperation, OtherWire
 from tollkeeper.gateway.simulator.refusal import Refusal
 from tollkeeper.gateway.simulator.vendors.anthropic import AnthropicWire
 from tollkeeper.gateway.simulator.vendors.azure import AzureWire
@@ -47,6 +49,8 @@ def find_place(ask: Ask) -> Place:
         if place is not None:
             return place
     path = strip(ask.path)
+    if path in OTHER_PATHS:
+        return Place("openai", OtherWire(OtherOperation(path), ask.headers.get("content-type", "")))
     try:
         operation = Operation(path)
     except ValueError:
