@@ -29,6 +29,8 @@ class Operation(StrEnum):
     TRANSCRIPTIONS = "transcriptions"
     TRANSLATIONS = "translations"
     RERANK = "rerank"
+    # Of a chat call that nobody answers; its `Call` says CHAT.
+    COUNT_TOKENS = "count_tokens"
 
 
 @dataclass(frozen=True, slots=True)

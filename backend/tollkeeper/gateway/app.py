@@ -15,6 +15,7 @@ from tollkeeper.contracts.chat import Operation, Reply
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.errors import BadRequest, MethodNotAllowed, ModelNotFound, NotFound, TollkeeperError
 from tollkeeper.core.ids import uuid7
+from tollkeeper.gateway import anthropic_models
 from tollkeeper.gateway.dialect import CallerDialect
 from tollkeeper.gateway.edge.answer import Answer, Wire
 from tollkeeper.gateway.edge.errors import forget_frames, internal_error, stopping_error
@@ -24,7 +25,7 @@ from tollkeeper.gateway.edge.request_id import read_client_request_id
 from tollkeeper.gateway.edge.watch import Watch
 from tollkeeper.gateway.model_list import write_model, write_models
 from tollkeeper.gateway.paths import FORM_OPERATIONS, PREFIXES, Paths
-from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_stages
+from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_count_stages, make_stages
 from tollkeeper.gateway.stage import Ending, Exchange, Outcome, do_nothing
 from tollkeeper.gateway.stages.resolve import is_visible
 from tollkeeper.gateway.stored_responses import Place, StoredResponses, find_place
@@ -34,6 +35,8 @@ log = structlog.get_logger(__name__)
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _MODELS: Final = frozenset(prefix + "/models" for prefix in PREFIXES)
+# Nobody else serves anything beneath them.
+_OWN_PREFIXES: Final = ("/v1/", *(prefix + "/messages/" for prefix in PREFIXES))
 _MODEL_PREFIXES: Final = tuple(prefix + "/models/" for prefix in PREFIXES)
 # nginx's word for a caller that closed its connection; only logs and metrics see it.
 _CLIENT_GONE: Final = 499
@@ -51,6 +54,7 @@ class Gateway:
         self._paths = Paths(services.settings.max_json_depth)
         self._authenticate = make_authenticate(services)
         self._pipeline = compose(make_stages(services, self._authenticate))
+        self._count = compose(make_count_stages(services, self._authenticate))
         self._responses = StoredResponses(services.response_lookup, services.response_sink)
         self._record = Record(services.metrics, services.access_log)
 
@@ -66,11 +70,12 @@ class Gateway:
             else:
                 await self._answer_plainly(scope, receive, send, "POST", None)
         elif path in _MODELS or path.startswith(_MODEL_PREFIXES):
-            await self._answer_plainly(scope, receive, send, "GET, HEAD", self._list_models)
+            list_models = functools.partial(self._list_models, scope["query_string"])
+            await self._answer_plainly(scope, receive, send, "GET, HEAD", list_models)
         elif (place := find_place(path)) is not None:
             serve = functools.partial(self._show_response, place, scope["method"], scope["query_string"])
             await self._answer_plainly(scope, receive, send, place.allow, serve)
-        elif path == "/v1" or path.startswith("/v1/"):
+        elif path == "/v1" or path.startswith(_OWN_PREFIXES):
             await self._answer_plainly(scope, receive, send, None, None)
         else:
             await self._next_app(scope, receive, send)
@@ -128,7 +133,8 @@ class Gateway:
     async def _reply(self, exchange: Exchange, refusal: TollkeeperError | None) -> Reply:
         if refusal is not None:
             raise refusal
-        return await self._pipeline(exchange)
+        run = self._count if exchange.operation is Operation.COUNT_TOKENS else self._pipeline
+        return await run(exchange)
 
     def _exchange(
         self,
@@ -207,10 +213,12 @@ class Gateway:
     ) -> bytes:
         return await self._responses.serve(place, method, query, principal)
 
-    def _list_models(self, path: str, principal: Principal, exchange: Exchange) -> bytes:
+    def _list_models(self, query: bytes, path: str, principal: Principal, exchange: Exchange) -> bytes:
         snapshot = exchange.snapshot
+        is_anthropic = anthropic_models.ANTHROPIC_VERSION in exchange.headers
         if path in _MODELS:
-            return write_models(route for route in snapshot.models.values() if is_visible(principal, route))
+            visible = [route for route in snapshot.models.values() if is_visible(principal, route)]
+            return anthropic_models.write_models(visible, query) if is_anthropic else write_models(visible)
         # ASGI has undone the percent-encoding, so slashes and colons of a name are simply there.
         name = path.split("/models/", 1)[1]
         route = snapshot.find_model(principal.tenant_id, name)
@@ -218,7 +226,7 @@ class Gateway:
             raise ModelNotFound(
                 f"The model `{name[:200]}` does not exist or you do not have access to it.", param="model"
             )
-        return write_model(route, name)
+        return anthropic_models.write_model(route, name) if is_anthropic else write_model(route, name)
 
 
 def _release(exchange: Exchange, outcome: Outcome) -> None:

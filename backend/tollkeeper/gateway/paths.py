@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from tollkeeper.contracts.chat import Operation
+from tollkeeper.gateway.anthropic_models import ANTHROPIC_VERSION
 from tollkeeper.gateway.dialect import CallerDialect
+from tollkeeper.gateway.dialects.anthropic_messages import AnthropicCaller, AnthropicTokenCount
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
@@ -29,8 +31,11 @@ OPERATION_PATHS: Final[Mapping[str, Operation]] = {
     "/audio/translations": Operation.TRANSLATIONS,
     "/rerank": Operation.RERANK,
     "/responses": Operation.CHAT,
+    "/messages": Operation.CHAT,
+    "/messages/count_tokens": Operation.COUNT_TOKENS,
 }
 
+_OF_MESSAGES: Final = tuple(prefix + "/messages" for prefix in PREFIXES)
 # Those that take files, as multipart forms.
 FORM_OPERATIONS: Final = frozenset(
     {Operation.IMAGE_EDITS, Operation.IMAGE_VARIATIONS, Operation.TRANSCRIPTIONS, Operation.TRANSLATIONS}
@@ -43,7 +48,7 @@ class Paths:
     """The table of one gateway."""
 
     def __init__(self, max_json_depth: int) -> None:
-        chat = OpenAIChat(max_json_depth)
+        chat, messages = OpenAIChat(max_json_depth), AnthropicCaller(max_json_depth)
         dialects: Mapping[str, CallerDialect] = {
             "/chat/completions": chat,
             "/completions": OpenAICompletions(max_json_depth),
@@ -57,6 +62,8 @@ class Paths:
             "/audio/translations": OpenAITranscriptions(Operation.TRANSLATIONS),
             "/rerank": OpenAIRerank(max_json_depth),
             "/responses": ResponsesCaller(max_json_depth),
+            "/messages": messages,
+            "/messages/count_tokens": AnthropicTokenCount(max_json_depth),
         }
         self._known: dict[str, Way] = {
             prefix + path: (operation, dialects[path])
@@ -64,11 +71,15 @@ class Paths:
             for path, operation in OPERATION_PATHS.items()
         }
         # For what is no inference call: models, wrong methods, unknown paths.
-        self._fallback = chat
+        self._fallback: CallerDialect = chat
+        self._messages = messages
 
     def find(self, path: str) -> Way | None:
         return self._known.get(path)
 
-    def dialect_of(self, path: str, headers: Mapping[bytes, bytes]) -> CallerDialect:  # noqa: ARG002 - one so far
+    def dialect_of(self, path: str, headers: Mapping[bytes, bytes]) -> CallerDialect:
         """In which dialect to answer about a path that is no inference call."""
+        # Anthropic's clients say so on every path, on those that others have as well.
+        if ANTHROPIC_VERSION in headers or path.startswith(_OF_MESSAGES):
+            return self._messages
         return self._fallback

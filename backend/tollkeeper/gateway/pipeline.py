@@ -29,10 +29,12 @@ from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.provider import Channel, Provider
 from tollkeeper.gateway.providers import PROVIDERS
 from tollkeeper.gateway.stage import Exchange, Next, Stage
+from tollkeeper.gateway.stages.adapt import adapt
 from tollkeeper.gateway.stages.admit import Admit, Admits, Appraise
 from tollkeeper.gateway.stages.authenticate import Authenticate
 from tollkeeper.gateway.stages.claim import Claim
 from tollkeeper.gateway.stages.converse import Converse
+from tollkeeper.gateway.stages.count_tokens import CountTokens
 from tollkeeper.gateway.stages.dispatch import Dispatch
 from tollkeeper.gateway.stages.meter import Meter
 from tollkeeper.gateway.stages.read import read
@@ -102,6 +104,7 @@ def make_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
         Converse(services.response_lookup, services.response_sink),
         Meter(services.journal, services.clock, services.metrics, services.drains, services.holds),
         Claim(services.claims, services.clock),
+        adapt,
         Admit(
             services.admission,
             services.appraise,
@@ -112,6 +115,11 @@ def make_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
             services.providers, services.channel, services.journal, services.clock, services.metrics, services.holds
         ),
     ]
+
+
+def make_count_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
+    """Of calls that are counted and not made: nothing is sent, held or billed."""
+    return [authenticate, read, resolve, CountTokens(services.admission, services.holds)]
 
 
 def compose(stages: Sequence[Stage]) -> Next:

@@ -78,7 +78,7 @@ def _parts(parts: Sequence[Any], position: int) -> list[Any]:
     ]
 
 
-def _part(part: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+def _part(part: Mapping[str, Any], path: str) -> Any:
     kind = part.get("type")
     if kind == "file" and isinstance(part.get("file"), dict) and part["file"].get("file_url"):
         raise BadRequest(

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from tollkeeper.contracts.chat import Batch, Chunk, Reply
+from tollkeeper.contracts.chat import Batch, Call, Chunk, Reply
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.flags import PROVIDER_HEADERS
@@ -57,6 +57,7 @@ class Answer:
         self._is_writing = False
         self._written_at = 0.0
         self._lines = 0
+        self._told: Mapping[str, str] = {}
         self.is_begun = False
         self.is_over = False
 
@@ -86,6 +87,7 @@ class Answer:
         if self.is_begun:
             return await self._break(b"", error)
         headers = error_headers(error)
+        self._told = error.headers
         content = self._dialect.write_error(error, request_id)
         status = self._dialect.status(error)
         if body is None or body.is_complete:
@@ -189,7 +191,7 @@ class Answer:
 
     def _stream_writer(self) -> Writer:
         if self._writer is None:
-            self._writer = self._dialect.writer(self._exchange.call)
+            self._writer = self._dialect.writer(_with_estimate(self._exchange))
         return self._writer
 
     async def _put(self, data: bytes, *, is_last: bool) -> None:
@@ -258,7 +260,10 @@ class Answer:
                 lines += 1
                 head += b"x-tollkeeper-cost-usd: %b\r\n" % format_usd(exchange.cost_nano).encode()
         response_headers: Mapping[str, str] = exchange.response_headers
-        if own := self._dialect.headers(exchange.shown_id, response_headers):
+        # A refusal's own headers stand in its error.
+        if own := self._dialect.headers(
+            exchange.shown_id, {**response_headers, **self._told} if self._told else response_headers
+        ):
             response_headers = {**response_headers, **own}
         if response_headers:
             lines += len(response_headers)
@@ -268,6 +273,14 @@ class Answer:
             )
         self._lines = lines
         return head
+
+
+def _with_estimate(exchange: Exchange) -> Call:
+    """For forms whose streams begin with a count of the input, which no vendor has told by then."""
+    call = exchange.call
+    if exchange.tries:
+        call.estimated_input_tokens = exchange.tries[-1].intent.estimated_input_tokens
+    return call
 
 
 def _pairs(head: bytes) -> list[Header]:

@@ -5,6 +5,7 @@ the bytes of the text and one. Nothing here asks a network; `families` has the f
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -17,6 +18,7 @@ from tollkeeper.gateway.money.families import Family, Shares
 RESIDENT: Final = frozenset({O200K})
 # Longer texts are counted in a thread; the encoder lets the event loop run meanwhile.
 OFF_LOOP_BYTES: Final = 65_536
+Counter = Callable[[str, Family, frozenset[str]], int]
 _DIGITS: Final = "0123456789"
 # Of very short texts a factor says nothing.
 _SPARE: Final = 8
@@ -56,16 +58,18 @@ def _by_shares(text: str, shares: Shares, tokens: int) -> int:
     return -(-hundredths // 100)
 
 
-def count_chat(body: dict[str, Any], family: Family, resident: frozenset[str] = RESIDENT) -> int:
+def count_chat(
+    body: dict[str, Any], family: Family, resident: frozenset[str] = RESIDENT, counter: Counter = count
+) -> int:
     """Texts of a chat call and what frames them; pictures, sounds and files are `estimate`'s."""
     tokens = 3
     for message in body["messages"]:
         tokens += family.per_message
-        tokens += sum(count(text, family, resident) for text in message_texts(message))
+        tokens += sum(counter(text, family, resident) for text in message_texts(message))
     for name in ("tools", "functions", "response_format", "prediction"):
         if value := body.get(name):
             # Vendors rewrite definitions in a form of their own; their JSON is near it.
-            tokens += count(orjson.dumps(value).decode(), family, resident)
+            tokens += counter(orjson.dumps(value).decode(), family, resident)
     return tokens
 
 
