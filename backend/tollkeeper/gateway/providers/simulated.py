@@ -21,6 +21,7 @@ from tollkeeper.gateway.dialects.openai_rerank import OpenAIRerank
 from tollkeeper.gateway.dialects.openai_speech import OpenAISpeech
 from tollkeeper.gateway.dialects.openai_transcriptions import OpenAITranscriptions
 from tollkeeper.gateway.openai_failures import read_failure
+from tollkeeper.gateway.plain_chat import plain_changes
 from tollkeeper.gateway.provider import Billing, Channel, Failure, UpstreamRequest, UpstreamResponse
 from tollkeeper.gateway.simulator import engine
 from tollkeeper.gateway.simulator.directed import Wire, direct
@@ -57,6 +58,8 @@ _DIALECTS: Final[Mapping[Operation, VendorDialect]] = {
     Operation.RERANK: OpenAIRerank(),
 }
 _WITH_STREAM_OPTIONS: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
+# Others were translated into it.
+_OWN_DIALECTS: Final = frozenset({"", OpenAIChat.NAME})
 _SCHEME: Final = "simulated:"
 # Where the provider's configuration says nothing: the defaults of the process.
 _FIRST_BYTE_SECONDS = 60.0
@@ -184,6 +187,8 @@ class Simulated:
             changes["model"] = target.model
         if call.is_stream and call.operation in _WITH_STREAM_OPTIONS and not call.wants_usage:
             changes["stream_options"] = {**(call.body.get("stream_options") or {}), "include_usage": True}
+        if call.dialect not in _OWN_DIALECTS and call.operation is Operation.CHAT:
+            changes = {**plain_changes(call.body), **changes}
         return call.replace(**changes) if changes else call
 
     def billing(self, config: ProviderConfig, model: str) -> Billing:  # noqa: ARG002 - the interface
