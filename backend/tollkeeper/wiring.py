@@ -58,6 +58,8 @@ from tollkeeper.domains.jobs.schemas import JobKind
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
 from tollkeeper.domains.keys.uses import KeyUseWriter
 from tollkeeper.domains.mail.service import Mail
+from tollkeeper.domains.responses.lookup import SqlResponses
+from tollkeeper.domains.responses.sink import ResponseSink
 from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.domains.usage.spend import SqlSpend
 from tollkeeper.gateway import pipeline
@@ -243,6 +245,14 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 key_snapshot=known.snapshot,
                 run_keys=run_keys,
                 claims=Claims(link, clock),
+                response_lookup=SqlResponses(database, box, max_bytes=settings.max_body_bytes),
+                response_sink=ResponseSink(
+                    database,
+                    box,
+                    clock,
+                    days=settings.stored_response_days,
+                    max_bytes=settings.stored_response_max_bytes,
+                ),
                 access_log=access_log,
             ),
             provider_probe=Probe(PROVIDERS, upstream, clock),

@@ -118,6 +118,14 @@ class Settings(BaseSettings):
     journal_max_bytes: int = Field(1024 * MIB, ge=MIB, description="Journal on disk before priced calls are refused.")
     usage_retention_days: int = Field(400, ge=1, description="Days of usage rows kept.")
 
+    # Stored answers of the Responses API
+    stored_response_days: int = Field(
+        30, ge=0, le=3650, description="Days that answers of the Responses API are kept; 0 keeps none."
+    )
+    stored_response_max_bytes: int = Field(
+        4 * MIB, ge=1024, le=64 * MIB, description="Largest answer that is kept, with the input of its own turn."
+    )
+
     # Jobs
     jobs_in_process: bool = Field(True, description="Run background jobs inside the gateway.")
 

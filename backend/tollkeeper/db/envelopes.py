@@ -16,6 +16,8 @@ class EnvelopeColumn:
     column: str
     read: str
     write: str
+    # A generated column that has the id of the wrapping key: in a table too large to look into every envelope.
+    kek_column: str | None = None
 
     @property
     def name(self) -> str:
@@ -24,7 +26,7 @@ class EnvelopeColumn:
     @property
     def kek(self) -> str:
         """The id of the wrapping key: four bytes after the format."""
-        return f"encode(substring({self.read} from 2 for 4), 'hex')"
+        return self.kek_column or f"encode(substring({self.read} from 2 for 4), 'hex')"
 
 
 def _bytes(table: str, column: str) -> EnvelopeColumn:
@@ -52,4 +54,7 @@ ENVELOPES: Final = (
     ),
     _bytes("second_factors", "secret"),
     _bytes("identity_providers", "client_secret"),
+    EnvelopeColumn(
+        "stored_responses", "envelope", "envelope", "envelope = CAST(:envelope AS bytea)", kek_column="kek_id"
+    ),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -19,6 +20,7 @@ from tollkeeper.db.models import (
     Provider,
     ProviderCredential,
     SecondFactor,
+    StoredResponse,
     SystemState,
     Tenant,
     User,
@@ -26,6 +28,7 @@ from tollkeeper.db.models import (
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.sealing import ProviderSecrets
 from tollkeeper.domains.jobs import service as jobs
+from tollkeeper.domains.responses.service import seal, unseal
 from tollkeeper.domains.secrets.schemas import Rotated
 from tollkeeper.domains.secrets.service import Rotation
 
@@ -78,6 +81,20 @@ class Vault:
                 )
             )
 
+    async def add_response(self) -> None:
+        box, response_id = SecretBox(OLD), uuid7()
+        envelope = seal(box, self.tenant_id, response_id, b'{"input": [], "response": {}}')
+        async with self.database.platform() as session:
+            session.add(
+                StoredResponse(
+                    id=response_id,
+                    tenant_id=self.tenant_id,
+                    item_ids=[],
+                    envelope=envelope,
+                    expires_at=datetime.now(UTC) + timedelta(days=1),
+                )
+            )
+
     async def add_job(self) -> None:
         async with self.database.platform() as session:
             await jobs.enqueue_sealed(session, SecretBox(OLD), "mail.send", MAIL)
@@ -124,6 +141,9 @@ class Vault:
             for sso in await session.scalars(select(IdentityProvider)):
                 assert sso.client_secret is not None
                 assert box.open(sso.client_secret, Aad(sso.tenant_id, sso.id, "client_secret", 1)) == b"client"
+            for response in await session.scalars(select(StoredResponse)):
+                assert unseal(box, response).response == {}
+                assert response.kek_id == box.kek_id
             for job in await session.scalars(select(Job).where(Job.kind == "mail.send")):
                 assert jobs.open_sealed(box, "mail.send", job.payload) == MAIL
         return len(providers)

@@ -8,6 +8,7 @@ from tollkeeper.db.models.jobs import Job
 from tollkeeper.db.models.keys import ApiKey
 from tollkeeper.db.models.limits import Budget, Limit
 from tollkeeper.db.models.members import Invitation, Member, Role
+from tollkeeper.db.models.responses import StoredResponse
 from tollkeeper.db.models.runs import EndedRun
 from tollkeeper.db.models.system import AnnouncementRow, IdempotencyKey, OutboxEvent, SystemState, Worker
 from tollkeeper.db.models.teams import Project, Team, TeamMember
@@ -42,6 +43,7 @@ __all__ = [
     "RefreshSession",
     "Role",
     "SecondFactor",
+    "StoredResponse",
     "SystemState",
     "Team",
     "TeamMember",

@@ -28,6 +28,7 @@ LEFTOVERS: Final = (
     Leftover("announcements", "created_at < now() - interval '1 hour'"),
     Leftover("consumed_tokens", "expires_at < now() - interval '1 hour'"),
     Leftover("one_time_links", "coalesce(used_at, expires_at) < now() - interval '1 day'"),
+    Leftover("stored_responses", "expires_at < now()"),
     # The trail keeps who was invited by whom; the row is for a look at what became of it.
     Leftover("invitations", "coalesce(accepted_at, revoked_at, expires_at) < now() - interval '90 days'"),
 )
