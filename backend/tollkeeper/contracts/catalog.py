@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tollkeeper.contracts.cloud import DocumentFamily
+from tollkeeper.contracts.parameters import NO_PARAMETERS, NOTHING, ModelParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,9 @@ class ModelRoute:
     # What the vendor's page says the model can do: output of one answer, and input and output together. None: unknown.
     max_output_tokens: int | None = None
     context_tokens: int | None = None
+    # What it can do, by the names of `CAPABILITIES`; a name that is not there is unknown, and allowed.
+    capabilities: Mapping[str, bool] = field(default_factory=lambda: NOTHING)
+    parameters: ModelParameters = NO_PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ class Dispatch:
             if sent.needs_native is not None and sent.dialect != dialect.NAME:
                 raise _unsupported(sent.needs_native, target)
             prepared = provider.prepare(config, sent, target)
+            dropped = _dropped(exchange, sent, prepared, dialect)
             request = UpstreamRequest(
                 method="POST",
                 url=provider.url(config, prepared, target),
@@ -124,7 +125,7 @@ class Dispatch:
         now = self._clock.monotonic()
         if now >= exchange.deadline:
             raise RequestTimeout("The deadline of this call passed before it could be sent.", should_retry=False)
-        _report_dropped(exchange, sent, prepared, dialect)
+        _report_dropped(exchange, dropped)
         if hold is not None and hold.refs:
             await self._afford(exchange, hold, is_watched=is_watched)
         attempt = await self._record(exchange, target, now)
@@ -226,11 +227,22 @@ class Dispatch:
         return Failure(kind, error, error.retry_after_seconds)
 
 
-def _report_dropped(exchange: Exchange, sent: Call, prepared: Call, dialect: VendorDialect) -> None:
-    """Which of the caller's fields the vendor does not see."""
+def _dropped(exchange: Exchange, sent: Call, prepared: Call, dialect: VendorDialect) -> list[str]:
+    """Which of the caller's fields the vendor does not see. Refused where the model's operator wants nothing left out."""
     dropped = dropped_fields(sent, prepared) if prepared.body is not sent.body else []
-    if sent.unexpressed and sent.dialect != dialect.NAME:
+    if sent.unexpressed and (sent.dialect != dialect.NAME or sent.native is None):
         dropped += sent.unexpressed
+    if dropped and exchange.route.parameters.refuses_dropped:
+        raise BadRequest(
+            f"'{dropped[0]}' has no meaning to the provider of this model, and nothing is left out in silence here. Leave "
+            "it out yourself.",
+            code="unsupported_parameter",
+            param=dropped[0],
+        )
+    return dropped
+
+
+def _report_dropped(exchange: Exchange, dropped: list[str]) -> None:
     if dropped:
         exchange.response_headers["x-tollkeeper-dropped"] = ",".join(dropped)
 
