@@ -42,6 +42,7 @@ from tollkeeper.core.money import nano_from_usd
 from tollkeeper.domains.catalog.environment import environment_catalog, vendor_names
 from tollkeeper.domains.catalog.fields import check_document, is_private_host, origin_of, read_proxy_url
 from tollkeeper.domains.catalog.loader import Declared
+from tollkeeper.domains.catalog.parameters import read_capabilities, read_parameters
 from tollkeeper.domains.catalog.prices import PriceList, read_price, stable_id
 from tollkeeper.domains.limits.schemas import DeclaredRule
 
@@ -365,6 +366,8 @@ def _convert_model(model: FileModel) -> ModelRoute:
         is_managed_by_file=True,
         max_output_tokens=model.max_output_tokens,
         context_tokens=model.context_tokens,
+        capabilities=read_capabilities(model.capabilities),
+        parameters=read_parameters(model.drop_params, model.defaults, model.overrides),
     )
 
 

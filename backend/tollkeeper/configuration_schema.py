@@ -31,6 +31,7 @@ from tollkeeper.domains.catalog.fields import (
     Timeouts,
     Tokens,
 )
+from tollkeeper.domains.catalog.parameters import Capabilities, Defaults, DropParams, Overrides
 from tollkeeper.domains.limits.schemas import Kind, LimitRate
 from tollkeeper.web.schemas import Schema
 
@@ -81,6 +82,10 @@ class FileModel(BaseModel):
     owned_by: Label | None = None
     max_output_tokens: Tokens | None = Field(None, description=LONGEST_ANSWER)
     context_tokens: Tokens | None = Field(None, description=WHOLE_CONTEXT)
+    capabilities: Capabilities = Capabilities()
+    drop_params: DropParams = "report"
+    defaults: Defaults = Field(default_factory=dict)
+    overrides: Overrides = Field(default_factory=dict)
 
 
 class FilePriceAdjustment(BaseModel):

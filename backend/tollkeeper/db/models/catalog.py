@@ -73,7 +73,7 @@ class ProviderCredential(Identified, Created, Base):
 
 
 class Model(Identified, Changing, Base):
-    """`targets` is a list of `{provider, model, weight}`."""
+    """`targets` is a list of `{provider, model, weight}`; `parameters` has `drop_params`, `defaults` and `overrides`."""
 
     __tablename__ = "models"
 
@@ -84,9 +84,11 @@ class Model(Identified, Changing, Base):
     unpriced_policy: Mapped[str] = mapped_column(default="allow", server_default="allow")
     owned_by: Mapped[str] = mapped_column(default="tollkeeper", server_default="tollkeeper")
     is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
-    # None: as the public list says.
+    # None, or a name that is not among them: as the public list says.
     max_output_tokens: Mapped[int | None]
     context_tokens: Mapped[int | None]
+    capabilities: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
+    parameters: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
 
     __table_args__ = (
         CheckConstraint(_FIGURES, name="figures"),
@@ -132,6 +134,7 @@ class Price(Identified, Created, Base):
     # What a public list says the model can do.
     max_output_tokens: Mapped[int | None]
     context_tokens: Mapped[int | None]
+    capabilities: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
 
     __table_args__ = (
         CheckConstraint(_FIGURES, name="figures"),

@@ -15,6 +15,7 @@ from tollkeeper.domains.catalog import repository
 from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import DeclaredModel, declared_models, declared_providers, refuse_declared
 from tollkeeper.domains.catalog.fields import Target
+from tollkeeper.domains.catalog.parameters import PARAMETERS, Capabilities, stored_parameters
 from tollkeeper.domains.catalog.price_history import PriceHistory
 from tollkeeper.domains.catalog.prices import write_price
 from tollkeeper.domains.catalog.schemas import ManagedBy, ModelCreate, ModelOut, ModelUpdate, PriceCreate
@@ -78,6 +79,8 @@ class Models:
             is_active=body.is_active,
             max_output_tokens=body.max_output_tokens,
             context_tokens=body.context_tokens,
+            capabilities=body.capabilities.model_dump(exclude_none=True),
+            parameters=stored_parameters(body.drop_params, body.defaults, body.overrides),
             version=1,
         )
         await add_unique(session, row, "model")
@@ -99,6 +102,12 @@ class Models:
             changes["unpriced_policy"] = changes.pop("unpriced")
         if "owned_by" in changes:
             changes["owned_by"] = body.owned_by or row.targets[0]["provider"]
+        if "capabilities" in changes:
+            changes["capabilities"] = body.capabilities.model_dump(exclude_none=True)
+        given = {name: changes.pop(name) for name in PARAMETERS if name in changes}
+        if given:
+            # A new object: what changes inside one is not seen.
+            changes["parameters"] = {**row.parameters, **given}
         for name, value in changes.items():
             setattr(row, name, value)
         row.version += 1
@@ -212,6 +221,10 @@ def _out(route: ModelRoute, price: Price | None) -> ModelOut:
         is_simulated=route.is_simulated,
         max_output_tokens=route.max_output_tokens,
         context_tokens=route.context_tokens,
+        capabilities=Capabilities.model_validate(dict(route.capabilities)),
+        drop_params="refuse" if route.parameters.refuses_dropped else "report",
+        defaults=dict(route.parameters.defaults),
+        overrides=dict(route.parameters.overrides),
         managed_by=ManagedBy.API,
     )
 

@@ -32,7 +32,7 @@ from tollkeeper.domains.catalog.prices import (
 )
 from tollkeeper.domains.catalog.schemas import FieldChange, ListedChange, ListedPrice, PriceUpdateOut
 from tollkeeper.domains.catalog.service import Catalog
-from tollkeeper.domains.catalog.stored import price_columns, read_price_row
+from tollkeeper.domains.catalog.stored import price_columns, read_figures, read_price_row
 from tollkeeper.web.caller import Caller
 
 _SUBJECT = stable_id("price list")
@@ -87,7 +87,7 @@ class PriceUpdate:
             key, checked = (row.vendor or "", row.model), row.checked_on or date.min
             # As `snapshot` decides it: what was read last counts.
             if key not in known or known[key].checked <= checked:
-                known[key] = _Known(read_price_row(row), checked, Figures(row.max_output_tokens, row.context_tokens))
+                known[key] = _Known(read_price_row(row), checked, read_figures(row))
         return known
 
 
@@ -141,6 +141,10 @@ def _changes(known: _Known, model: ListedModel) -> list[FieldChange]:
         if (figure := getattr(model, name)) is not None and figure != getattr(figures, name):
             old |= {name: str(before)} if (before := getattr(figures, name)) is not None else {}
             new[name] = str(figure)
+    for name, can in model.capabilities.model_dump(exclude_none=True).items():
+        if can != (known_to := figures.capabilities.get(name)):
+            old |= {f"capabilities.{name}": str(known_to).lower()} if known_to is not None else {}
+            new[f"capabilities.{name}"] = str(can).lower()
     return [
         FieldChange(field=name, old=old.get(name), new=new.get(name))
         for name in sorted(old.keys() | new.keys())
@@ -174,5 +178,6 @@ def _row(vendor: VendorPrices, model: ListedModel) -> PriceRow:
         checked_on=vendor.checked,
         max_output_tokens=model.max_output_tokens,
         context_tokens=model.context_tokens,
+        capabilities=model.capabilities.model_dump(exclude_none=True),
         **price_columns(price_of(price_id, model)),
     )

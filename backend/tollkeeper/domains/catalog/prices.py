@@ -16,8 +16,10 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tollkeeper.contracts.catalog import Price, PriceTier, ServiceTier
+from tollkeeper.contracts.parameters import NOTHING
 from tollkeeper.core.money import pico_per_token, pico_per_unit
 from tollkeeper.domains.catalog.fields import Day, PriceFields, RateFields, Reference, TierFields, Tokens, UpstreamModel
+from tollkeeper.domains.catalog.parameters import Capabilities, read_capabilities
 
 # Fixed for ever: ids derived from it stand in ledgers.
 NAMESPACE: Final = UUID("6f1d3c52-9c6b-5e0a-8f3e-5a4b1d0c7e21")
@@ -138,6 +140,7 @@ class ListedModel(PriceFields):
     note: Annotated[str, Field(max_length=500)] | None = None
     max_output_tokens: Tokens | None = Field(None, description="The longest answer that the model gives.")
     context_tokens: Tokens | None = Field(None, description="What the model reads and writes together, at most.")
+    capabilities: Capabilities = Capabilities()
 
 
 class VendorPrices(BaseModel):
@@ -183,6 +186,7 @@ class Figures:
 
     max_output_tokens: int | None = None
     context_tokens: int | None = None
+    capabilities: Mapping[str, bool] = field(default_factory=lambda: NOTHING)
 
 
 UNKNOWN_FIGURES: Final = Figures()
@@ -219,7 +223,9 @@ def read_price_file(content: bytes) -> PriceList:
             price = read_price(row, "builtin", vendor.kind, row.model)
             prices[vendor.kind, row.model] = price
             origins[price.version] = Origin(vendor.source, vendor.checked)
-            figures[vendor.kind, row.model] = Figures(row.max_output_tokens, row.context_tokens)
+            figures[vendor.kind, row.model] = Figures(
+                row.max_output_tokens, row.context_tokens, read_capabilities(row.capabilities)
+            )
     return PriceList(MappingProxyType(prices), MappingProxyType(origins), MappingProxyType(figures))
 
 

@@ -30,6 +30,7 @@ from tollkeeper.domains.catalog.fields import (
     Tokens,
     read_proxy_url,
 )
+from tollkeeper.domains.catalog.parameters import Capabilities, Defaults, DropParams, Overrides
 from tollkeeper.domains.catalog.prices import PriceFile
 from tollkeeper.web.schemas import Schema
 
@@ -163,6 +164,10 @@ class ModelCreate(Schema):
     is_active: bool = Field(True, strict=True)
     max_output_tokens: Tokens | None = Field(None, description=LONGEST_ANSWER)
     context_tokens: Tokens | None = Field(None, description=WHOLE_CONTEXT)
+    capabilities: Capabilities = Capabilities()
+    drop_params: DropParams = "report"
+    defaults: Defaults = Field(default_factory=dict)
+    overrides: Overrides = Field(default_factory=dict)
 
 
 class ModelUpdate(_Patch):
@@ -173,6 +178,10 @@ class ModelUpdate(_Patch):
     is_active: bool = Field(True, strict=True)
     max_output_tokens: Tokens | None = Field(None, description=LONGEST_ANSWER)
     context_tokens: Tokens | None = Field(None, description=WHOLE_CONTEXT)
+    capabilities: Capabilities = Capabilities()
+    drop_params: DropParams = "report"
+    defaults: Defaults = Field(default_factory=dict)
+    overrides: Overrides = Field(default_factory=dict)
 
 
 class ModelOut(Schema):
@@ -190,6 +199,10 @@ class ModelOut(Schema):
     is_simulated: bool
     max_output_tokens: int | None = None
     context_tokens: int | None = None
+    capabilities: Capabilities = Capabilities()
+    drop_params: DropParams = "report"
+    defaults: Defaults = Field(default_factory=dict)
+    overrides: Overrides = Field(default_factory=dict)
     managed_by: ManagedBy
     declared_at: str | None = None
     created_at: datetime | None = None

@@ -21,6 +21,7 @@ from tollkeeper.contracts.catalog import (
     Snapshot,
     Target,
 )
+from tollkeeper.domains.catalog.parameters import common_capabilities
 from tollkeeper.domains.catalog.prices import FREE, UNKNOWN_FIGURES, Figures, PriceList, stable_id
 
 SIMULATED: Final = "simulated"
@@ -157,6 +158,7 @@ class _Pricing:
             price=price,
             max_output_tokens=route.max_output_tokens or figures.max_output_tokens,
             context_tokens=route.context_tokens or figures.context_tokens,
+            capabilities=MappingProxyType({**figures.capabilities, **route.capabilities}),
         )
 
     def _with_longest(self, target: Target, route: ModelRoute) -> Target:
@@ -223,6 +225,7 @@ class _Pricing:
         return Figures(
             max(outputs) if len(outputs) == len(found) else None,
             max(contexts) if len(contexts) == len(found) else None,
+            common_capabilities([one.capabilities for one in found]),
         )
 
     def _listed_figures(self, kind: str, model: str) -> Figures:
@@ -236,6 +239,7 @@ class _Pricing:
         return Figures(
             updated.figures.max_output_tokens or shipped.max_output_tokens,
             updated.figures.context_tokens or shipped.context_tokens,
+            {**shipped.capabilities, **updated.figures.capabilities},
         )
 
     def _of_target(self, target: Target) -> Price | None:

@@ -27,6 +27,7 @@ from tollkeeper.domains.catalog.fields import (
     read_base_url,
     read_proxy_url,
 )
+from tollkeeper.domains.catalog.parameters import Capabilities, read_capabilities, read_stored_parameters
 from tollkeeper.domains.catalog.prices import PRICE_CLASSES, UNITS, Figures, Origin, price_of, write_price, write_tiers
 from tollkeeper.domains.catalog.sealing import ProviderSecrets, SecretUnreadable
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPrice
@@ -150,6 +151,8 @@ def read_model(row: Model) -> ModelRoute:
         owned_by=row.owned_by,
         max_output_tokens=row.max_output_tokens,
         context_tokens=row.context_tokens,
+        capabilities=read_capabilities(Capabilities.model_validate(row.capabilities)),
+        parameters=read_stored_parameters(row.parameters),
     )
 
 
@@ -195,8 +198,14 @@ def _price_values(
 
 
 def read_stored_price(row: PriceRow) -> StoredPrice:
-    figures = Figures(row.max_output_tokens, row.context_tokens)
-    return StoredPrice(row.tenant_id, row.provider, row.model, read_price_row(row), row.vendor, row.checked_on, figures)
+    return StoredPrice(
+        row.tenant_id, row.provider, row.model, read_price_row(row), row.vendor, row.checked_on, read_figures(row)
+    )
+
+
+def read_figures(row: PriceRow) -> Figures:
+    capabilities = read_capabilities(Capabilities.model_validate(row.capabilities))
+    return Figures(row.max_output_tokens, row.context_tokens, capabilities)
 
 
 def read_adjustment(row: PriceAdjustment) -> Adjustment:
