@@ -1,0 +1,87 @@
+"""Gemini's `GenerateContentRequest` → the canonical call. What only Gemini understands stays beside it, and is told by name."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.dialects.gemini.name import CHAT
+from tollkeeper.gateway.dialects.gemini.read_config import read_config
+from tollkeeper.gateway.dialects.gemini.read_contents import Messages
+from tollkeeper.gateway.dialects.gemini.read_fields import Json, read_fields, read_text
+from tollkeeper.gateway.dialects.gemini.read_parts import Told
+from tollkeeper.gateway.dialects.gemini.read_tools import read_tool_config, read_tools
+from tollkeeper.gateway.openai_fields import missing
+
+_LONGEST_MODEL: Final = 256
+_TIERS: Final = {"standard": "default", "flex": "flex", "priority": "priority"}
+_READ: Final = frozenset(
+    {
+        "model",
+        "contents",
+        "systemInstruction",
+        "tools",
+        "toolConfig",
+        "generationConfig",
+        "serviceTier",
+        "cachedContent",
+    }
+)
+
+
+def read_request(native: Json, model: str, *, is_stream: bool) -> Call:
+    document = read_fields(native, "body")
+    told = Told()
+    messages = Messages(told)
+    if document.get("systemInstruction") is not None:
+        messages.add_system(document["systemInstruction"])
+    messages.add(document.get("contents"))
+    if not messages.found:
+        raise missing("contents[0].parts")
+    body: Json = {"model": model, "messages": messages.found}
+    if is_stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    _read_rest(document, body, told)
+    return Call(
+        operation=Operation.CHAT,
+        model=model,
+        is_stream=is_stream,
+        body=body,
+        wants_usage=is_stream,
+        dialect=CHAT,
+        native=None if told.has_foreign else native,
+        unexpressed=tuple(told.unexpressed),
+        needs_native=told.needs_native,
+    )
+
+
+def _read_rest(document: Mapping[str, Any], body: Json, told: Told) -> None:
+    if document.get("tools") is not None:
+        read_tools(document["tools"], body, told)
+    if document.get("toolConfig") is not None:
+        read_tool_config(document["toolConfig"], body, told)
+    if document.get("generationConfig") is not None:
+        read_config(document["generationConfig"], body, told)
+    if document.get("cachedContent") is not None:
+        # A part of the conversation that only Google has.
+        body["cached_content"] = read_text(document["cachedContent"], "cachedContent")
+        told.need("cachedContent")
+    if document.get("serviceTier") is not None:
+        tier = read_text(document["serviceTier"], "serviceTier").lower()
+        if tier in _TIERS:
+            body["service_tier"] = _TIERS[tier]
+    for name, value in document.items():
+        if value is not None and name not in _READ:
+            told.leave_out(name)
+
+
+def read_model(path: str) -> str:
+    """The model's name out of `…/models/{model}:{method}`; it may hold slashes and colons."""
+    name = path.split("/models/", 1)[1].rpartition(":")[0].removeprefix("models/")
+    if not name or len(name) > _LONGEST_MODEL or not name.isprintable() or name.isspace():
+        raise BadRequest(
+            f"Invalid model name: expected 1 to {_LONGEST_MODEL} printable characters.",
+            param="model",
+            code="invalid_value",
+        )
+    return name
