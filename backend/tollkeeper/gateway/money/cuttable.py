@@ -37,4 +37,4 @@ def _hides_output(body: Mapping[str, Any]) -> bool:
     if body.get("modalities") not in (None, ["text"]) or body.get("web_search_options") is not None:
         return True
     tools = body.get("tools")
-    return isinstance(tools, list) and any(tool.get("type") not in {"function", "custom"} for tool in tools)
+    return isinstance(tools, list) and any(tool.get("type") not in ("function", "custom") for tool in tools)

@@ -27,7 +27,8 @@ _PER_TEXT: Final = 4
 _TEXT_PARTS: Final = frozenset(
     {"text", "input_text", "output_text", "refusal", "thinking", "redacted_thinking", "reasoning", "tool_use"}
 )
-_OWN_TOOLS: Final = frozenset({"function", "custom"})
+# A tuple: what a caller sends may be no text at all, which no set can be asked for.
+_OWN_TOOLS: Final = ("function", "custom")
 # Fields of bodies that make a vendor read, search or choose by itself, and take money for it.
 _OPEN_FIELDS: Final[Mapping[str, str]] = {
     "web_search_options": "a search of the vendor's own",
@@ -159,9 +160,12 @@ def _parts(parts: list[Any], seen: Survey) -> None:
         if type(part) is not dict:
             continue
         kind = part.get("type")
-        if kind in _TEXT_PARTS:
+        if type(kind) is not str:
+            # A caller may send anything; the vendor refuses it.
+            seen.unseen = "a part without a type"
+        elif kind in _TEXT_PARTS:
             continue
-        if kind in {"image_url", "input_image", "image"}:
+        elif kind in {"image_url", "input_image", "image"}:
             _picture(part, seen)
         elif kind == "input_audio":
             _sound(part, seen)

@@ -79,7 +79,7 @@ def _unseen_tokens(body: Mapping[str, Any]) -> int:
         if isinstance(parts, list):
             most += _PART * sum(isinstance(part, dict) and part.get("type") != "text" for part in parts)
     tools = body.get("tools")
-    has_tools = isinstance(tools, list) and any(tool.get("type") not in {"function", "custom"} for tool in tools)
+    has_tools = isinstance(tools, list) and any(tool.get("type") not in ("function", "custom") for tool in tools)
     if has_tools or body.get("web_search_options") is not None:
         most += _UNSEEN
     return most
