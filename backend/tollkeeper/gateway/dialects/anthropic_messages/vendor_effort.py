@@ -53,4 +53,4 @@ def may_be_asked(kind: Kind, effort: str, max_tokens: int) -> bool:
 def thinks(body: Mapping[str, Any], kind: Kind, max_tokens: int) -> bool:
     """Whether the call turns on what excludes sampling and forced tools."""
     thinking, _ = thinking_of(body, kind, max_tokens, may_think=True)
-    return thinking is not None and thinking.get("type") in {"enabled", "adaptive"}
+    return thinking is not None and thinking.get("type") in ("enabled", "adaptive")

@@ -10,11 +10,10 @@ import orjson
 
 from tollkeeper.core.errors import BadRequest
 
-_FORMATS: Final = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
-)
+# A tuple: what stands there may be anything.
+_FORMATS: Final = ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
 _KEPT: Final = ("enum", "const", "description", "title")
-_VARIANTS: Final = ("anyOf", "oneOf", "allOf")
+_VARIANTS: Final = {"anyOf": "anyOf", "oneOf": "anyOf", "allOf": "allOf"}
 _DEEPEST: Final = 64
 
 
@@ -37,11 +36,9 @@ def _strict(schema: object, where: str, depth: int) -> dict[str, Any]:
     if "$ref" in left:
         return {**strict, "$ref": left["$ref"]}
     strict |= {name: left.pop(name) for name in _KEPT if name in left}
-    variants = next((name for name in _VARIANTS if isinstance(left.get(name), list)), None)
     kind = left.pop("type", None)
-    if variants is not None:
-        name = "anyOf" if variants == "oneOf" else variants
-        strict[name] = [_strict(variant, where, depth + 1) for variant in left.pop(variants)]
+    if (variants := next((name for name in _VARIANTS if isinstance(left.get(name), list)), None)) is not None:
+        strict[_VARIANTS[variants]] = [_strict(variant, where, depth + 1) for variant in left.pop(variants)]
     elif kind is not None:
         strict["type"] = kind
     kinds = kind if isinstance(kind, list) else [kind]
@@ -49,15 +46,16 @@ def _strict(schema: object, where: str, depth: int) -> dict[str, Any]:
         _object(left, strict, where, depth)
     if "array" in kinds:
         _array(left, strict, where, depth)
-    if isinstance(left.get("format"), str) and left["format"] in _FORMATS:
-        strict["format"] = left.pop("format")
-    if left:
-        _describe(left, strict)
+    _describe(left, strict)
     return strict
 
 
 def _describe(left: dict[str, Any], strict: dict[str, Any]) -> None:
     """In words, in the place of what would be refused."""
+    if left.get("format") in _FORMATS:
+        strict["format"] = left.pop("format")
+    if not left:
+        return
     rest = "{" + ", ".join(f"{name}: {orjson.dumps(value).decode()}" for name, value in left.items()) + "}"
     known = strict.get("description")
     strict["description"] = f"{known}\n\n{rest}" if isinstance(known, str) and known else rest

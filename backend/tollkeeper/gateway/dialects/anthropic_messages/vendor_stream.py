@@ -79,12 +79,23 @@ class MessageStream:
             return
         event = sse.last_event(rest)
         if event is not None:
-            self._read([event], batch)
+            self._read_unclosed(event, batch)
         if messages.is_over:
             return
         if not messages.is_finished:
-            raise UpstreamError("The provider cut its answer off.", code="upstream_cut")
+            raise _cut()
         self._read([_STOP], batch)
+
+    def _read_unclosed(self, event: bytes, batch: list[Chunk]) -> None:
+        """The last event without the blank line after it: whole, or its beginning."""
+        try:
+            self._read([event], batch)
+        except UpstreamError as error:
+            raise (_cut() if error.code == "upstream_garbage" else error) from error
+
+
+def _cut() -> UpstreamError:
+    return UpstreamError("The provider cut its answer off.", code="upstream_cut")
 
 
 def _events_of(message: Mapping[str, Any]) -> Iterator[bytes]:

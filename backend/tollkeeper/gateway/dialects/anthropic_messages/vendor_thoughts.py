@@ -12,7 +12,9 @@ Block = dict[str, Any]
 def to_detail(block: Block, index: int) -> dict[str, Any] | None:
     """A block of thinking → its entry in `reasoning_details`; None for every other block."""
     if block.get("type") == "thinking":
-        detail = {"type": "reasoning.text", "text": block.get("thinking") or "", "format": FORMAT, "index": index}
+        thought = block.get("thinking")
+        text = thought if isinstance(thought, str) else ""
+        detail = {"type": "reasoning.text", "text": text, "format": FORMAT, "index": index}
         if isinstance(block.get("signature"), str):
             detail["signature"] = block["signature"]
         return detail
@@ -39,10 +41,10 @@ def _blocks(details: object) -> list[tuple[int, Block]]:
     """Entries of Anthropic's with a signature; several of one number are pieces of a stream that nobody put together."""
     merged: dict[object, dict[str, Any]] = {}
     for position, detail in enumerate(details if isinstance(details, list) else ()):
-        if not isinstance(detail, dict):
+        if not isinstance(detail, dict) or not isinstance(detail.get("type"), str):
             continue
         index = detail.get("index")
-        key = (detail.get("type"), index) if type(index) is int else (None, -1 - position)
+        key = (detail["type"], index) if type(index) is int else (None, -1 - position)
         known = merged.setdefault(key, {"index": index if type(index) is int else 0})
         for name in ("text", "data"):
             if isinstance(detail.get(name), str):

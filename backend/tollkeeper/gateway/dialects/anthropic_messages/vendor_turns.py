@@ -77,14 +77,14 @@ class Turns:
 
     def _user(self, message: dict[str, Any], where: str) -> list[Block]:
         blocks = blocks_of(message.get("content"), f"{where}.content", takes_documents=True)
-        return _marked([self._renamed(block) for block in blocks], message)
+        return _marked([self._renamed(block, f"{where}.content") for block in blocks], message)
 
     def _assistant(self, message: dict[str, Any], where: str) -> list[Block]:
         if message.get("audio") is not None:
             raise unsupported(f"{where}.audio", "Anthropic takes no sound")
         if message.get("function_call") is not None:
             raise unsupported(f"{where}.function_call", "send `tool_calls` in its place")
-        blocks = [self._renamed(block) for block in blocks_of(message.get("content"), f"{where}.content")]
+        blocks = [self._renamed(block, where) for block in blocks_of(message.get("content"), f"{where}.content")]
         refusal = message.get("refusal")
         if isinstance(refusal, str):
             blocks += blocks_of(refusal, f"{where}.refusal")
@@ -136,12 +136,15 @@ class Turns:
             block["cache_control"] = mark
         return block
 
-    def _renamed(self, block: Block) -> Block:
+    def _renamed(self, block: Block, where: str) -> Block:
         """A block in Anthropic's own form: its ids and names may come from another vendor all the same."""
         if block["type"] == "tool_use" and isinstance(block.get("id"), str) and isinstance(block.get("name"), str):
             return {**block, "id": self._new_id(block["id"]), "name": self._named(block["name"])}
-        if block["type"] == "tool_result" and isinstance(block.get("tool_use_id"), str):
-            return {**block, "tool_use_id": self._known_id(block["tool_use_id"])}
+        if block["type"] == "tool_result":
+            call_id = block.get("tool_use_id")
+            if not isinstance(call_id, str):
+                raise wrong_type(f"{where}.tool_use_id", "a string", call_id)
+            return {**block, "tool_use_id": self._known_id(call_id)}
         return block
 
     def _named(self, name: str) -> str:
@@ -207,11 +210,11 @@ def _marked(blocks: list[Block], message: dict[str, Any]) -> list[Block]:
 
 def _results_first(blocks: list[Block]) -> list[Block]:
     """Each call's result once, the last one given; then everything else, in order."""
-    results: dict[Any, Block] = {}
+    results: dict[str, Block] = {}
     others: list[Block] = []
     for block in blocks:
         if block["type"] == "tool_result":
-            results[block.get("tool_use_id")] = block
+            results[block["tool_use_id"]] = block
         else:
             others.append(block)
     return [*results.values(), *others] if results else blocks
