@@ -7,11 +7,24 @@ from tollkeeper.contracts.catalog import ProviderKind
 from tollkeeper.gateway.provider import Provider
 from tollkeeper.gateway.providers.anthropic import KIND as ANTHROPIC
 from tollkeeper.gateway.providers.anthropic import Anthropic
+from tollkeeper.gateway.providers.azure import KIND as AZURE
+from tollkeeper.gateway.providers.azure import Azure
+from tollkeeper.gateway.providers.bedrock import KIND as BEDROCK
+from tollkeeper.gateway.providers.bedrock import Bedrock
 from tollkeeper.gateway.providers.compatible import Compatible
+from tollkeeper.gateway.providers.gemini import KIND as GEMINI
+from tollkeeper.gateway.providers.gemini import Gemini
 from tollkeeper.gateway.providers.simulated import Simulated
 from tollkeeper.gateway.providers.vendors import VENDORS
 
-_ALL: Final[tuple[Provider, ...]] = (*(Compatible(vendor) for vendor in VENDORS), Anthropic(), Simulated())
+_ALL: Final[tuple[Provider, ...]] = (
+    *(Compatible(vendor) for vendor in VENDORS),
+    Anthropic(),
+    Gemini(),
+    Azure(),
+    Bedrock(),
+    Simulated(),
+)
 PROVIDERS: Final[Mapping[str, Provider]] = {provider.kind: provider for provider in _ALL}
 
 
@@ -28,4 +41,4 @@ def provider_kinds() -> tuple[ProviderKind, ...]:
         )
         for vendor in VENDORS
     )
-    return (*vendors, ANTHROPIC, ProviderKind("simulated", "Simulated", needs_credential=False))
+    return (*vendors, ANTHROPIC, GEMINI, AZURE, BEDROCK, ProviderKind("simulated", "Simulated", needs_credential=False))
