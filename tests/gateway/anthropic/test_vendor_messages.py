@@ -349,3 +349,8 @@ def test_unknown_role_is_refused_by_its_place() -> None:
     with pytest.raises(BadRequest) as refused:
         turns([user(), {"role": "function", "name": "f", "content": "1"}])
     assert refused.value.param == "messages[1].role"
+
+
+def test_conversation_that_the_assistant_begins_has_somebody_before_it() -> None:
+    said = turns([{"role": "assistant", "content": "How can I help?"}, user("Tell me.")])
+    assert said == [("user", "."), ("assistant", "How can I help?"), ("user", "Tell me.")]

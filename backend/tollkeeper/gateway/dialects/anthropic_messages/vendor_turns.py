@@ -14,6 +14,7 @@ from tollkeeper.gateway.dialects.anthropic_messages.vendor_thoughts import with_
 from tollkeeper.gateway.openai_fields import missing, wrong_type
 
 _INSTRUCTIONS: Final = frozenset({"system", "developer"})
+_SILENCE: Final[Block] = {"type": "text", "text": "."}
 _THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
 
 
@@ -184,6 +185,9 @@ class Turns:
                 )
             # Instructions alone: what is to be done is what they say.
             self.turns, self.system = [{"role": "user", "content": self.system}], []
+        if self.turns[0]["role"] == "assistant":
+            # A greeting, most often; Anthropic wants somebody to have spoken before.
+            self.turns.insert(0, {"role": "user", "content": [dict(_SILENCE)]})
         last = self.turns[-1]
         if last["role"] == "assistant":
             _trim(last)
