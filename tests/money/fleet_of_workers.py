@@ -87,6 +87,8 @@ class Hall:
         self.workers: dict[UUID, Worker] = {}
         # Known to be alive by their beats, though they may not answer.
         self.believed: set[UUID] = set()
+        # Gone for sure, and their disk with them.
+        self.lost: set[UUID] = set()
         self.is_away = False
         self._rebuilding: set[UUID] = set()
 
@@ -127,8 +129,13 @@ class Seat:
     def rebuilding(self, tenant_id: UUID):  # type: ignore[no-untyped-def]
         return self.hall.rebuilding(tenant_id)
 
+    async def lost_here(self) -> frozenset[UUID]:
+        self.hall.check()
+        return frozenset(self.hall.lost)
+
     async def bury(self, worker_id: UUID) -> None:
         self.hall.check()
+        self.hall.lost.discard(worker_id)
         self.hall.believed.discard(worker_id)
 
     def live(self) -> int:

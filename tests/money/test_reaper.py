@@ -75,6 +75,27 @@ async def test_the_true_end_of_a_call_corrects_what_was_written_for_it(
     assert ledger.spent[principal.tenant_id, refs_of(principal)[0]] == DOLLAR
 
 
+async def test_a_neighbour_that_is_gone_with_its_journal_is_not_waited_for(
+    open_worker: OpenWorker, hall: Hall, ledger: Ledger
+) -> None:
+    one, lost = await open_worker(), await open_worker("lost")
+    request_id = await lost.call(spender(10 * DOLLAR), 3 * DOLLAR)
+    await lost.flushed()
+    await lost.kill()
+    # Its signs of life are fresh; its host knows better.
+    await one.reaper.turn()
+    assert one.reaper.state().reaped == 0
+    hall.lost.add(lost.id)
+    await one.reaper.turn()
+    await one.ship()
+    await one.reaper.turn()
+    await one.reaper.turn()
+
+    assert ledger.kinds == {(request_id, 1): ["interrupted"]}
+    assert not hall.lost
+    assert lost.id not in hall.believed
+
+
 async def test_what_is_alive_by_either_sign_is_left_alone(open_worker: OpenWorker, hall: Hall, ledger: Ledger) -> None:
     one, other, third = await open_worker(), await open_worker("other"), await open_worker("third")
     principal = spender(10 * DOLLAR)

@@ -19,7 +19,7 @@ FLAT_NANO: Final = NANO // 10
 # Nano-dollars a token, as `tests.faults.gateway.PRICE` says.
 INPUT_NANO: Final = 1_000
 OUTPUT_NANO: Final = 2_000
-_SHIPPED_SECONDS: Final = 20.0
+_SHIPPED_SECONDS: Final = 60.0
 
 
 def money_config(document: dict[str, Any]) -> dict[str, Any]:

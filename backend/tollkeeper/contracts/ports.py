@@ -137,6 +137,13 @@ class Fleet(Protocol):
         """
         ...
 
+    async def lost_here(self) -> frozenset[UUID]:
+        """Workers of this host that are gone together with their journals: what they held is told by Redis alone.
+
+        Raises `DependencyUnavailable`.
+        """
+        ...
+
     async def bury(self, worker_id: UUID) -> None:
         """A worker is known to be dead: nobody waits for it any more. Raises `DependencyUnavailable`."""
         ...

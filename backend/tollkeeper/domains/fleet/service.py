@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
@@ -40,6 +41,9 @@ _LIVE: Final = text("""
     SELECT id FROM workers
     WHERE heartbeat_at > least(now(), cast(:back_to AS timestamptz)) - make_interval(secs => :seconds)
 """)
+
+
+_HERE: Final = text("SELECT id, pid FROM workers WHERE host = :host AND journal_path = :journal")
 
 
 class Fleet:
@@ -113,6 +117,19 @@ class Fleet:
             )
             yield bool(taken.scalar_one())
 
+    async def lost_here(self) -> frozenset[UUID]:
+        """A journal that is there is read by whoever adopts it; without one there is no reason to wait for a heartbeat."""
+        async with self._database.platform() as session:
+            found = await session.execute(_HERE, {"host": socket.gethostname(), "journal": self._journal_path})
+            neighbours = [(row.id, row.pid) for row in found if row.id != self.worker_id]
+        return frozenset(
+            worker_id for worker_id, pid in neighbours if not _runs(pid) and not self._has_journal(worker_id)
+        )
+
+    def _has_journal(self, worker_id: UUID) -> bool:
+        folder = Path(self._journal_path) / socket.gethostname()
+        return any(folder.glob(f"{worker_id}[.-]*"))
+
     async def bury(self, worker_id: UUID) -> None:
         async with self._database.platform() as session:
             await session.execute(text("DELETE FROM workers WHERE id = :id"), {"id": worker_id})
@@ -134,3 +151,14 @@ class Fleet:
             await self.bury(self.worker_id)
         except DependencyUnavailable:
             log.debug("fleet_not_left")
+
+
+def _runs(pid: int) -> bool:
+    """Also true of another process that has the number by now."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

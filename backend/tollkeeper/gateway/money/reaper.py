@@ -30,6 +30,8 @@ from tollkeeper.gateway.money.terms import OF_PLATFORM, holds_key
 log = structlog.get_logger(__name__)
 
 TURN_SECONDS: Final = 15.0
+# How long what only Redis knows stays there alone.
+LOST_SECONDS: Final = 3.0
 # Shorter than a turn, so that the work goes round.
 TURN_LOCK_MS: Final = 10_000
 # A tombstone only has to outlive a call that is still on its way.
@@ -141,6 +143,8 @@ class Reaper:
         self._tasks: set[asyncio.Task[None]] = set()
         # Dead for sure, and not buried yet; True where the journal was whole, so that every record may go.
         self._dead: dict[UUID, bool] = {}
+        # Gone with their journals: not waited for until their signs of life run out.
+        self._lost: set[UUID] = set()
         # Calls with a row written by us; True once the ledger has it, and the records may go.
         self._written: dict[UUID, bool] = {}
         self._reaped = self._returned = self._unreadable = 0
@@ -148,9 +152,8 @@ class Reaper:
     async def run(self) -> None:
         """Never returns; cancel it."""
         while True:
-            # Jittered, so that every worker gets its turn.
-            await asyncio.sleep(TURN_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, keeps no secret
             try:
+                await self._wait()
                 if await self._may(TURN_KEY, TURN_LOCK_MS):
                     await self.turn()
                 if await self._may(SWEEP_KEY, SWEEP_MS):
@@ -161,6 +164,15 @@ class Reaper:
                 # The task's boundary: the next turn looks again.
                 log.exception("reaper_failed")
 
+    async def _wait(self) -> None:
+        """A turn's time, cut short when a neighbour is found to be lost. Raises `DependencyUnavailable`."""
+        # Jittered, so that every worker gets its turn.
+        until = self._clock.monotonic() + TURN_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - spreads workers only
+        while (left := until - self._clock.monotonic()) > 0:
+            await asyncio.sleep(min(left, LOST_SECONDS))
+            if await self._fleet.lost_here() - self._lost:
+                return
+
     async def _may(self, key: bytes, lock_ms: int) -> bool:
         """Whether it is for us this time."""
         return bool(await self._link.call("SET", key, self._worker_id.hex, "NX", "PX", lock_ms))
@@ -169,7 +181,8 @@ class Reaper:
         """Look at every record once. Raises `DependencyUnavailable`."""
         for worker_id, is_whole in list(self._dead.items()):
             await self._bury(worker_id, is_whole=is_whole)
-        look = _Look(await self._fleet.live_workers())
+        self._lost |= await self._fleet.lost_here()
+        look = _Look(await self._fleet.live_workers() - self._lost, dict.fromkeys(self._lost, True))
         for space in await self._find_spaces():
             await self._look_at(space, look)
         for request_id, records in look.calls.items():
@@ -178,6 +191,10 @@ class Reaper:
         self._written = {
             one: is_shipped for one, is_shipped in self._written.items() if one in look.calls or not is_shipped
         }
+        for worker_id in list(self._lost) if not look.calls else ():
+            # Nothing stands in its name any more.
+            await self._fleet.bury(worker_id)
+            self._lost.discard(worker_id)
 
     async def sweep(self) -> int:
         """Remove counters of windows that nobody asks about any more, and of epochs that are over."""
