@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from tollkeeper.contracts.chat import Batch, Call, Chunk, Operation
+from tollkeeper.contracts.chat import Amounts, Batch, Call, Chunk, Operation
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.openai_documents import read_document, refuse_stream
 from tollkeeper.gateway.openai_edge import OpenAIEdge
@@ -15,6 +15,7 @@ from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 
 # What OpenAI takes where none is named ("Create moderation", API reference, 2026-10).
 DEFAULT_MODEL: Final = "omni-moderation-latest"
+_ONE: Final = Amounts()
 _PARTS: Final = frozenset({"text", "image_url"})
 
 
@@ -33,6 +34,7 @@ class OpenAIModerations(OpenAIEdge):
         refuse_stream(call, "Moderations")
         _check_input(data.get("input"))
         call.raw = raw
+        call.asked = _ONE
         return call
 
     def write_call(self, call: Call) -> bytes:
@@ -46,7 +48,8 @@ class OpenAIModerations(OpenAIEdge):
         raw: bytes | None = body
         if not data.get("id") or not data.get("model"):
             data, raw = {**data, "id": data.get("id") or "modr-0", "model": data.get("model") or call.model}, None
-        return Chunk(data, raw, is_content=True, is_final=True, usage=read_usage(data.get("usage")))
+        usage = read_usage(data.get("usage"))
+        return Chunk(data, raw, is_content=True, is_final=True, usage=usage, amounts=_ONE)
 
     async def read_stream(self, reads: AsyncIterator[bytes], call: Call) -> AsyncIterator[Batch]:
         """Whole answers only; a body that comes anyway is read as one."""
