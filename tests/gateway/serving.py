@@ -278,6 +278,7 @@ async def serving(
     drains: Drains | None = None,
     admission: Admits | None = None,
     appraise: Appraise | None = None,
+    responses: Any = None,
     **settings: Any,
 ) -> AsyncIterator[Serving]:
     clock = ManualClock()
@@ -313,6 +314,8 @@ async def serving(
             key_snapshot=None if make_key_snapshot is None else make_key_snapshot(cache, clock),
             run_keys=RUN_KEYS,
             claims=claims,
+            response_lookup=responses,
+            response_sink=responses,
             admission=admission or fake,
             appraise=appraise or NothingToAppraise(),
             journal=journal,

@@ -46,6 +46,7 @@ _REWRITTEN: Final = frozenset(
 )
 # No other dialect has them, and a call is right without: reported.
 _UNEXPRESSED: Final = ("max_tool_calls", "context_management")
+_MOST_REFERENCES: Final = 1_000
 # The metadata's bounds, as OpenAI has them.
 _MOST_PAIRS: Final = 16
 _LONGEST_NAME: Final = 64
@@ -80,6 +81,8 @@ def read_document(data: Mapping[str, Any]) -> Call:
     _read_text(data.get("text"), body)
     if LOGPROBS in (data.get("include") or ()) or data.get("top_logprobs"):
         body["logprobs"] = True
+    if len(messages.references) > _MOST_REFERENCES:
+        raise _invalid("input", f"at most {_MOST_REFERENCES} item references")
     turn = _turn(data, tuple(messages.references))
     if not found and not messages.references and turn.previous_id is None and needs is None:
         raise missing("input")

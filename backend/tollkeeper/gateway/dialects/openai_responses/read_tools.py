@@ -101,6 +101,8 @@ def _allowed_tools(choice: Mapping[str, Any]) -> tuple[Any, str | None]:
         if not isinstance(tool, dict):
             raise wrong_type(name, "an object", tool)
         kind = tool.get("type")
+        if not isinstance(kind, str):
+            raise wrong_type(f"{name}.type", "a string", kind)
         if kind in _OWN:
             _read_name(tool, name)
             named.append({"type": kind, kind: {"name": tool["name"]}})

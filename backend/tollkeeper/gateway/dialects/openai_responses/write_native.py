@@ -10,21 +10,38 @@ import orjson
 
 from tollkeeper.contracts.responses import Turn
 from tollkeeper.core.ids import format_id
+from tollkeeper.gateway.dialects.openai_responses.write_response import begin_response
 
 _RESPONSE: Final = b'"response":'
 _ITEM: Final = b"event: response.output_item."
 _NUMBER: Final = b'"sequence_number":'
+_OF_USAGE: Final[Mapping[str, Mapping[str, int]]] = {
+    "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+    "output_tokens_details": {"reasoning_tokens": 0},
+}
 _ENDS: Final = frozenset({"response.completed", "response.incomplete"})
 
 
 def ours(response: Mapping[str, Any], turn: Turn) -> dict[str, Any]:
-    """A vendor's Response object as this gateway's: its id is ours, and so is what is kept of it."""
-    return {
+    """A vendor's Response object as this gateway's: its id is ours, and so is what is kept of it. What strict readers
+    need and the vendor leaves out is put in.
+    """
+    model = response.get("model")
+    told = {
+        **begin_response(turn, model if isinstance(model, str) else ""),
         **response,
         "id": format_id("resp", turn.response_id),
         "previous_response_id": turn.document.get("previous_response_id"),
         "store": turn.is_stored,
     }
+    usage = response.get("usage")
+    if isinstance(usage, dict):
+        told["usage"] = {**usage, **{name: _filled(usage.get(name), needed) for name, needed in _OF_USAGE.items()}}
+    return told
+
+
+def _filled(details: object, needed: Mapping[str, int]) -> dict[str, Any]:
+    return {**needed, **details} if isinstance(details, dict) else dict(needed)
 
 
 class Relay:
