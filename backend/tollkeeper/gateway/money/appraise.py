@@ -203,8 +203,9 @@ def _output_pico(rate: Price, call: Call) -> int:
 
 def _beside_pico(rate: Price, seen: Survey) -> int:
     if seen.most is not None:
-        # Rounded up where a price of a second is not.
-        return cost_pico(_NO_TOKENS, replace(rate, tiers=()), measure(seen.most)) + (1 if rate.audio_second else 0)
+        # Rounded up where the bill of a part of a second is rounded down.
+        up = 1 if rate.audio_second and seen.most.audio_ms else 0
+        return cost_pico(_NO_TOKENS, replace(rate, tiers=()), measure(seen.most)) + up
     total = rate.request or 0
     if rate.image:
         total += rate.image * (len(seen.pictures) + seen.prompts)
