@@ -119,7 +119,8 @@ def make_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
 
 def make_count_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
     """Of calls that are counted and not made: nothing is sent, held or billed."""
-    return [authenticate, read, resolve, CountTokens(services.admission, services.holds)]
+    converse = Converse(services.response_lookup, services.response_sink)
+    return [authenticate, read, resolve, converse, CountTokens(services.admission, services.holds)]
 
 
 def compose(stages: Sequence[Stage]) -> Next:

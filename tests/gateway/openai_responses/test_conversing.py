@@ -353,3 +353,21 @@ async def test_refusals_have_openais_shape(gateway: Serving, vendor: FakeUpstrea
     vendor.script = answer_raw(b"HTTP/1.1 429 Too Many\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\n{}", closes=True)
     got = await ask(gateway, stream=True)
     assert (got.status_code, got.headers["retry-after"]) == (429, "7")
+
+
+async def test_input_is_counted_with_the_turns_before_it(gateway: Serving, vendor: FakeUpstream) -> None:
+    first = await answer(gateway, "word " * 200)
+    calls = len(vendor.seen)
+    body = {"model": "gpt-4o-mini", "input": "Hi"}
+    short = (await gateway.post("/v1/responses/input_tokens", body)).json()
+    assert short["object"] == "response.input_tokens"
+    assert 1 <= short["input_tokens"] < 50
+    long = await gateway.post("/v1/responses/input_tokens", {**body, "previous_response_id": first["id"]})
+    assert long.json()["input_tokens"] > 200
+    assert len(vendor.seen) == calls
+
+
+async def test_streams_ask_the_vendor_for_their_usage(gateway: Serving, vendor: FakeUpstream) -> None:
+    vendor.script = stream(*good_stream("Hi"))
+    await ask(gateway, stream=True)
+    assert sent(vendor)["stream_options"] == {"include_usage": True}

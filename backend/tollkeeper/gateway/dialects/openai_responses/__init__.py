@@ -1,6 +1,6 @@
 """OpenAI's Responses API: `caller` is the end that applications call, `vendor` the end of vendors that serve it."""
 
-from tollkeeper.gateway.dialects.openai_responses.caller import ResponsesCaller
+from tollkeeper.gateway.dialects.openai_responses.caller import ResponsesCaller, ResponsesTokenCount
 from tollkeeper.gateway.dialects.openai_responses.caller_history import resumed, stored_response
 from tollkeeper.gateway.dialects.openai_responses.read_call import ENCRYPTED, previous_not_found
 from tollkeeper.gateway.dialects.openai_responses.vendor import OpenAIResponsesVendor
@@ -11,6 +11,7 @@ __all__ = [
     "ENCRYPTED",
     "OpenAIResponsesVendor",
     "ResponsesCaller",
+    "ResponsesTokenCount",
     "previous_not_found",
     "resumed",
     "shown",

@@ -59,3 +59,16 @@ class ResponsesCaller(OpenAIEdge):
 
     def writer(self, call: Call) -> Writer:
         return ResponsesWriter(call)
+
+
+class ResponsesTokenCount(ResponsesCaller):
+    """`POST /v1/responses/input_tokens`: a call that nobody will answer."""
+
+    def read_call(self, body: bytes, headers: Mapping[bytes, bytes], path: str) -> Call:
+        call = super().read_call(body, headers, path)
+        assert call.turn is not None
+        call.is_stream = call.turn.is_stored = False
+        return call
+
+    def write_whole(self, chunk: Chunk, call: Call) -> bytes:  # noqa: ARG002 - the interface
+        return orjson.dumps({"object": "response.input_tokens", "input_tokens": chunk.data["input_tokens"]})

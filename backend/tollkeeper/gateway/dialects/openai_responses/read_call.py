@@ -75,6 +75,9 @@ def read_document(data: Mapping[str, Any]) -> Call:
     unexpressed = [name for name in _UNEXPRESSED if data.get(name) is not None]
     if data.get("truncation") == "auto":
         unexpressed.append("truncation")
+    if call.is_stream:
+        # Its usage is always shown.
+        body["stream_options"] = {"include_usage": True}
     if (most := data.get("max_output_tokens")) is not None:
         body["max_completion_tokens"] = most
     _read_reasoning(data.get("reasoning"), body)
