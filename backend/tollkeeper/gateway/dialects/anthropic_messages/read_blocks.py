@@ -115,6 +115,7 @@ def _read_document(block: Mapping[str, Any], path: str) -> list[Part] | None:
     about = _about(block, path)
     source, kind, path = _source(block, path)
     if kind == "text":
+        find_text(source, "media_type", path)
         return [{"type": "text", "text": read_text(source, "data", path), **about}]
     if kind == "content":
         parts = _read_content(source.get("content"), f"{path}.content")

@@ -155,8 +155,11 @@ def _read_sampling(native: Mapping[str, Any], body: dict[str, Any], reading: Rea
     stops = native.get("stop_sequences")
     if stops is None:
         return
-    if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
+    if not isinstance(stops, list):
         raise wrong_type("stop_sequences", "an array of strings", stops)
+    for position, stop in enumerate(stops):
+        if not isinstance(stop, str):
+            raise wrong_type(f"stop_sequences[{position}]", "a string", stop)
     if stops:
         body["stop"] = stops[:_MOST_STOPS]
     if len(stops) > _MOST_STOPS:
