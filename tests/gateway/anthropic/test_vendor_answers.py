@@ -444,6 +444,55 @@ async def test_error_body_where_a_stream_was_asked_for_is_an_error() -> None:
     assert refused.value.status == 503
 
 
+async def test_long_answer_is_the_same_in_one_read_and_in_many() -> None:
+    parts = (
+        wire.thinking_block(0, *(f"{n} \u2028" for n in range(80))),
+        wire.text_block(1, *(f'{n} "é"\\' for n in range(200))),
+        wire.tool_block(2, "f", '{"a":[0', *(f",{n}" for n in range(100)), "]}"),
+        wire.text_block(3, "end"),
+    )
+    data = wire.stream(*parts, stop_reason="tool_use")
+    many, one = await streamed(data, size=17), await streamed(data, size=1_000_000)
+    assert put_together(one) == put_together(many)
+    assert len(one) < 30 < len(many)
+    assert sum(c.text_length for c in one) == sum(c.text_length for c in many)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a","text":"b"}}',
+        b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"},"more":{"x":"b"}}',
+        b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a\\"b"}}',
+        b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text": "a" }}',
+        b'{"delta":{"text":"a","type":"text_delta"},"index":0,"type":"content_block_delta"}',
+    ],
+)
+async def test_event_that_is_a_little_different_is_read_in_full(odd: bytes) -> None:
+    usual = wire.event("content_block_delta", index=0, delta={"type": "text_delta", "text": "x"})
+    data = wire.start() + wire.event("content_block_start", index=0, content_block=wire.text(""))
+    data += usual * 3 + b"data: " + odd + b"\n\n" + usual * 2 + wire.finish() + wire.STOP
+    text = json.loads(odd)["delta"]["text"]
+    for size in (17, 1_000_000):
+        assert put_together(await streamed(data, size=size))["content"] == f"xxx{text}xx"
+
+
+async def test_half_an_event_in_the_shape_of_the_others_is_garbage() -> None:
+    usual = wire.event("content_block_delta", index=0, delta={"type": "text_delta", "text": "x"})
+    bad = b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"x}}\n\n'
+    for good in (1, 4):
+        with pytest.raises(UpstreamError):
+            await streamed(wire.start() + usual * good + bad + wire.finish() + wire.STOP, size=1_000_000)
+
+
+async def test_arguments_of_the_vendors_own_tools_are_not_shown() -> None:
+    own = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+    pieces = ({"type": "input_json_delta", "partial_json": text} for text in ('{"q"', ":", "1}"))
+    for size in (17, 1_000_000):
+        chunks = await streamed(wire.stream(wire.block(0, own, *pieces), wire.text_block(1, "x")), size=size)
+        assert all(c.data for c in chunks if not c.is_hidden)
+
+
 # The same dialect at both ends
 
 

@@ -5,8 +5,8 @@ JSON that are relayed as they are. To a caller of the same dialect each event go
 """
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import orjson
 
@@ -25,9 +25,13 @@ from tollkeeper.gateway.dialects.anthropic_messages.vendor_arguments import writ
 from tollkeeper.gateway.dialects.anthropic_messages.vendor_failures import raise_error
 from tollkeeper.gateway.dialects.anthropic_messages.vendor_names import ANSWER_TOOL, own_names
 from tollkeeper.gateway.dialects.anthropic_messages.vendor_request import answers_by_tool, is_native
+from tollkeeper.gateway.dialects.anthropic_messages.vendor_runs import Runs
 from tollkeeper.gateway.dialects.anthropic_messages.vendor_thoughts import FORMAT
 from tollkeeper.gateway.openai_repair import new_id
 from tollkeeper.gateway.vendor_usage import latest_anthropic_usage, read_anthropic_usage
+
+_DELTA: Final = b"event: content_block_delta\ndata: "
+_BETWEEN: Final = b"\n\n" + _DELTA
 
 
 class _ToolCall:
@@ -54,6 +58,7 @@ class MessageEvents:
         "_is_native",
         "_length",
         "_names",
+        "_runs",
         "_tools",
         "_usage",
         "has_begun",
@@ -72,6 +77,7 @@ class MessageEvents:
         # Open blocks that call tools, by their numbers; how many calls there were.
         self._tools: dict[int, _ToolCall] = {}
         self._calls = 0
+        self._runs = Runs()
         # Characters of text so far: where citations point.
         self._length = 0
         self.has_begun = False
@@ -90,13 +96,25 @@ class MessageEvents:
             if isinstance(event, dict):
                 raise_error(event)
             raise garbage("an event without a type")
-        chunk = self._delta(event) if kind == "content_block_delta" else self._other(kind, event)
+        chunk = self._delta(event, raw) if kind == "content_block_delta" else self._other(kind, event)
         if not self._is_native:
             return [] if chunk is None else [chunk]
         if chunk is None:
             chunk = Chunk({})
         chunk.native = _frame(kind, raw, event)
         return [chunk]
+
+    def read_run(self, events: Sequence[bytes], at: int) -> tuple[Chunk, int] | None:
+        """One chunk for as many events from `at` on as can be read together, and their number; None: use `read`."""
+        found = self._runs.read(events, at)
+        if found is None:
+            return None
+        text, count = found
+        chunk = self._piece(self._runs.kind, self._runs.index, text) or Chunk({}, is_hidden=not self._is_native)
+        if self._is_native:
+            run = events[at] if count == 1 else _BETWEEN.join(events[at : at + count])
+            chunk.native = b"%b%b\n\n" % (_DELTA, run)
+        return chunk, count
 
     def end(self) -> list[Chunk]:
         """Usage, seen by the caller if it asked, and the mark of the end."""
@@ -185,23 +203,33 @@ class MessageEvents:
         }
         return self._chunk({"tool_calls": [call]}, len(name), is_content=True)
 
-    def _delta(self, event: Mapping[str, Any]) -> Chunk | None:
-        delta = event.get("delta")
-        kind, index = delta.get("type") if isinstance(delta, dict) else None, event.get("index")
+    def _delta(self, event: Mapping[str, Any], raw: bytes) -> Chunk | None:
+        delta, index = event.get("delta"), event.get("index")
         if not isinstance(delta, dict) or not isinstance(index, int):
             raise garbage("a change that is none")
+        kind = delta.get("type")
+        self._runs.learn(raw, kind, index, delta)
         if kind == "text_delta":
-            text = delta.get("text")
-            return self._write(text) if isinstance(text, str) else None
+            return self._piece("text_delta", index, delta.get("text"))
         if kind == "input_json_delta":
-            tool, piece = self._tools.get(index), delta.get("partial_json")
-            return self._argue(tool, piece) if tool is not None and isinstance(piece, str) and piece else None
+            return self._piece("input_json_delta", index, delta.get("partial_json"))
+        if kind == "thinking_delta":
+            return self._piece("thinking_delta", index, delta.get("thinking"))
         return self._beside(kind, index, delta)
+
+    def _piece(self, kind: str, index: int, text: object) -> Chunk | None:
+        """More of a block."""
+        if not isinstance(text, str):
+            return None
+        if kind == "text_delta":
+            return self._write(text)
+        if kind == "thinking_delta":
+            return self._think({"type": "reasoning.text", "index": index}, text)
+        tool = self._tools.get(index)
+        return self._argue(tool, text) if tool is not None and text else None
 
     def _beside(self, kind: object, index: int, delta: Mapping[str, Any]) -> Chunk | None:
         """What is neither text nor a call."""
-        if kind == "thinking_delta" and isinstance(thought := delta.get("thinking"), str):
-            return self._think({"type": "reasoning.text", "index": index}, thought)
         if kind == "signature_delta":
             detail = {"type": "reasoning.text", "index": index, "signature": delta.get("signature")}
             return self._chunk({"reasoning_details": [detail]})

@@ -55,7 +55,15 @@ class MessageStream:
 
     def _read(self, events: list[bytes], batch: list[Chunk]) -> None:
         messages = self._messages
-        for event in events:
+        at, end = 0, len(events)
+        while at < end:
+            run = messages.read_run(events, at)
+            if run is not None:
+                batch.append(run[0])
+                at += run[1]
+                continue
+            event = events[at]
+            at += 1
             if event == sse.DONE:
                 continue
             chunks = messages.read(event)
