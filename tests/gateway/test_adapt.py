@@ -190,7 +190,6 @@ def test_parameter_goes_to_its_place_in_the_callers_own_document(
         ({"functions": [{"name": "f"}]}, "functions"),
         ({"response_format": SCHEMA}, "response_format"),
         ({"reasoning_effort": "high"}, "reasoning_effort"),
-        ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, "thinking"),
     ],
 )
 async def test_what_a_model_cannot_do_is_refused_before_it_is_called(
@@ -203,6 +202,24 @@ async def test_what_a_model_cannot_do_is_refused_before_it_is_called(
         assert not gateway.settlements
         # What nobody knows is the provider's to judge.
         assert (await gateway.post(body=chat(model="unknown", **fields))).status_code == 200
+
+
+async def test_model_that_does_not_reason_is_not_asked_to_think(tmp_path: Path, vendor: FakeUpstream) -> None:
+    routes = (route("lacks", ("one", "m"), capabilities=KNOWN), route("unknown", ("one", "m")))
+    async with served(tmp_path, vendor, *routes) as gateway:
+        thinking = {"type": "enabled", "budget_tokens": 2000}
+        answer = await gateway.post(
+            "/v1/messages",
+            body={
+                "model": "lacks",
+                "max_tokens": 9,
+                "messages": [{"role": "user", "content": "Hi"}],
+                "thinking": thinking,
+            },
+        )
+        assert answer.status_code == 200
+        assert "thinking" in answer.headers["x-tollkeeper-dropped"]
+        assert not {"thinking", "reasoning_effort"} & vendor.seen[0].json().keys()
 
 
 async def test_ordinary_calls_of_a_model_with_few_capabilities_go_through(tmp_path: Path, vendor: FakeUpstream) -> None:

@@ -4,11 +4,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from pydantic import ValidationError
 
 from tests.domains.catalog.conftest import World, build_world
 from tests.domains.catalog.kinds import KINDS
 from tests.domains.catalog.waiting import running, until
 from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute, Target
+from tollkeeper.contracts.parameters import NO_PARAMETERS
 from tollkeeper.core.errors import NotFound, PreconditionFailed
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.declared import ManagedElsewhere
@@ -254,3 +256,66 @@ async def test_a_model_of_one_s_own_says_how_long_its_answers_can_be(world: Worl
         body = ModelUpdate.model_validate({"max_output_tokens": None, "context_tokens": 65_536})
         changed = await world.catalog.models.update(session, world.admin, shown.id, body, frozenset({1}))
     assert (changed.max_output_tokens, changed.context_tokens) == (None, 65_536)
+
+
+async def test_a_model_says_what_it_can_do_and_what_its_calls_are_given(world: World) -> None:
+    shown = await create(
+        world,
+        capabilities={"vision": False},
+        drop_params="refuse",
+        defaults={"temperature": 0.2},
+        overrides={"logit_bias": None},
+    )
+    assert (shown.capabilities.vision, shown.capabilities.tools, shown.drop_params) == (False, None, "refuse")
+    route = (await world.snapshot()).find_model(world.tenant_id, "m")
+    assert route is not None
+    assert dict(route.capabilities) == {"vision": False}
+    assert route.parameters.refuses_dropped
+    assert dict(route.parameters.defaults) == {"temperature": 0.2}
+    assert dict(route.parameters.overrides) == {"logit_bias": None}
+
+    async with world.database.platform() as session:
+        body = ModelUpdate.model_validate({"overrides": {}, "capabilities": {"tools": True}})
+        changed = await world.catalog.models.update(session, world.admin, shown.id, body, frozenset({1}))
+    assert (changed.defaults, changed.overrides, changed.drop_params) == ({"temperature": 0.2}, {}, "refuse")
+    assert (changed.capabilities.vision, changed.capabilities.tools) == (None, True)
+    (_, entry) = [one for one in await world.audited() if ".models." in one.action]
+    assert "temperature" in str(entry.after)
+
+
+async def test_a_model_without_parameters_costs_its_calls_nothing(world: World) -> None:
+    await create(world)
+    route = (await world.snapshot()).find_model(world.tenant_id, "m")
+    assert route is not None
+    assert route.parameters is NO_PARAMETERS
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"defaults": {"model": "other"}},
+        {"overrides": {"messages": []}},
+        {"overrides": {"stream": True}},
+        {"defaults": {"temperature": None}},
+        {"defaults": {"temperature": "hot"}},
+        {"defaults": {"temperature": 3}},
+        {"defaults": {"temperature": True}},
+        {"overrides": {"max_tokens": 0}},
+        {"overrides": {"max_completion_tokens": 1.5}},
+        {"overrides": {"Bad Name": 1}},
+        {"overrides": {"seed": 2**70}},
+        {"overrides": {"seed": float("nan")}},
+        {"overrides": {"note": "a\x00b"}},
+        {"overrides": {"note": "\ud800"}},
+        {"overrides": {"note": "x" * 20_000}},
+        {"overrides": {f"p{number}": 1 for number in range(51)}},
+        {"overrides": []},
+        {"drop_params": "ignore"},
+        {"capabilities": {"flying": True}},
+        {"capabilities": {"vision": 1}},
+    ],
+)
+def test_parameters_that_no_call_could_carry_are_refused(fields: dict[str, object]) -> None:
+    body = {"name": "m", "targets": [{"provider": "simulated", "model": "simulated"}], **fields}
+    with pytest.raises(ValidationError):
+        ModelCreate.model_validate(body)

@@ -149,3 +149,21 @@ async def test_a_list_brings_figures_and_one_without_them_takes_none_away(world:
     shown = await put(world, a_list(row("gpt-new", max_output_tokens=8), checked="2027-01-02"))
     assert [(one.field, one.old, one.new) for one in shown.changed[0].changes] == [("max_output_tokens", "7", "8")]
     assert (await figures("gpt-new"))[0] == 8
+
+
+async def test_a_list_brings_capabilities_and_one_without_them_takes_none_away(world: World) -> None:
+    await serve_openai(world)
+
+    async def capabilities(name: str) -> dict[str, bool]:
+        return dict((await world.snapshot()).models[None, name].capabilities)
+
+    shipped = await capabilities("gpt-4o")
+    assert shipped["audio"] is False
+    await put(world, a_list(row("gpt-4o", "2.50", "11"), row("gpt-new", capabilities={"vision": False})))
+    assert await capabilities("gpt-4o") == shipped
+    assert await capabilities("gpt-new") == {"vision": False}
+    shown = await put(world, a_list(row("gpt-new", capabilities={"vision": True}), checked="2027-01-02"))
+    assert [(one.field, one.old, one.new) for one in shown.changed[0].changes] == [
+        ("capabilities.vision", "false", "true")
+    ]
+    assert await capabilities("gpt-new") == {"vision": True}

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 from tests.domains.catalog.kinds import KINDS
 from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute, Price, ProviderConfig, Snapshot, Target
+from tollkeeper.contracts.parameters import ModelParameters
 from tollkeeper.domains.catalog.environment import environment_catalog
-from tollkeeper.domains.catalog.prices import FREE, Figures, PriceList, stable_id
+from tollkeeper.domains.catalog.prices import FREE, Figures, PriceList, load_price_list, stable_id
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPrice, build_snapshot
 
 TENANT = UUID(int=1)
@@ -182,7 +184,7 @@ def test_route_that_leads_only_to_simulated_providers_is_simulated_and_free() ->
 
 
 def test_a_model_has_the_largest_figures_of_its_targets_where_all_have_some() -> None:
-    def figures(name: str, *targets: tuple[str, str], **own: int) -> tuple[int | None, int | None]:
+    def figures(name: str, *targets: tuple[str, str], **own: Any) -> tuple[int | None, int | None]:
         listed = replace(
             LIST,
             figures=MappingProxyType(
@@ -199,3 +201,48 @@ def test_a_model_has_the_largest_figures_of_its_targets_where_all_have_some() ->
     assert figures("unknown", ("o", "gpt-a"), ("g", "llama")) == (None, None)
     assert figures("own", ("g", "llama"), max_output_tokens=50) == (50, None)
     assert figures("other", ("o", "gpt-a"), max_output_tokens=50) == (50, 1_000)
+
+
+def test_a_model_can_do_what_one_of_its_targets_can_and_lacks_what_all_lack() -> None:
+    sees, blind, unknown = {"vision": True}, {"vision": False, "audio": False}, {"audio": False}
+    listed = replace(
+        LIST,
+        figures=MappingProxyType(
+            {
+                ("openai", "gpt-a"): Figures(capabilities=sees),
+                ("openai", "gpt-b"): Figures(capabilities=blind),
+                ("openai", "gpt-c"): Figures(capabilities=unknown),
+            }
+        ),
+    )
+
+    def capabilities(*targets: str, **own: bool) -> dict[str, bool]:
+        one = replace(route("m", *(("o", target) for target in targets)), capabilities=own)
+        declared = DeclaredCatalog(providers=(provider("o", "openai"),), models=(one,))
+        return dict(found(build_snapshot(1, Sources(file=declared, price_list=listed)), "m").capabilities)
+
+    assert capabilities("gpt-b") == {"vision": False, "audio": False}
+    assert capabilities("gpt-a", "gpt-b") == {"vision": True}
+    assert capabilities("gpt-b", "gpt-c") == {"audio": False}
+    assert capabilities("gpt-d") == {}
+    # The operator's own word counts.
+    assert capabilities("gpt-b", vision=True) == {"vision": True, "audio": False}
+
+
+def test_wildcard_hands_its_parameters_to_the_names_it_covers() -> None:
+    given = ModelParameters(overrides=MappingProxyType({"temperature": 0}))
+    models = (replace(route("o/*", ("o", "*")), parameters=given), replace(route("*", ("o", "*")), parameters=given))
+    snapshot = build_snapshot(
+        1, Sources(file=DeclaredCatalog((provider("o", "openai"),), models), price_list=load_price_list())
+    )
+    assert found(snapshot, "gpt-4o").parameters is given
+    assert found(snapshot, "gpt-4o").capabilities["audio"] is False
+    assert found(snapshot, "o/anything").parameters is given
+
+
+def test_shipped_list_says_what_well_known_models_lack() -> None:
+    figures = load_price_list().figures
+    assert figures["openai", "gpt-4o"].capabilities["vision"] is True
+    assert figures["openai", "gpt-4o"].capabilities["audio"] is False
+    assert figures["openai", "gpt-3.5-turbo"].capabilities["json_schema"] is False
+    assert not figures["openai", "text-embedding-3-small"].capabilities

@@ -40,6 +40,8 @@ async def adapt(exchange: Exchange, next_stage: Next) -> Reply:
     if call.operation is Operation.CHAT:
         if route.capabilities:
             _check_capabilities(call, route.capabilities)
+            if call.body.get("thinking") is not None and not route.capabilities.get("reasoning", True):
+                call = exchange.call = _without_thinking(call)
         if route.max_output_tokens is not None:
             _check_cap(call, route.max_output_tokens)
         if route.context_tokens is not None:
@@ -115,10 +117,7 @@ def _asked_schema(body: Mapping[str, Any]) -> str | None:
 
 
 def _asked_reasoning(body: Mapping[str, Any]) -> str | None:
-    if body.get("reasoning_effort") not in (None, "none"):
-        return "reasoning_effort"
-    thinking = body.get("thinking")
-    return "thinking" if isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive") else None
+    return None if body.get("reasoning_effort") in (None, "none") else "reasoning_effort"
 
 
 _ASKED: Final = {
@@ -140,6 +139,14 @@ def _find_part(body: Mapping[str, Any], kinds: frozenset[str]) -> str | None:
                 if type(part) is dict and type(kind := part.get("type")) is str and kind in kinds:
                     return f"messages[{position}].content[{index}]"
     return None
+
+
+def _without_thinking(call: Call) -> Call:
+    """Agents written for Anthropic's models ask all of them to think; one that cannot answers without."""
+    changed = call.replace(thinking=ABSENT)
+    changed.native = None if call.native is None else with_native(call.dialect, call.native, {"thinking": ABSENT})
+    changed.unexpressed = (*call.unexpressed, "thinking")
+    return changed
 
 
 def _lacking(call: Call, words: str, param: str) -> BadRequest:
