@@ -231,6 +231,7 @@ def test_what_it_cannot_do_is_refused_by_name(fields: dict[str, Any], param: str
         ("openai", "gpt-4o", {}, "anthropic_messages", "/chat/completions"),
         ("openai", "o3-pro-2025-06-10", {}, "", "/responses"),
         ("openai", "o3-pro", {"api": "chat"}, "openai_responses", "/chat/completions"),
+        ("openai", "gpt-4o-audio-preview", {}, "openai_responses", "/chat/completions"),
         ("xai", "grok-4", {}, "openai_responses", "/responses"),
         ("groq", "llama", {}, "openai_responses", "/chat/completions"),
         ("vllm", "m", {}, "openai_responses", "/chat/completions"),

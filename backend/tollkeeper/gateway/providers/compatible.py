@@ -159,11 +159,12 @@ class Compatible:
             return False
         if api == "responses":
             return True
-        if vendor.responses_only:
-            model = call.model if target.model == "*" else target.model
-            if model.startswith(vendor.responses_only):
-                return True
-        return call.dialect == OpenAIResponsesVendor.NAME and (vendor.has_responses or api == "both")
+        model = call.model if target.model == "*" else target.model
+        if vendor.responses_only and model.startswith(vendor.responses_only):
+            return True
+        if call.dialect != OpenAIResponsesVendor.NAME or not (vendor.has_responses or api == "both"):
+            return False
+        return not any(part in model for part in vendor.chat_only)
 
     def _prepare_stream(self, call: Call, changes: dict[str, Any]) -> None:
         """Ask for usage whatever the caller wants to see of it: without it a stream cannot be billed rightly."""

@@ -75,6 +75,8 @@ class Vendor:
     # The Responses API, for calls that came in it; how the names of models begin that are served there alone.
     has_responses: bool = False
     responses_only: tuple[str, ...] = ()
+    # Parts of the names of models that are served over chat/completions alone.
+    chat_only: tuple[str, ...] = ()
     # How the names of models begin whose reasoning is handed out there, encrypted, to be sent back; the parts of such
     # names that make an exception.
     encrypts_reasoning: tuple[str, ...] = ()
@@ -160,6 +162,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
             "gpt-5.4-pro",
             "gpt-5.5-pro",
         ),
+        chat_only=("-audio", "-search-preview"),
         # "Encrypted content is not supported with this model", say the others.
         encrypts_reasoning=("o1", "o3", "o4", "codex", "gpt-5", "gpt-6"),
         keeps_reasoning=("chat", "search", "audio", "deep-research"),
