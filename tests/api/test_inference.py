@@ -16,6 +16,7 @@ from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
+from tollkeeper.gateway.dialects.openai_responses import ResponsesCaller, ResponsesTokenCount
 from tollkeeper.gateway.paths import OPERATION_PATHS, PREFIXES
 
 Json = dict[str, Any]
@@ -54,6 +55,9 @@ def test_whole_applications_document_is_openapi_3_1_with_unique_ids() -> None:
 def test_every_path_the_gateway_serves_is_documented_and_nothing_else(document: Json) -> None:
     served = {(prefix + path, "post") for prefix in PREFIXES for path in OPERATION_PATHS}
     served |= {(prefix + path, "get") for prefix in PREFIXES for path in ("/models", "/models/{model}")}
+    stored = ("/responses/{response_id}", "get"), ("/responses/{response_id}", "delete")
+    listed = ("/responses/{response_id}/input_items", "get")
+    served |= {(prefix + path, method) for prefix in PREFIXES for path, method in (*stored, listed)}
     assert {(path, method) for path, method, _ in operations(document)} == served
 
 
@@ -81,6 +85,8 @@ def test_request_examples_are_read_by_the_gateway(document: Json) -> None:
         "/v1/chat/completions": OpenAIChat(),
         "/v1/completions": OpenAICompletions(),
         "/v1/embeddings": OpenAIEmbeddings(),
+        "/v1/responses": ResponsesCaller(),
+        "/v1/responses/input_tokens": ResponsesTokenCount(),
     }
     for path, dialect in dialects.items():
         example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
@@ -163,7 +169,9 @@ def test_streams_are_documented_where_there_are_streams(document: Json) -> None:
         for path, _, operation in operations(document)
         if "text/event-stream" in operation["responses"]["200"]["content"]
     }
-    assert streamed == {prefix + path for prefix in PREFIXES for path in ("/chat/completions", "/completions")}
+    assert streamed == {
+        prefix + path for prefix in PREFIXES for path in ("/chat/completions", "/completions", "/responses")
+    }
 
 
 def test_control_planes_schema_of_the_same_name_is_not_overwritten_in_silence() -> None:

@@ -5,14 +5,15 @@ in `inference_schemas`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tollkeeper.api import inference_schemas as schemas
+from tollkeeper.api.inference_operation import Json, Operation
+from tollkeeper.api.inference_responses import RESPONSES
 
 TAG: Final = "Inference"
 # The gateway's own list is `gateway.app.PREFIXES`; a test holds the two together.
@@ -21,27 +22,9 @@ _REF: Final = "#/components/schemas/"
 _CREATED: Final = 1_790_000_000
 _ID: Final = "req_0192f0c1a2b37c4d8e5f60718293a4b5"
 
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Operation:
-    name: str
-    method: str
-    path: str
-    summary: str
-    description: str
-    answer: type[BaseModel]
-    answer_example: Json
-    request: type[BaseModel] | None = None
-    request_example: Json | None = None
-    chunk: type[BaseModel] | None = None
-    chunk_example: Json | None = None
-
-
 _USAGE: Final[Json] = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
 _OPERATIONS: Final = (
-    _Operation(
+    Operation(
         name="create_chat_completion",
         method="post",
         path="/chat/completions",
@@ -78,7 +61,7 @@ _OPERATIONS: Final = (
             "choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": None}],
         },
     ),
-    _Operation(
+    Operation(
         name="create_completion",
         method="post",
         path="/completions",
@@ -104,7 +87,7 @@ _OPERATIONS: Final = (
             "choices": [{"index": 0, "text": " there", "finish_reason": None, "logprobs": None}],
         },
     ),
-    _Operation(
+    Operation(
         name="create_embeddings",
         method="post",
         path="/embeddings",
@@ -123,7 +106,7 @@ _OPERATIONS: Final = (
             "usage": {"prompt_tokens": 2, "total_tokens": 2},
         },
     ),
-    _Operation(
+    Operation(
         name="list_models",
         method="get",
         path="/models",
@@ -135,7 +118,7 @@ _OPERATIONS: Final = (
             "data": [{"id": "simulated", "object": "model", "created": _CREATED, "owned_by": "tollkeeper"}],
         },
     ),
-    _Operation(
+    Operation(
         name="get_model",
         method="get",
         path="/models/{model}",
@@ -143,7 +126,11 @@ _OPERATIONS: Final = (
         description="Names with slashes and colons stand in the path as they are, or percent-encoded.",
         answer=schemas.Model,
         answer_example={"id": "simulated", "object": "model", "created": _CREATED, "owned_by": "tollkeeper"},
+        parameters=(
+            {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}, "example": "simulated"},
+        ),
     ),
+    *RESPONSES,
 )
 
 # The schemes of one credential: whichever header carries it, it is read by one function.
@@ -188,6 +175,10 @@ _SERVED: Final[Mapping[str, tuple[str, Json]]] = {
         "What the call is charged. A stream tells it in a comment before `[DONE]`, when it is known.",
         {"type": "string", "pattern": r"^\d+(\.\d+)?$"},
     ),
+    "x-tollkeeper-stored": (
+        "`false` where an answer of the Responses API was to be kept and is not. A stream tells it in a comment.",
+        {"enum": ["false"]},
+    ),
     "x-tollkeeper-dropped": ("Fields the provider's model cannot take, comma separated.", _TEXT),
     "x-ratelimit-limit-requests": ("Requests allowed in the period of the narrowest limit.", _NUMBER),
     "x-ratelimit-remaining-requests": ("How many of them are left now.", _NUMBER),
@@ -204,7 +195,7 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     400: ("The body is not JSON, or a field does not fit; or the provider refused the call.", "invalid_value"),
     401: ("No credential, or one that is unknown, revoked or expired.", "invalid_api_key"),
     403: ("The key may not do this: its scope, its models, its tenant.", "permission_denied"),
-    404: ("No such model, or not one this key may call.", "model_not_found"),
+    404: ("No such thing, or not one this key may use.", "model_not_found"),
     408: ("The body did not arrive in time.", "request_timeout"),
     413: ("The body is larger than `TOLLKEEPER_MAX_BODY_BYTES`.", "payload_too_large"),
     415: ("The body is not `application/json` in UTF-8, or it is compressed.", "unsupported_media_type"),
@@ -253,19 +244,16 @@ def _schemas() -> Json:
 
 
 def _paths() -> Json:
-    return {
-        prefix + operation.path: {operation.method: _operation(operation, suffix)}
-        for prefix, suffix in zip(PREFIXES, ("", "_under_api"), strict=True)
-        for operation in _OPERATIONS
-    }
+    paths: Json = {}
+    for prefix, suffix in zip(PREFIXES, ("", "_under_api"), strict=True):
+        for operation in _OPERATIONS:
+            paths.setdefault(prefix + operation.path, {})[operation.method] = _operation(operation, suffix)
+    return paths
 
 
-def _operation(operation: _Operation, suffix: str) -> Json:
-    parameters = [
-        {"name": name, "in": "header", "required": False, **header} for name, header in _REQUEST_HEADERS.items()
-    ]
-    if "{model}" in operation.path:
-        parameters.insert(0, {"name": "model", "in": "path", "required": True, "schema": _TEXT, "example": "simulated"})
+def _operation(operation: Operation, suffix: str) -> Json:
+    headers = [{"name": name, "in": "header", "required": False, **header} for name, header in _REQUEST_HEADERS.items()]
+    parameters = [*operation.parameters, *headers]
     written: Json = {
         "tags": [TAG],
         "operationId": f"inference_{operation.name}{suffix}",
@@ -281,7 +269,7 @@ def _operation(operation: _Operation, suffix: str) -> Json:
     return written
 
 
-def _responses(operation: _Operation) -> Json:
+def _responses(operation: Operation) -> Json:
     content = {"application/json": _content(operation.answer, operation.answer_example)}
     if operation.chunk is not None:
         # As OpenAI's own document has it: the schema is that of one event's data.
@@ -291,7 +279,7 @@ def _responses(operation: _Operation) -> Json:
     answers: Json = {"200": {"description": description, "headers": _headers(headers), "content": content}}
     for status, (meaning, code) in _ERRORS.items():
         is_possible = operation.request is not None or status in _ERRORS_OF_A_LOOK
-        if is_possible or (status == 404 and "{model}" in operation.path):
+        if is_possible or (status == 404 and "{" in operation.path):
             answers[str(status)] = _error(status, meaning, code)
     if operation.request is not None:
         answers["4XX"] = {
