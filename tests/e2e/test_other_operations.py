@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -144,3 +145,36 @@ def test_missing_file_is_named(product: Product) -> None:
         f"{product.base_url}/audio/transcriptions", headers=headers, data={"model": "simulated"}, files={"x": b"y"}
     )
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "file")
+
+
+_MOST_TIMES = 3.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("model", ["priced-chat"])
+def test_upload_of_20_mb_takes_less_than_three_times_its_size(client: OpenAI, product: Product, model: str) -> None:
+    """The worker's own peak, told by the kernel, while a file passes through it whose model is renamed on the way."""
+    create = client.audio.transcriptions.create
+    create(model=model, file=SOUND)
+    sound = ("long.wav", media.wav(1.0) + bytes(20_000_000), "audio/wav")
+    workers = _descendants(product.process.pid)
+    before = {worker: _reset_peak(worker) for worker in workers}
+    assert create(model=model, file=sound).text
+    grown = max(_status(worker, "VmHWM") - before[worker] for worker in workers)
+    assert grown < _MOST_TIMES * 20_000_000, f"{grown / 20_000_000:.2f} times its size"
+
+
+def _descendants(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [found for child in map(int, children) for found in (child, *_descendants(child))]
+
+
+def _reset_peak(pid: int) -> int:
+    """Forget the largest size so far; returns the present one, in bytes."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return _status(pid, "VmRSS")
+
+
+def _status(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":")), 0)
