@@ -144,3 +144,11 @@ async def test_unknown_kind_is_told_without_a_call(tmp_path: Path, vendor: FakeU
     assert response.status_code == 502
     assert "nobody" in response.json()["error"]["message"]
     assert vendor.seen == []
+
+
+@pytest.mark.parametrize("kind", ["openai", "openai_compatible", "simulated"])
+def test_usage_of_a_stream_is_asked_for_also_for_callers_whose_dialect_always_shows_it(kind: str) -> None:
+    call = Call(Operation.CHAT, "m", is_stream=True, body={"model": "m", "messages": []}, wants_usage=True)
+    call.dialect = "anthropic_messages"
+    config = provider("p", "http://127.0.0.1/v1", kind=kind)
+    assert PROVIDERS[kind].prepare(config, call, Target("p", "*")).body["stream_options"] == {"include_usage": True}

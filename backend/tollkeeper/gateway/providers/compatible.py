@@ -172,7 +172,7 @@ class Compatible:
         if not self.vendor.supports_stream_usage:
             if "stream_options" in call.body:
                 changes["stream_options"] = ABSENT
-        elif not call.wants_usage:
+        elif not (options and options.get("include_usage")):
             changes["stream_options"] = {**(options or {}), "include_usage": True}
 
     def _prepare_embeddings(self, call: Call, changes: dict[str, Any]) -> None:

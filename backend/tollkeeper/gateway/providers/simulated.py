@@ -185,8 +185,9 @@ class Simulated:
         changes: dict[str, Any] = {}
         if target.model not in {"*", call.model}:
             changes["model"] = target.model
-        if call.is_stream and call.operation in _WITH_STREAM_OPTIONS and not call.wants_usage:
-            changes["stream_options"] = {**(call.body.get("stream_options") or {}), "include_usage": True}
+        options = call.body.get("stream_options") or {}
+        if call.is_stream and call.operation in _WITH_STREAM_OPTIONS and not options.get("include_usage"):
+            changes["stream_options"] = {**options, "include_usage": True}
         if call.dialect not in _OWN_DIALECTS and call.operation is Operation.CHAT:
             changes = {**plain_changes(call.body), **changes}
         return call.replace(**changes) if changes else call
