@@ -234,3 +234,56 @@ async def test_embeddings_are_not_offered(claude: Serving, vendor: FakeUpstream)
     response = await claude.post("/v1/embeddings", {"model": MODEL, "input": "x"})
     assert (response.status_code, response.json()["error"]["code"]) == (400, "unsupported_operation")
     assert vendor.seen == []
+
+
+# The same dialect at both ends
+
+ASKED = {
+    "model": MODEL,
+    "max_tokens": 9,
+    "system": [{"type": "text", "text": "S", "cache_control": {"type": "ephemeral", "scope": "global"}}],
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "Say hello."}]}],
+    "thinking": {"type": "between_tools"},
+    "made_up": {"by": "tomorrow"},
+}
+
+
+async def tell(claude: Serving, **fields: Any) -> httpx.Response:
+    headers = {"anthropic-version": "2026-10-21", "anthropic-beta": "a,b"}
+    return await claude.post("/v1/messages", {**ASKED, **fields}, headers=headers)
+
+
+# 22
+async def test_callers_own_document_goes_out_as_it_came(claude: Serving, vendor: FakeUpstream) -> None:
+    body = json.dumps(wire.message(wire.text("Hello.", more=1)), indent=1).encode()
+    vendor.script = answer(200, body)
+    response = await tell(claude)
+    assert vendor.seen[0].json() == ASKED
+    assert (vendor.seen[0].header("anthropic-version"), vendor.seen[0].header("anthropic-beta")) == (
+        "2026-10-21",
+        "a,b",
+    )
+    assert response.content == body
+    assert "x-tollkeeper-dropped" not in response.headers
+    (settled,) = await claude.settled()
+    assert (settled.usage, settled.cost_nano) == (COUNTED, COST_NANO)
+
+
+async def test_stream_is_relayed_byte_for_byte(claude: Serving, vendor: FakeUpstream) -> None:
+    parts = (wire.thinking_block(0, "hm"), wire.event("tomorrow", x=1), wire.text_block(1, *"Hello."))
+    sent = wire.stream(*parts)
+    vendor.script = stream(*wire.pieces(sent))
+    response = await tell(claude, stream=True)
+    lines = [line for line in response.text.split("\n\n") if line and not line.startswith(":")]
+    assert "\n\n".join(lines) + "\n\n" == sent.decode()
+    (settled,) = await claude.settled()
+    assert (settled.usage, settled.cost_nano) == (COUNTED, COST_NANO)
+
+
+async def test_relayed_stream_that_breaks_ends_with_an_error_event(claude: Serving, vendor: FakeUpstream) -> None:
+    broken = wire.event("error", error=wire.error("overloaded_error")["error"])
+    vendor.script = stream(*wire.pieces(wire.start() + wire.text_block(0, "half") + broken))
+    response = await tell(claude, stream=True)
+    last = response.text.rstrip("\n").split("\n\n")[-1]
+    assert last.startswith("event: error\ndata: ")
+    assert json.loads(last.partition("data: ")[2])["error"]["type"] == "overloaded_error"
