@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tollkeeper.api import inference_schemas as schemas
+from tollkeeper.api.inference_messages import MESSAGES
 from tollkeeper.api.inference_operation import Json, Operation
 from tollkeeper.api.inference_responses import RESPONSES
 
@@ -131,6 +132,7 @@ _OPERATIONS: Final = (
         ),
     ),
     *RESPONSES,
+    *MESSAGES,
 )
 
 # The schemes of one credential: whichever header carries it, it is read by one function.
@@ -180,6 +182,10 @@ _SERVED: Final[Mapping[str, tuple[str, Json]]] = {
         {"enum": ["false"]},
     ),
     "x-tollkeeper-dropped": ("Fields the provider's model cannot take, comma separated.", _TEXT),
+    "x-tollkeeper-applied-params": (
+        "Fields that the model's operator has set, comma separated: `temperature=default,top_p=override`.",
+        _TEXT,
+    ),
     "x-ratelimit-limit-requests": ("Requests allowed in the period of the narrowest limit.", _NUMBER),
     "x-ratelimit-remaining-requests": ("How many of them are left now.", _NUMBER),
     "x-ratelimit-reset-requests": ("When all are there again, as a duration: `1s`, `6m0s`, `12ms`.", _TEXT),
@@ -233,7 +239,7 @@ def with_inference_paths(document: Json) -> Json:
 def _schemas() -> Json:
     models: dict[str, type[BaseModel]] = {"ErrorResponse": schemas.ErrorResponse}
     for operation in _OPERATIONS:
-        for model in (operation.request, operation.answer, operation.chunk):
+        for model in (operation.request, operation.answer, operation.chunk, operation.error):
             if model is not None:
                 models[model.__name__] = model
     _, generated = models_json_schema(
@@ -280,32 +286,40 @@ def _responses(operation: Operation) -> Json:
     for status, (meaning, code) in _ERRORS.items():
         is_possible = operation.request is not None or status in _ERRORS_OF_A_LOOK
         if is_possible or (status == 404 and "{" in operation.path):
-            answers[str(status)] = _error(status, meaning, code)
+            answers[str(status)] = _error(operation, status, meaning, code)
     if operation.request is not None:
         answers["4XX"] = {
-            **_error(422, "A refusal of the provider that has no meaning of its own here.", "upstream_error"),
+            **_error(
+                operation, 422, "A refusal of the provider that has no meaning of its own here.", "upstream_error"
+            ),
             "headers": _headers(_ALWAYS),
         }
     return answers
 
 
-def _error(status: int, meaning: str, code: str) -> Json:
+def _error(operation: Operation, status: int, meaning: str, code: str) -> Json:
     headers: Mapping[str, tuple[str, Json]] = _ALWAYS
     if status in {429, 500, 502, 503, 504}:
         headers = {**_ALWAYS, **_RETRY}
     elif status == 401:
         headers = {**_ALWAYS, "www-authenticate": ("`Bearer`.", _TEXT)}
-    example = {
+    model = operation.error or schemas.ErrorResponse
+    write = operation.error_example or _openai_error
+    example = write(status, f"{HTTPStatus(status).phrase}: {meaning}", code, _ID)
+    content = {"application/json": _content(model, example)}
+    return {"description": meaning, "headers": _headers(headers), "content": content}
+
+
+def _openai_error(status: int, message: str, code: str, request_id: str) -> Json:
+    return {
         "error": {
-            "message": f"{HTTPStatus(status).phrase}: {meaning}",
+            "message": message,
             "type": "server_error" if status >= 500 else "invalid_request_error",
             "param": None,
             "code": code,
-            "request_id": _ID,
+            "request_id": request_id,
         }
     }
-    content = {"application/json": _content(schemas.ErrorResponse, example)}
-    return {"description": meaning, "headers": _headers(headers), "content": content}
 
 
 def _content(model: type[BaseModel], example: Json | None) -> Json:
