@@ -13,7 +13,15 @@ from tollkeeper.core.errors import Forbidden
 
 Network = IPv4Network | IPv6Network
 
-_PREFIXES: Final = ("/api/v1/", "/v1/")
+_PREFIXES: Final = ("/api/v1/", "/v1/", "/api/")
+# Gemini's methods of a model: calls, wherever their paths stand beneath those of the list of models.
+_METHODS: Final = (
+    ":generateContent",
+    ":streamGenerateContent",
+    ":countTokens",
+    ":embedContent",
+    ":batchEmbedContents",
+)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -56,12 +64,16 @@ def key_admits(principal: Principal, *, endpoint: str, address: str | None, orig
 
 
 def endpoint_of(path: str) -> str:
-    """`/v1/chat/completions` and `/api/v1/chat/completions` are one endpoint: `chat/completions`."""
+    """`/v1/chat/completions` and `/api/v1/chat/completions` are one endpoint: `chat/completions`.
+
+    So are Gemini's `/v1/models/{model}:{method}` and `/v1beta/models/{model}:{method}`: the latter without its slash.
+    """
     for prefix in _PREFIXES:
         if path.startswith(prefix):
             path = path[len(prefix) :]
             break
-    return path.strip("/")
+    path = path.strip("/")
+    return f"v1beta/{path}" if path.startswith("models/") and path.endswith(_METHODS) else path
 
 
 def endpoint_allowed(path: str, allowed: frozenset[str]) -> bool:

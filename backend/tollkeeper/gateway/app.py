@@ -15,16 +15,18 @@ from tollkeeper.contracts.chat import Operation, Reply
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.errors import BadRequest, MethodNotAllowed, ModelNotFound, NotFound, TollkeeperError
 from tollkeeper.core.ids import uuid7
-from tollkeeper.gateway import anthropic_models
+from tollkeeper.gateway import anthropic_models, gemini_models
 from tollkeeper.gateway.dialect import CallerDialect
+from tollkeeper.gateway.dialects.gemini import GeminiCaller
 from tollkeeper.gateway.edge.answer import Answer, Wire
 from tollkeeper.gateway.edge.errors import forget_frames, internal_error, stopping_error
 from tollkeeper.gateway.edge.limits import Body, ClientGone, Receive, Scope, Send, single_headers
+from tollkeeper.gateway.edge.query import refuse_credential
 from tollkeeper.gateway.edge.record import Record
 from tollkeeper.gateway.edge.request_id import read_client_request_id
 from tollkeeper.gateway.edge.watch import Watch
 from tollkeeper.gateway.model_list import write_model, write_models
-from tollkeeper.gateway.paths import FORM_OPERATIONS, PREFIXES, Paths
+from tollkeeper.gateway.paths import FORM_OPERATIONS, GEMINI_PREFIXES, PREFIXES, Paths
 from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_count_stages, make_stages
 from tollkeeper.gateway.stage import Ending, Exchange, Outcome, do_nothing
 from tollkeeper.gateway.stages.resolve import is_visible
@@ -34,10 +36,15 @@ log = structlog.get_logger(__name__)
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_MODELS: Final = frozenset(prefix + "/models" for prefix in PREFIXES)
+_MODELS: Final = frozenset(prefix + "/models" for prefix in (*PREFIXES, *GEMINI_PREFIXES))
 # Nobody else serves anything beneath them.
-_OWN_PREFIXES: Final = ("/v1/", *(prefix + "/messages/" for prefix in PREFIXES))
-_MODEL_PREFIXES: Final = tuple(prefix + "/models/" for prefix in PREFIXES)
+_OWN_PREFIXES: Final = (
+    "/v1/",
+    *(prefix + "/messages/" for prefix in PREFIXES),
+    *(prefix + "/" for prefix in GEMINI_PREFIXES),
+)
+_ROOTS: Final = frozenset({"/v1", *GEMINI_PREFIXES})
+_MODEL_PREFIXES: Final = tuple(path + "/" for path in _MODELS)
 # nginx's word for a caller that closed its connection; only logs and metrics see it.
 _CLIENT_GONE: Final = 499
 _DROPPED: Final = Outcome(Ending.DROPPED, _CLIENT_GONE)
@@ -63,7 +70,7 @@ class Gateway:
             await self._next_app(scope, receive, send)
             return
         path = scope["path"]
-        way = self._paths.find(path)
+        way = self._paths.find(path, scope["query_string"])
         if way is not None:
             if scope["method"] == "POST":
                 await self._serve(*way, scope, receive, send)
@@ -75,7 +82,7 @@ class Gateway:
         elif (place := find_place(path)) is not None:
             serve = functools.partial(self._show_response, place, scope["method"], scope["query_string"])
             await self._answer_plainly(scope, receive, send, place.allow, serve)
-        elif path == "/v1" or path.startswith(_OWN_PREFIXES):
+        elif path in _ROOTS or path.startswith(_OWN_PREFIXES):
             await self._answer_plainly(scope, receive, send, None, None)
         else:
             await self._next_app(scope, receive, send)
@@ -86,6 +93,7 @@ class Gateway:
         """One inference call from its headers to its finishers."""
         try:
             headers = single_headers(scope["headers"])
+            refuse_credential(scope["query_string"])
             refusal = None
         except BadRequest as error:
             headers, refusal = dict(scope["headers"]), error
@@ -193,6 +201,7 @@ class Gateway:
                 _check_method(scope, allow, is_served=is_served)
                 assert serve is not None
                 single_headers(scope["headers"])
+                refuse_credential(scope["query_string"])
                 principal = await self._authenticate.principal(headers, exchange.path, exchange.client)
                 document = serve(scope["path"], principal, exchange)
                 await answer.write_document(document if isinstance(document, bytes) else await document)
@@ -216,8 +225,11 @@ class Gateway:
     def _list_models(self, query: bytes, path: str, principal: Principal, exchange: Exchange) -> bytes:
         snapshot = exchange.snapshot
         is_anthropic = anthropic_models.ANTHROPIC_VERSION in exchange.headers
+        is_gemini = exchange.dialect.NAME == GeminiCaller.NAME
         if path in _MODELS:
             visible = [route for route in snapshot.models.values() if is_visible(principal, route)]
+            if is_gemini:
+                return gemini_models.write_models(visible, query)
             return anthropic_models.write_models(visible, query) if is_anthropic else write_models(visible)
         # ASGI has undone the percent-encoding, so slashes and colons of a name are simply there.
         name = path.split("/models/", 1)[1]
@@ -226,6 +238,8 @@ class Gateway:
             raise ModelNotFound(
                 f"The model `{name[:200]}` does not exist or you do not have access to it.", param="model"
             )
+        if is_gemini:
+            return gemini_models.write_model(route, name)
         return anthropic_models.write_model(route, name) if is_anthropic else write_model(route, name)
 
 

@@ -27,7 +27,7 @@ from tollkeeper.gateway.dialects.openai_rerank import OpenAIRerank
 from tollkeeper.gateway.dialects.openai_responses import ResponsesCaller, ResponsesTokenCount
 from tollkeeper.gateway.dialects.openai_speech import OpenAISpeech
 from tollkeeper.gateway.dialects.openai_transcriptions import OpenAITranscriptions
-from tollkeeper.gateway.gemini_models import GOOG_API_KEY
+from tollkeeper.gateway.gemini_models import GOOG_API_CLIENT
 
 PREFIXES: Final = ("/v1", "/api/v1")
 OPERATION_PATHS: Final[Mapping[str, Operation]] = {
@@ -131,6 +131,6 @@ class Paths:
         # Anthropic's clients say so on every path, on those that others have as well.
         if ANTHROPIC_VERSION in headers or path.startswith(_OF_MESSAGES):
             return self._messages
-        if GOOG_API_KEY in headers or path.startswith(_OF_GEMINI) or path in GEMINI_PREFIXES:
+        if GOOG_API_CLIENT in headers or path.startswith(_OF_GEMINI) or path in GEMINI_PREFIXES:
             return self._gemini
         return self._fallback

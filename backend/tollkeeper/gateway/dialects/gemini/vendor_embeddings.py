@@ -73,7 +73,10 @@ def _native(call: Call, model: str) -> dict[str, Any]:
     document = {**call.native, "model": model}
     if "requests" in document:
         del document["model"]
-        document["requests"] = [{**request, "model": model} for request in document["requests"]]
+        requests = document["requests"]
+        # One in the place of a list of one.
+        requests = [requests] if isinstance(requests, dict) else requests
+        document["requests"] = [{**request, "model": model} for request in requests]
     return document
 
 
