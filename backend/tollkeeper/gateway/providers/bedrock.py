@@ -16,7 +16,7 @@ from tollkeeper.gateway.cloud_aws import sign_request
 from tollkeeper.gateway.cloud_tokens import Tokens
 from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.bedrock_converse import ConverseVendor, prepare_chat, read_failure
-from tollkeeper.gateway.provider import Billing, Channel, Failure, UpstreamRequest
+from tollkeeper.gateway.provider import Billing, Channel, CredentialRefused, Failure, UpstreamRequest
 
 _CONVERSE: Final = ConverseVendor()
 _SERVICE: Final = "bedrock"
@@ -80,7 +80,6 @@ class Bedrock:
         )
 
     def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:
-        region_of(config)
         call = prepare_chat(call, call.model if target.model == "*" else target.model)
         guardrail = _guardrail(config)
         return call if guardrail is None else call.replace(guardrailConfig=guardrail)
@@ -95,6 +94,7 @@ class Bedrock:
 
 
 def region_of(config: ProviderConfig) -> str:
+    """What signatures are made for."""
     region = config.options.get("region")
     if region is None:
         # bedrock-runtime.eu-west-1.amazonaws.com, bedrock-runtime-fips.us-gov-west-1.…, vpce-….bedrock-runtime.us-east-1.vpce.…
@@ -102,7 +102,7 @@ def region_of(config: ProviderConfig) -> str:
         place = next((n for n, label in enumerate(labels) if label.startswith("bedrock-runtime")), -1)
         region = labels[place + 1] if 0 <= place < len(labels) - 1 else None
     if not isinstance(region, str) or not region.replace("-", "").isalnum() or not region.isascii():
-        raise UpstreamError(
+        raise CredentialRefused(
             f"The provider '{config.name}' has no region: neither its base_url nor its options say one. Tell the operator.",
             code="upstream_configuration",
             should_retry=False,

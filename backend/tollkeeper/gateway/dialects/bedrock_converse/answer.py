@@ -66,7 +66,7 @@ def read_whole(body: bytes, call: Call) -> Chunk:
 
 def finish_reason(told: object, *, has_calls: bool, is_answered: bool = False) -> str:
     """One of OpenAI's words. An answer that was given by a tool is not a call of one."""
-    if told in _MALFORMED and not has_calls:
+    if isinstance(told, str) and told in _MALFORMED and not has_calls:
         raise UpstreamError("The model's answer was malformed; try again.", code="upstream_garbage")
     reason = _STOPS.get(told, "stop") if isinstance(told, str) else "stop"
     if reason == "tool_calls" and is_answered and not has_calls:

@@ -34,7 +34,7 @@ _DOCUMENTS: Final = {
     "application/json": "txt",
 }
 _FORMATS: Final = frozenset(_DOCUMENTS.values())
-_SOUNDS: Final = frozenset({"mp3", "wav", "opus", "aac", "flac", "ogg", "m4a", "webm", "pcm"})
+_SOUNDS: Final = ("aac", "flac", "m4a", "mp3", "ogg", "opus", "pcm", "wav", "webm")
 _S3: Final = "s3://"
 # What a document's name may hold ("DocumentBlock", Bedrock runtime reference).
 _NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-()[]")
@@ -100,7 +100,7 @@ def audio_block(part: Mapping[str, Any], where: str) -> dict[str, Any]:
     inner = part.get("input_audio")
     data, kind = (inner.get("data"), inner.get("format")) if isinstance(inner, dict) else (None, None)
     if not isinstance(data, str) or not data or kind not in _SOUNDS:
-        raise unsupported(where, f"sound needs `data` and a `format`: {', '.join(sorted(_SOUNDS))}")
+        raise unsupported(where, f"sound needs `data` and a `format`: {', '.join(_SOUNDS)}")
     return {"audio": {"format": kind, "source": {"bytes": data}}}
 
 

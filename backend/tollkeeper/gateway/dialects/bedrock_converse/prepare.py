@@ -48,7 +48,8 @@ def prepare_chat(call: Call, model: str) -> Call:
     for name, value in body.items():
         if name not in EXPRESSED and not _says_nothing(name, value):
             changes[name] = ABSENT
-    if body.get("service_tier") is not None and body["service_tier"] not in TIERS:
+    tier = body.get("service_tier")
+    if tier is not None and not (isinstance(tier, str) and tier in TIERS):
         changes["service_tier"] = ABSENT
     effort = body.get("reasoning_effort")
     if effort is not None:

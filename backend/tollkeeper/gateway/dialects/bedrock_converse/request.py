@@ -78,7 +78,7 @@ def thinks(body: Mapping[str, Any], traits: Traits) -> bool:
     """Whether the call turns on what excludes sampling and forced tools."""
     own = body.get("thinking")
     if isinstance(own, dict):
-        return own.get("type") in {"enabled", "adaptive"}
+        return own.get("type") in ("enabled", "adaptive")
     effort = body.get("reasoning_effort")
     if not isinstance(effort, str) or effort == "none":
         return False

@@ -21,9 +21,10 @@ from tollkeeper.gateway.dialects.bedrock_converse.names import fit
 from tollkeeper.gateway.openai_fields import wrong_type
 
 _SYSTEM: Final = frozenset({"system", "developer"})
+# Tuples: what callers send in these places may be of any type.
 # Who signed it: thinking that another vendor's model wrote proves nothing here.
-_OWN_FORMATS: Final = frozenset({"anthropic", "bedrock"})
-_LIFETIMES: Final = frozenset({"5m", "1h"})
+_OWN_FORMATS: Final = ("anthropic", "bedrock")
+_LIFETIMES: Final = ("5m", "1h")
 # Converse takes no result without content.
 _NOTHING_SAID: Final = "(empty)"
 
@@ -155,6 +156,8 @@ class Turns:
 
     def _block(self, part: Mapping[str, Any], where: str) -> dict[str, Any] | None:
         kind = part.get("type")
+        if not isinstance(kind, str):
+            raise wrong_type(f"{where}.type", "a string", kind)
         if kind in {"text", "refusal"}:
             text = part.get(kind)
             if not isinstance(text, str):
@@ -168,8 +171,6 @@ class Turns:
             return file_block(part, where, self._next_document())
         if kind == "input_audio":
             return audio_block(part, where)
-        if not isinstance(kind, str):
-            raise wrong_type(f"{where}.type", "a string", kind)
         raise unsupported(where, "Bedrock takes text, image_url, file and input_audio parts")
 
     def _next_document(self) -> int:
