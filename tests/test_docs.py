@@ -106,7 +106,7 @@ def test_readmes_two_commands_are_those_of_the_bootstrap_and_of_the_gate() -> No
 
 
 def test_readmes_configuration_is_accepted(tmp_path: Path) -> None:
-    example, rules = fences(README, "yaml")
+    example, parameters, rules = fences(README, "yaml")
     path = tmp_path / "tollkeeper.yaml"
     path.write_text(example + rules)
     configuration = load_configuration(path, {}, kinds=provider_kinds())
@@ -114,6 +114,11 @@ def test_readmes_configuration_is_accepted(tmp_path: Path) -> None:
     assert [provider.name for provider in configuration.catalog.providers] == ["local"]
     assert [model.name for model in configuration.catalog.models] == ["gpt-4o-mini"]
     assert [rule.name for rule in configuration.rules] == ["Everybody", "Search a month"]
+    path.write_text("providers: [{name: openai, kind: openai, api_key: key}]\n" + parameters)
+    (model,) = load_configuration(path, {}, kinds=provider_kinds()).catalog.models
+    assert model.parameters.refuses_dropped
+    assert dict(model.parameters.overrides) == {"seed": 7, "logit_bias": None}
+    assert dict(model.capabilities) == {"vision": False, "reasoning": False}
 
 
 def test_readmes_curl_calls_a_path_that_is_served_with_a_body_that_fits() -> None:
