@@ -13,6 +13,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from tollkeeper.api import inference
 from tollkeeper.api.inference import TAG, with_inference_paths
 from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.gateway.dialects.anthropic_messages import AnthropicCaller, AnthropicTokenCount
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
@@ -87,6 +88,8 @@ def test_request_examples_are_read_by_the_gateway(document: Json) -> None:
         "/v1/embeddings": OpenAIEmbeddings(),
         "/v1/responses": ResponsesCaller(),
         "/v1/responses/input_tokens": ResponsesTokenCount(),
+        "/v1/messages": AnthropicCaller(),
+        "/v1/messages/count_tokens": AnthropicTokenCount(),
     }
     for path, dialect in dialects.items():
         example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
@@ -170,7 +173,9 @@ def test_streams_are_documented_where_there_are_streams(document: Json) -> None:
         if "text/event-stream" in operation["responses"]["200"]["content"]
     }
     assert streamed == {
-        prefix + path for prefix in PREFIXES for path in ("/chat/completions", "/completions", "/responses")
+        prefix + path
+        for prefix in PREFIXES
+        for path in ("/chat/completions", "/completions", "/responses", "/messages")
     }
 
 

@@ -112,7 +112,10 @@ _OPERATIONS: Final = (
         method="get",
         path="/models",
         summary="List the models that the key may call",
-        description="By name. A key of the environment `test` sees the simulated ones.",
+        description=(
+            "By name. A key of the environment `test` sees the simulated ones. With the header `anthropic-version` in "
+            "Anthropic's shape, in pages (`limit`, `after_id`, `before_id`)."
+        ),
         answer=schemas.ModelList,
         answer_example={
             "object": "list",

@@ -1,5 +1,6 @@
 """What the OpenAPI document says of one inference operation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,3 +24,6 @@ class Operation:
     chunk_example: Json | None = None
     # Beside the headers that all of them take.
     parameters: tuple[Json, ...] = ()
+    # None: OpenAI's shape. The example is made of status, message, code and request id.
+    error: type[BaseModel] | None = None
+    error_example: Callable[[int, str, str, str], Json] | None = None
