@@ -21,8 +21,20 @@ def read_fields(value: Any, where: str) -> Mapping[str, Any]:
         raise wrong_type(where, "an object", value)
     for name in value:
         if "_" in name:
-            return {camel(key): item for key, item in value.items()}
+            return _in_camel_case(value, where)
     found: Mapping[str, Any] = value
+    return found
+
+
+def _in_camel_case(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    found = {camel(name): item for name, item in value.items()}
+    if len(found) < len(value):
+        # Two readings of one document.
+        raise BadRequest(
+            f"Invalid '{where}': a field stands there in camelCase and in snake_case; send it once.",
+            param=where,
+            code="duplicate_key",
+        )
     return found
 
 
