@@ -2,11 +2,21 @@
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    TypeAdapter,
+)
 
 from tollkeeper.contracts.parameters import CAPABILITIES, NO_PARAMETERS, OF_THE_CALL, ModelParameters
 
@@ -66,8 +76,19 @@ def _check_defaults(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return values
 
 
+def _plain(value: Any) -> Any:
+    """The file's numbers with a point are exact decimals; a vendor is sent JSON, which has none."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-_Values = Annotated[dict[_Name, JsonValue], Field(max_length=50), AfterValidator(_check_values)]
+_Values = Annotated[
+    dict[_Name, JsonValue], Field(max_length=50), AfterValidator(_check_values), BeforeValidator(_plain)
+]
 Defaults = Annotated[
     _Values,
     AfterValidator(_check_defaults),
