@@ -175,7 +175,10 @@ def test_streams_are_documented_where_there_are_streams(document: Json) -> None:
     assert streamed == {
         prefix + path
         for prefix in PREFIXES
-        for path in ("/chat/completions", "/completions", "/responses", "/messages")
+        for path in (
+            *("/chat/completions", "/completions", "/responses", "/messages"),
+            *("/images/generations", "/images/edits", "/audio/speech", "/audio/transcriptions"),
+        )
     }
 
 

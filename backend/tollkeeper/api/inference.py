@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tollkeeper.api import inference_schemas as schemas
+from tollkeeper.api.inference_media import MEDIA
 from tollkeeper.api.inference_messages import MESSAGES
 from tollkeeper.api.inference_operation import Json, Operation
 from tollkeeper.api.inference_responses import RESPONSES
@@ -135,6 +136,7 @@ _OPERATIONS: Final = (
         ),
     ),
     *RESPONSES,
+    *MEDIA,
     *MESSAGES,
 )
 
@@ -207,7 +209,10 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     404: ("No such thing, or not one this key may use.", "model_not_found"),
     408: ("The body did not arrive in time.", "request_timeout"),
     413: ("The body is larger than `TOLLKEEPER_MAX_BODY_BYTES`.", "payload_too_large"),
-    415: ("The body is not `application/json` in UTF-8, or it is compressed.", "unsupported_media_type"),
+    415: (
+        "The body is not of a type that this path takes, JSON in UTF-8, or it is compressed.",
+        "unsupported_media_type",
+    ),
     429: ("A rate limit of the key or of the tenant is used up, or the provider's is.", "rate_limit_exceeded"),
     500: ("A fault of the gateway.", "internal_error"),
     502: ("The provider failed, or answered with something that is no answer.", "upstream_error"),
@@ -274,12 +279,16 @@ def _operation(operation: Operation, suffix: str) -> Json:
     }
     if operation.request is not None:
         content = _content(operation.request, operation.request_example)
-        written["requestBody"] = {"required": True, "content": {"application/json": content}}
+        written["requestBody"] = {"required": True, "content": dict.fromkeys(operation.request_types, content)}
     return written
 
 
 def _responses(operation: Operation) -> Json:
-    content = {"application/json": _content(operation.answer, operation.answer_example)}
+    content: Json = {}
+    if operation.answer is not None:
+        content["application/json"] = _content(operation.answer, operation.answer_example)
+    for kind, example in operation.answer_texts.items():
+        content[kind] = {"schema": _TEXT, "example": example}
     if operation.chunk is not None:
         # As OpenAI's own document has it: the schema is that of one event's data.
         content["text/event-stream"] = _content(operation.chunk, operation.chunk_example)

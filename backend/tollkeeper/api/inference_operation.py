@@ -1,7 +1,7 @@
 """What the OpenAPI document says of one inference operation."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,12 +16,16 @@ class Operation:
     path: str
     summary: str
     description: str
-    answer: type[BaseModel]
-    answer_example: Json
+    # None: only in the types of `answer_texts`.
+    answer: type[BaseModel] | None
+    answer_example: Json | None = None
     request: type[BaseModel] | None = None
     request_example: Json | None = None
     chunk: type[BaseModel] | None = None
     chunk_example: Json | None = None
+    request_types: tuple[str, ...] = ("application/json",)
+    # Types of answers that are no JSON, each with an example.
+    answer_texts: Mapping[str, str] = field(default_factory=dict)
     # Beside the headers that all of them take.
     parameters: tuple[Json, ...] = ()
     # None: OpenAI's shape. The example is made of status, message, code and request id.
