@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.gateway.forms import form
 from tests.gateway.serving import (
     KEY,
     RUN_KEYS,
@@ -140,6 +141,19 @@ async def test_another_call_under_the_key_is_refused(pair: Pair, vendor: FakeUps
     assert code(answer) == (409, "idempotency_key_reused")
     assert answer.headers["x-should-retry"] == "false"
     assert len(vendor.seen) == 1
+
+
+async def test_form_under_another_boundary_is_the_same_call(pair: Pair, vendor: FakeUpstream) -> None:
+    vendor.script = answer_json({"text": "hello"})
+    codes = []
+    for boundary, sound in (("one", b"x"), ("two", b"x"), ("two", b"y")):
+        headers = {"idempotency-key": "k", "content-type": f"multipart/form-data; boundary={boundary}"}
+        fields: tuple[Any, ...] = (("model", "alias"), ("file", sound, "a.wav"))
+        content = form(*fields, boundary=boundary.encode())
+        codes.append(code(await pair.one.post("/v1/audio/transcriptions", content, headers=headers)))
+    assert codes[0] == (200, None)
+    assert codes[1][1] in {"already_done", "in_progress"}
+    assert codes[2] == (409, "idempotency_key_reused")
 
 
 async def test_another_endpoint_is_another_call(pair: Pair) -> None:

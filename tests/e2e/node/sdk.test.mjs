@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 
 const { TOLLKEEPER_BASE_URL: baseURL, TOLLKEEPER_KEY: apiKey, UPSTREAM_STATS: statsURL } = process.env;
 const messages = [{ role: "user", content: "What does the gateway do?" }];
@@ -245,3 +245,54 @@ describe("transport", () => {
   });
 });
 
+for (const model of ["priced-chat", "simulated"]) {
+  describe(`${model} beside text`, () => {
+    // One second of silence at 8,000 samples of 16 bits.
+    const head = Buffer.from("524946460000000057415645666d74201000000001000100401f0000803e0000020010006461746100000000", "hex");
+    const sound = Buffer.concat([head, Buffer.alloc(16_000)]);
+    const picture = Buffer.from("89504e470d0a1a0a0000000d49484452000000080000000808020000004b6d29dc", "hex");
+    sound.writeUInt32LE(36 + 16_000, 4);
+    sound.writeUInt32LE(16_000, 40);
+
+    test("moderation", async () => {
+      const { results } = await client.moderations.create({ model, input: ["a", "b"] });
+      assert.deepEqual(results.map((result) => result.flagged), [false, false]);
+    });
+
+    test("pictures", async () => {
+      const { data } = await client.images.generate({ model, prompt: "a cat", n: 2 });
+      assert.equal(data.length, 2);
+      const stream = await client.images.generate({ model, prompt: "a cat", stream: true, partial_images: 1 });
+      const types = (await collect(stream)).map((event) => event.type);
+      assert.deepEqual(types, ["image_generation.partial_image", "image_generation.completed"]);
+    });
+
+    test("an edited picture", async () => {
+      const image = [await toFile(picture, "a.png", { type: "image/png" }), await toFile(picture, "b.png")];
+      const { data } = await client.images.edit({ model, prompt: "a hat", image });
+      assert.equal(data.length, 1);
+    });
+
+    test("speech", async () => {
+      const answer = await client.audio.speech.create({ model, voice: "alloy", input: "Hello.", response_format: "wav" });
+      assert.equal(answer.headers.get("content-type"), "audio/wav");
+      assert.equal(Buffer.from(await answer.arrayBuffer()).subarray(0, 4).toString(), "RIFF");
+    });
+
+    test("transcripts", async () => {
+      const file = () => toFile(sound, "sound.wav", { type: "audio/wav" });
+      const { text } = await client.audio.transcriptions.create({ model, file: await file() });
+      assert.equal(text, "A simulated transcript of 1.0 seconds.");
+      const options = { model, file: await file(), response_format: "text" };
+      assert.equal(await client.audio.transcriptions.create(options), `${text}\n`);
+      const stream = await client.audio.transcriptions.create({ model, file: await file(), stream: true });
+      assert.equal((await collect(stream)).at(-1).text, text);
+    });
+
+    test("speech that breaks is an error", async () => {
+      const options = { model: "simulated-cut-after-1-pace-20ms", voice: "alloy", input: "Hello there. ".repeat(20) };
+      const answer = await client.audio.speech.create(options);
+      await assert.rejects(answer.arrayBuffer());
+    });
+  });
+}
