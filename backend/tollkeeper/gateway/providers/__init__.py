@@ -16,6 +16,8 @@ from tollkeeper.gateway.providers.gemini import KIND as GEMINI
 from tollkeeper.gateway.providers.gemini import Gemini
 from tollkeeper.gateway.providers.simulated import Simulated
 from tollkeeper.gateway.providers.vendors import VENDORS
+from tollkeeper.gateway.providers.vertex import KIND as VERTEX
+from tollkeeper.gateway.providers.vertex import Vertex
 
 _ALL: Final[tuple[Provider, ...]] = (
     *(Compatible(vendor) for vendor in VENDORS),
@@ -23,6 +25,7 @@ _ALL: Final[tuple[Provider, ...]] = (
     Gemini(),
     Azure(),
     Bedrock(),
+    Vertex(),
     Simulated(),
 )
 PROVIDERS: Final[Mapping[str, Provider]] = {provider.kind: provider for provider in _ALL}
@@ -41,4 +44,12 @@ def provider_kinds() -> tuple[ProviderKind, ...]:
         )
         for vendor in VENDORS
     )
-    return (*vendors, ANTHROPIC, GEMINI, AZURE, BEDROCK, ProviderKind("simulated", "Simulated", needs_credential=False))
+    return (
+        *vendors,
+        ANTHROPIC,
+        GEMINI,
+        AZURE,
+        BEDROCK,
+        VERTEX,
+        ProviderKind("simulated", "Simulated", needs_credential=False),
+    )

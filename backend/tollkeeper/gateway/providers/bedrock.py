@@ -1,11 +1,12 @@
 """Amazon Bedrock: Converse for every model, signed with keys of AWS, of assumed roles or of a workload, or by API key.
 
 The region is in the address (`https://bedrock-runtime.eu-west-1.amazonaws.com`), or the option `region` where the address
-is one of the operator's own. The option `guardrail` (`{id, version}`) holds for every call.
+is one of the operator's own. The option `guardrail` (`{id, version}`) holds for every call; `api: anthropic` reaches
+Claude in Anthropic's dialect instead.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlsplit
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKind, Target
@@ -15,12 +16,18 @@ from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.cloud_aws import sign_request
 from tollkeeper.gateway.cloud_tokens import Tokens
 from tollkeeper.gateway.dialect import VendorDialect
+from tollkeeper.gateway.dialects.anthropic_messages import prepare_chat as prepare_claude
 from tollkeeper.gateway.dialects.bedrock_converse import ConverseVendor, prepare_chat, read_failure
 from tollkeeper.gateway.provider import Billing, Channel, CredentialRefused, Failure, UpstreamRequest
+from tollkeeper.gateway.providers.bedrock_claude import BedrockClaude
 
 _CONVERSE: Final = ConverseVendor()
+_CLAUDE: Final = BedrockClaude()
+_VERBS: Final = ("converse", "converse-stream")
+_INVOKE: Final = ("invoke", "invoke-with-response-stream")
 _SERVICE: Final = "bedrock"
-_STREAM_TYPE: Final = "application/vnd.amazon.eventstream"
+_STREAM_HEADERS: Final[Mapping[str, str]] = {"accept": "application/vnd.amazon.eventstream"}
+_WHOLE_HEADERS: Final[Mapping[str, str]] = {"accept": "application/json"}
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 KIND: Final = ProviderKind(
@@ -45,19 +52,28 @@ class Bedrock:
     def caller_headers(self) -> tuple[str, ...]:
         return ()
 
-    def dialect(self, config: ProviderConfig, call: Call, target: Target) -> VendorDialect:  # noqa: ARG002 - the interface
+    def dialect(self, config: ProviderConfig, call: Call, target: Target) -> VendorDialect:
         if call.operation is not Operation.CHAT:
             raise BadRequest(
                 f"{KIND.title} does not offer {call.operation}.", code="unsupported_operation", param="model"
             )
-        return _CONVERSE
+        return _CLAUDE if _speaks_anthropic(config, call.model if target.model == "*" else target.model) else _CONVERSE
 
-    def fixed_headers(self, config: ProviderConfig, call: Call) -> Mapping[str, str]:  # noqa: ARG002 - the interface
-        return {"accept": _STREAM_TYPE if call.is_stream else "application/json"}
+    def fixed_headers(self, config: ProviderConfig, call: Call) -> Mapping[str, str]:
+        headers = _STREAM_HEADERS if call.is_stream else _WHOLE_HEADERS
+        guardrail = _guardrail(config) if _speaks_anthropic(config, call.model) else None
+        if guardrail is None:
+            return headers
+        return {
+            **headers,
+            "x-amzn-bedrock-guardrailidentifier": guardrail["guardrailIdentifier"],
+            "x-amzn-bedrock-guardrailversion": guardrail["guardrailVersion"],
+        }
 
     def url(self, config: ProviderConfig, call: Call, target: Target) -> str:  # noqa: ARG002 - the interface
         base = (config.base_url or "").rstrip("/")
-        return f"{base}/model/{quote(call.model, safe='')}/{'converse-stream' if call.is_stream else 'converse'}"
+        whole, streamed = _INVOKE if _speaks_anthropic(config, call.model) else _VERBS
+        return f"{base}/model/{quote(call.model, safe='')}/{streamed if call.is_stream else whole}"
 
     def headers(self, credential: Credential | None) -> Mapping[str, str]:
         if credential is None or is_document(credential.secret):
@@ -80,7 +96,10 @@ class Bedrock:
         )
 
     def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:
-        call = prepare_chat(call, call.model if target.model == "*" else target.model)
+        model = call.model if target.model == "*" else target.model
+        if _speaks_anthropic(config, model):
+            return prepare_claude(call, model, target.max_output_tokens)
+        call = prepare_chat(call, model)
         guardrail = _guardrail(config)
         return call if guardrail is None else call.replace(guardrailConfig=guardrail)
 
@@ -91,6 +110,11 @@ class Bedrock:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         return read_failure(status, headers, body)
+
+
+def _speaks_anthropic(config: ProviderConfig, model: str) -> bool:
+    """By the option `api`: `converse` (which is usual) or `anthropic`, for the models that are Anthropic's."""
+    return config.options.get("api") == "anthropic" and "claude" in model
 
 
 def region_of(config: ProviderConfig) -> str:
@@ -110,7 +134,7 @@ def region_of(config: ProviderConfig) -> str:
     return region
 
 
-def _guardrail(config: ProviderConfig) -> dict[str, Any] | None:
+def _guardrail(config: ProviderConfig) -> dict[str, str] | None:
     told = config.options.get("guardrail")
     if told is None:
         return None

@@ -102,10 +102,8 @@ class _Chunks:
         if kind == "event":
             read = _EVENTS.get(headers.get(":event-type", ""))
             return [] if read is None else read(self, _object(frame.payload))
-        if kind == "exception":
-            raise exception_error(headers.get(":exception-type", ""), frame.payload)
-        if kind == "error":
-            raise exception_error(headers.get(":error-code", ""), frame.payload)
+        if (error := exception_of(frame)) is not None:
+            raise error
         return []
 
     def end(self, metadata: Mapping[str, Any]) -> list[Chunk]:
@@ -224,6 +222,14 @@ class _Chunks:
             **self._head,
             "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}],
         }
+
+
+def exception_of(frame: Frame) -> UpstreamError | None:
+    """The error that a frame is; None for events."""
+    kind = frame.headers.get(":message-type")
+    if kind == "exception":
+        return exception_error(frame.headers.get(":exception-type", ""), frame.payload)
+    return exception_error(frame.headers.get(":error-code", ""), frame.payload) if kind == "error" else None
 
 
 _Read = Callable[[_Chunks, Mapping[str, Any]], list[Chunk]]
