@@ -10,6 +10,7 @@ OpenAI's own shape is the canonical one; these stand beside it, by the names tha
 - `messages[role=tool].is_error`, and content of a tool's answer that may hold `image_url` and `file` parts.
 - `file` parts with `file_data` (data URI), `file_id` or `file_url`, `filename`, `title`, `citations`.
 
+- `tools[].full_name`, where `function.name` is a shorter one.
 - text parts with `title` and `context`: documents in words.
 - at the top: `thinking`, `top_k`, `cache_control` and the other `EXTENSIONS`, as Anthropic has them.
 
@@ -21,6 +22,8 @@ know.
 from collections.abc import Mapping
 from typing import Any, Final
 
+# Of a tool whose name is longer than most vendors take: the caller's own, for the answer.
+FULL_NAME: Final = "full_name"
 # Top-level fields.
 EXTENSIONS: Final = frozenset(
     {
@@ -37,7 +40,7 @@ EXTENSIONS: Final = frozenset(
 )
 OF_MESSAGES: Final = frozenset({"reasoning_details", "cache_control", "is_error"})
 # Of content parts, and of tools.
-OF_PARTS: Final = frozenset({"cache_control", "title", "citations", "context"})
+OF_PARTS: Final = frozenset({"cache_control", "title", "citations", "context", FULL_NAME})
 # The budgets of thinking, in tokens, up to which an effort is called low and medium.
 _LOW: Final = 4_096
 _MEDIUM: Final = 16_384

@@ -5,7 +5,21 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.anthropic.callers import CALLER, Json, assistant, message, read, talk, text, tool_result, user
+from tests.gateway.anthropic.callers import (
+    CALLER,
+    TOOL,
+    Json,
+    assistant,
+    delta,
+    fragment,
+    message,
+    read,
+    talk,
+    text,
+    tool_result,
+    tool_use,
+    user,
+)
 from tollkeeper.contracts.chat import Chunk, Usage
 from tollkeeper.core.errors import (
     BadRequest,
@@ -184,6 +198,30 @@ def test_envelope_that_is_not_ours_is_refused(signature: str) -> None:
         with pytest.raises(BadRequest) as refusal:
             read(talk(user(text("a")), assistant(block, text("b")), user(text("c"))))
         assert (refusal.value.param or "").startswith("messages[1].content[0].")
+
+
+def test_names_too_long_for_others_are_shortened_and_come_back() -> None:
+    long = "mcp__" + "a" * 100
+    call = read(
+        talk(
+            user(text("a")),
+            assistant(tool_use("x", long)),
+            user(tool_result("x")),
+            tools=[{**TOOL, "name": long}, {**TOOL, "name": long + "b"}, TOOL],
+            tool_choice={"type": "tool", "name": long},
+        )
+    )
+    names = [tool["function"]["name"] for tool in call.body["tools"]]
+    assert len(set(names)) == 3
+    assert max(map(len, names)) == 64
+    assert call.body["messages"][1]["tool_calls"][0]["function"]["name"] == names[0]
+    assert call.body["tool_choice"]["function"]["name"] == names[0]
+    said = {"tool_calls": [{"id": "y", "type": "function", "function": {"name": names[1], "arguments": "{}"}}]}
+    whole = Chunk({"choices": [{"message": said, "finish_reason": "tool_calls"}]})
+    assert json.loads(CALLER.write_whole(whole, call))["content"][0]["name"] == long + "b"
+    writer = CALLER.writer(call)
+    streamed = writer.batch([delta({"tool_calls": [fragment(0, "{}", call_id="y", name=names[1])]})])
+    assert f'"name":"{long}b"'.encode() in streamed
 
 
 def test_sources_are_citations_and_are_taken_back_out() -> None:

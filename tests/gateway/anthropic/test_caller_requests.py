@@ -341,6 +341,11 @@ def test_what_nobody_else_can_do_is_known_before_anybody_is_asked(fields: Any, p
     assert read(message(**fields)).needs_native == path
 
 
+def test_field_of_ours_in_a_tool_of_theirs_means_nothing() -> None:
+    call = read(message(tools=[{"type": "web_search_20260318", "name": "a", "full_name": "b"}]))
+    assert call.body["tools"] == [{"type": "web_search_20260318", "name": "a"}]
+
+
 def test_schemas_and_arguments_are_as_sent() -> None:
     arguments = {"ü": [1, 2.5, None, {"a": "\n"}]}
     found = messages_of(talk(user(text("a")), assistant({**tool_use(), "input": arguments}), user(tool_result())))

@@ -25,6 +25,7 @@ from tollkeeper.gateway.dialects.anthropic_messages.read_blocks import (
     read_parts,
     read_text,
 )
+from tollkeeper.gateway.dialects.anthropic_messages.vendor_names import LONGEST_NAME, fit_name
 from tollkeeper.gateway.openai_fields import missing, wrong_type
 
 _ROLES: Final = ("user", "assistant", "system")
@@ -212,7 +213,8 @@ def _assistant_content(texts: list[Part]) -> str | list[Part] | None:
 
 def _read_tool_use(block: Mapping[str, Any], path: str, turn: _Turn) -> None:
     arguments = orjson.dumps(read_inner(block, "input", path)).decode()
-    inner = {"name": read_text(block, "name", path), "arguments": arguments}
+    name = read_text(block, "name", path)
+    inner = {"name": fit_name(name) if len(name) > LONGEST_NAME else name, "arguments": arguments}
     turn.calls.append({"id": read_text(block, "id", path), "type": "function", "function": inner})
     if (mark := find_object(block, "cache_control", path)) is not None:
         turn.marks.append(mark)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.canonical import FULL_NAME
 from tollkeeper.gateway.dialects.anthropic_messages.read_blocks import (
     find_flag,
     find_object,
@@ -16,6 +17,7 @@ from tollkeeper.gateway.dialects.anthropic_messages.read_blocks import (
     read_text,
 )
 from tollkeeper.gateway.dialects.anthropic_messages.read_messages import Reading
+from tollkeeper.gateway.dialects.anthropic_messages.vendor_names import LONGEST_NAME, fit_name
 from tollkeeper.gateway.openai_fields import wrong_type
 
 _EXPRESSED: Final = frozenset({"type", "name", "description", "input_schema", "strict", "cache_control"})
@@ -33,14 +35,18 @@ def _read_tool(tool: Any, path: str, reading: Reading) -> dict[str, Any]:
         raise wrong_type(path, "an object", tool)
     if find_text(tool, "type", path) not in {None, "custom"}:
         reading.need(f"{path}.type")
-        return tool
-    function: dict[str, Any] = {"name": read_text(tool, "name", path)}
+        return {name: value for name, value in tool.items() if name != FULL_NAME}
+    name = read_text(tool, "name", path)
+    function: dict[str, Any] = {"name": fit_name(name) if len(name) > LONGEST_NAME else name}
     if (description := find_text(tool, "description", path)) is not None:
         function["description"] = description
     function["parameters"] = read_inner(tool, "input_schema", path)
     if (strict := find_flag(tool, "strict", path)) is not None:
         function["strict"] = strict
     read: dict[str, Any] = {"type": "function", "function": function}
+    if function["name"] is not name:
+        # Elsewhere names are half as long as here; the answer has the caller's again.
+        read[FULL_NAME] = name
     if (mark := find_object(tool, "cache_control", path)) is not None:
         read["cache_control"] = mark
     if not tool.keys() <= _EXPRESSED:
@@ -56,6 +62,7 @@ def read_tool_choice(value: Any) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if kind == "tool":
         name = read_text(value, "name", "tool_choice")
+        name = fit_name(name) if len(name) > LONGEST_NAME else name
         fields["tool_choice"] = {"type": "function", "function": {"name": name}}
     elif kind in _CHOICES:
         fields["tool_choice"] = _CHOICES[kind]

@@ -55,6 +55,7 @@ class Blocks:
         "_is_orderly",
         "_kind",
         "_nameless",
+        "_names",
         "_text",
         "_thought",
         "_tool",
@@ -62,7 +63,9 @@ class Blocks:
         "has_tools",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, names: Mapping[str, str]) -> None:
+        """`names`: of tools that the vendor knows by another one."""
+        self._names = names
         self._index = -1
         self._kind = Kind.NONE
         self._text: list[str] = []
@@ -180,7 +183,7 @@ class Blocks:
         given = tool_id(fragment.get("id"))
         if fragment.get("extra_content"):
             self._open(Kind.OTHER, signed_call(given, fragment["extra_content"]), out)
-        self._open(Kind.TOOL, {"type": "tool_use", "id": given, "name": name, "input": {}}, out)
+        self._open(Kind.TOOL, {"type": "tool_use", "id": given, "name": self._names.get(name, name), "input": {}}, out)
         self.has_tools = True
         self._tool = index
         self._arguments = []

@@ -10,6 +10,7 @@ from tollkeeper.gateway.dialects.anthropic_messages.write_parts import (
     Block,
     citations_of,
     found_stop,
+    full_names,
     message_id,
     parse_arguments,
     redacted,
@@ -26,7 +27,7 @@ def write_message(chunk: Chunk, call: Call) -> bytes:
     choices: Sequence[dict[str, Any]] = data.get("choices") or ({},)
     choice = choices[0]
     message = choice.get("message") or {}
-    tools, is_cut = _tools(message)
+    tools, is_cut = _tools(message, full_names(call))
     stop = found_stop(choice, call)
     reason = stop_reason(
         choice.get("finish_reason"), has_tools=bool(tools), is_refused=bool(message.get("refusal")), is_cut=is_cut
@@ -73,7 +74,7 @@ def _texts(message: Mapping[str, Any]) -> list[Block]:
     return blocks
 
 
-def _tools(message: Mapping[str, Any]) -> tuple[list[Block], bool]:
+def _tools(message: Mapping[str, Any], names: Mapping[str, str]) -> tuple[list[Block], bool]:
     """The calls, and whether the last one's arguments are not whole."""
     blocks: list[Block] = []
     is_cut = False
@@ -88,5 +89,6 @@ def _tools(message: Mapping[str, Any]) -> tuple[list[Block], bool]:
         if arguments is None:
             # For the caller to judge, rather than nothing.
             arguments = {"unparsed_arguments": text}
-        blocks.append({"type": "tool_use", "id": given, "name": inner.get("name") or "", "input": arguments})
+        name = inner.get("name") or ""
+        blocks.append({"type": "tool_use", "id": given, "name": names.get(name, name), "input": arguments})
     return blocks, is_cut

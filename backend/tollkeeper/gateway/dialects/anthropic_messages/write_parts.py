@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from tollkeeper.contracts.chat import Call, Usage
+from tollkeeper.gateway.canonical import FULL_NAME
 from tollkeeper.gateway.dialects.anthropic_messages.envelope import wrap
 from tollkeeper.gateway.openai_repair import new_id
 
@@ -52,6 +53,11 @@ def message_id(data: Mapping[str, Any]) -> str:
     if not isinstance(told, str) or not told:
         return new_id("msg_")
     return told if told.startswith("msg_") else "msg_" + told.removeprefix("chatcmpl-")
+
+
+def full_names(call: Call) -> Mapping[str, str]:
+    """Of tools whose names were shortened on the way in: as it was."""
+    return {tool["function"]["name"]: tool[FULL_NAME] for tool in call.body.get("tools") or () if FULL_NAME in tool}
 
 
 def tool_id(told: object) -> str:

@@ -10,7 +10,13 @@ from tollkeeper.gateway import sse
 from tollkeeper.gateway.dialect import Writer
 from tollkeeper.gateway.dialects.anthropic_messages.write_blocks import Blocks, Kind, event
 from tollkeeper.gateway.dialects.anthropic_messages.write_errors import write_error_body
-from tollkeeper.gateway.dialects.anthropic_messages.write_parts import found_stop, message_id, stop_reason, usage_of
+from tollkeeper.gateway.dialects.anthropic_messages.write_parts import (
+    found_stop,
+    full_names,
+    message_id,
+    stop_reason,
+    usage_of,
+)
 
 # A line cannot begin so inside the JSON of another event.
 _BLOCK_STARTS: Final = b"event: content_block_start\n"
@@ -40,7 +46,7 @@ class MessageWriter(Writer):
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._blocks = Blocks()
+        self._blocks = Blocks(full_names(call))
         self._is_begun = False
         self._finish: object = None
         self._stop: str | None = None
