@@ -183,6 +183,13 @@ def test_what_a_vendor_does_by_itself_is_told(fields: dict) -> None:
     assert seen(**fields).open_cost is not None
 
 
+@pytest.mark.parametrize("kind", ["bash_20250124", "text_editor_20250728", "computer_toolset_20260801"])
+def test_tool_that_the_caller_runs_costs_only_what_its_definition_takes(kind: str) -> None:
+    found = seen(tools=[{"type": kind, "name": "x"}])
+
+    assert (found.open_cost, found.unseen is not None, found.has_tools) == (None, True, True)
+
+
 def test_what_is_left_out_is_not_told() -> None:
     calm = seen(web_search_options=None, enable_search=False, previous_response_id=None, tools=[{"type": "function"}])
 

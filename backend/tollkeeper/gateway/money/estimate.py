@@ -29,6 +29,8 @@ _TEXT_PARTS: Final = frozenset(
 )
 # A tuple: what a caller sends may be no text at all, which no set can be asked for.
 _OWN_TOOLS: Final = ("function", "custom")
+# Of Anthropic's own, those that the caller runs. Their definitions are the vendor's.
+_RUN_BY_CALLERS: Final = ("bash_", "text_editor_", "memory_", "computer_", "browser_")
 # Fields of bodies that make a vendor read, search or choose by itself, and take money for it.
 _OPEN_FIELDS: Final[Mapping[str, str]] = {
     "web_search_options": "a search of the vendor's own",
@@ -232,7 +234,12 @@ def _take_out(data: str, seen: Survey) -> None:
 def _tools(tools: list[Any], seen: Survey) -> None:
     seen.has_tools = True
     for tool in tools:
-        if type(tool) is not dict or tool.get("type") not in _OWN_TOOLS:
+        kind = tool.get("type") if type(tool) is dict else None
+        if kind in _OWN_TOOLS:
+            continue
+        if type(kind) is str and kind.startswith(_RUN_BY_CALLERS):
+            seen.unseen = "a tool that only the vendor can describe"
+        else:
             seen.open_cost = "a tool that the vendor runs"
 
 
