@@ -12,7 +12,15 @@ import orjson
 
 from tollkeeper.contracts.chat import Call, Chunk
 from tollkeeper.core.errors import UpstreamError
-from tollkeeper.gateway.openai_repair import FINISH_REASONS, new_id, raise_error, repair_arguments, repair_finish_reason
+from tollkeeper.gateway.openai_repair import (
+    FINISH_REASONS,
+    is_translated,
+    new_id,
+    raise_error,
+    repair_arguments,
+    repair_finish_reason,
+    with_canonical_reasoning,
+)
 from tollkeeper.gateway.openai_text_pattern import TextPattern, learn_pattern
 from tollkeeper.gateway.openai_usage import read_usage
 
@@ -36,10 +44,11 @@ class _Choice:
 class ChatChunks:
     """One stream's state: `read` takes each event's data and gives the chunk for the caller."""
 
-    __slots__ = ("_call", "_choices", "_created", "_id", "_model", "_pattern", "_unread", "_usage")
+    __slots__ = ("_call", "_choices", "_created", "_id", "_is_translated", "_model", "_pattern", "_unread", "_usage")
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        self._is_translated = is_translated(call.dialect)
         # A count that is none: the closing chunk carries it to whoever raises the alarm.
         self._unread: object = None
         self._id: object = None
@@ -169,13 +178,13 @@ class ChatChunks:
             state = self._choices[index] = _Choice()
         if reason is not None:
             state.is_finished = True
-        fixed = delta
+        fixed = with_canonical_reasoning(delta) if self._is_translated else delta
         if not state.has_role:
             state.has_role = True
             if delta.get("role") != "assistant":
-                fixed = {**delta, "role": "assistant"}
+                fixed = {**fixed, "role": "assistant"}
         elif "role" in delta:
-            fixed = _without(delta, "role")
+            fixed = _without(fixed, "role")
         calls = delta.get("tool_calls")
         if calls:
             repaired = _repair_calls(calls, state)

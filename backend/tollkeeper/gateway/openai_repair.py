@@ -47,6 +47,23 @@ def repair_arguments(arguments: object, *, empty: str) -> str:
     return empty if arguments is None else orjson.dumps(arguments).decode()
 
 
+# The dialects in which a call is in the canonical form: their callers get what the vendor calls it.
+_CANONICAL: Final = ("", "openai_chat")
+
+
+def is_translated(dialect: str) -> bool:
+    """Whether the caller speaks another dialect, whose writer knows the canonical names alone."""
+    return dialect not in _CANONICAL
+
+
+def with_canonical_reasoning(message: dict[str, Any]) -> dict[str, Any]:
+    """A message or a delta with its thinking under the canonical name; vLLM, Groq and OpenRouter call it `reasoning`."""
+    thought = message.get("reasoning")
+    if not isinstance(thought, str) or message.get("reasoning_content"):
+        return message
+    return {**{name: value for name, value in message.items() if name != "reasoning"}, "reasoning_content": thought}
+
+
 def raise_error(data: dict[str, Any]) -> None:
     """Raise when a document under status 200 is an error after all."""
     if data.get("error") is None and data.get("object") != "error" and data.get("type") != "error":

@@ -12,7 +12,15 @@ from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.openai_chunks import ChatChunks
 from tollkeeper.gateway.openai_edge import OpenAIEdge
 from tollkeeper.gateway.openai_fields import missing, read_common, write_call, wrong_type
-from tollkeeper.gateway.openai_repair import FINISH_REASONS, new_id, raise_error, repair_arguments, repair_finish_reason
+from tollkeeper.gateway.openai_repair import (
+    FINISH_REASONS,
+    is_translated,
+    new_id,
+    raise_error,
+    repair_arguments,
+    repair_finish_reason,
+    with_canonical_reasoning,
+)
 from tollkeeper.gateway.openai_stream import read_events
 from tollkeeper.gateway.openai_usage import read_usage
 from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
@@ -59,6 +67,8 @@ class OpenAIChat(OpenAIEdge):
         if not isinstance(choices, list) or not choices:
             raise UpstreamError("The provider's answer has no choices.", code="upstream_garbage")
         repaired = [_repair_choice(choice, position) for position, choice in enumerate(choices)]
+        if is_translated(call.dialect):
+            repaired = [{**choice, "message": with_canonical_reasoning(choice["message"])} for choice in repaired]
         raw: bytes | None = body
         if not all(map(is_, repaired, choices)):
             data, raw = {**data, "choices": repaired}, None

@@ -1,6 +1,6 @@
 """Every vendor that speaks OpenAI's format: one class, one row of `vendors` each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
@@ -51,6 +51,7 @@ _OWN_DIALECTS: Final = frozenset({"", OpenAIChat.NAME})
 _WITH_STREAM_OPTIONS: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _CAPS: Final = ("max_tokens", "max_completion_tokens")
+_REASONING: Final = ("reasoning_content", "reasoning")
 _RESPONSES_PATH: Final = "/responses"
 # Of the provider's option `api`: which calls go out over the Responses API, all of them or those that came in it.
 _APIS: Final = frozenset({"chat", "responses", "both"})
@@ -111,6 +112,9 @@ class Compatible:
             if call.native is None or call.dialect != OpenAIResponsesVendor.NAME:
                 changes |= dict.fromkeys(unexpressed_fields(body) | (vendor.drops & body.keys()), ABSENT)
             return call.replace(**changes) if changes else call
+        if call.dialect not in _OWN_DIALECTS and call.operation is Operation.CHAT:
+            # Translated from another dialect.
+            changes |= plain_changes(body, vendor.keeps)
         if call.operation is Operation.EMBEDDINGS:
             self._prepare_embeddings(call, changes)
         elif call.is_stream and call.operation in _WITH_STREAM_OPTIONS:
@@ -119,9 +123,6 @@ class Compatible:
             self._prepare_chat(call, changes)
         if not vendor.drops.isdisjoint(body):
             changes |= dict.fromkeys(vendor.drops & body.keys(), ABSENT)
-        if call.dialect not in _OWN_DIALECTS and call.operation is Operation.CHAT:
-            # Translated from another dialect.
-            changes = {**plain_changes(body, vendor.keeps), **changes}
         return call.replace(**changes) if changes else call
 
     def billing(self, config: ProviderConfig, model: str) -> Billing:
@@ -143,6 +144,12 @@ class Compatible:
             _rename_cap(call.body, wanted, changes)
         if "parallel_tool_calls" in call.body and not call.body.get("tools"):
             changes["parallel_tool_calls"] = ABSENT
+        if self.vendor.reasoning_fields:
+            messages = _renamed_reasoning(
+                changes.get("messages") or call.body.get("messages") or (), self.vendor.reasoning_fields
+            )
+            if messages is not None:
+                changes["messages"] = messages
 
     def _speaks_responses(self, config: ProviderConfig, call: Call, target: Target) -> bool:
         """The same before and after `prepare`."""
@@ -186,6 +193,19 @@ class Compatible:
         if not self.vendor.embeds_base64 and "encoding_format" in call.body:
             # Not reported as dropped: the caller still gets the encoding it asked for.
             changes["encoding_format"] = "float"
+
+
+def _renamed_reasoning(messages: Sequence[Any], fields: tuple[str, ...]) -> list[Any] | None:
+    """The messages with what models thought under the names of this vendor; None where they have them already."""
+    renamed: list[Any] | None = None
+    for position, message in enumerate(messages):
+        thought = message.get("reasoning_content") or message.get("reasoning")
+        if not isinstance(thought, str) or all((name in message) == (name in fields) for name in _REASONING):
+            continue
+        renamed = list(messages) if renamed is None else renamed
+        others = {name: value for name, value in message.items() if name not in _REASONING}
+        renamed[position] = {**others, **dict.fromkeys(fields, thought)}
+    return renamed
 
 
 def _rename_cap(body: Mapping[str, Any], wanted: str, changes: dict[str, Any]) -> None:

@@ -54,6 +54,8 @@ class Vendor:
     drops: frozenset[str] = OPENAI_ONLY
     # Extensions of the canonical form that it understands in calls translated from another dialect (`plain_chat`).
     keeps: frozenset[str] = frozenset()
+    # The names by which it takes back what its models thought; none: as the caller has it.
+    reasoning_fields: tuple[str, ...] = ()
     has_embeddings: bool = True
     has_completions: bool = True
     # What it has beside these, in OpenAI's shape and below the same address.
@@ -113,6 +115,7 @@ def _local(
     embeds_base64: bool = False,
     takes_tokens: bool = False,
     offers: frozenset[Operation] = frozenset(),
+    reasoning_fields: tuple[str, ...] = (),
 ) -> Vendor:
     """A server on the operator's own machine: no credential, nothing dropped, closing the connection stops the work."""
     return Vendor(
@@ -124,6 +127,7 @@ def _local(
         drops=_NOTHING,
         keeps=_OF_LOCAL_SERVERS,
         embeds_base64=embeds_base64,
+        reasoning_fields=reasoning_fields,
         takes_tokens=takes_tokens,
         cancel_stops_billing=True,
         offers=offers,
@@ -209,6 +213,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "https://api.deepseek.com/v1",
         "DEEPSEEK_API_KEY",
         keeps=_REASONING,
+        reasoning_fields=("reasoning_content",),
         has_embeddings=False,
         has_completions=False,
         cancel_stops_billing=True,
@@ -240,7 +245,16 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         offers=_RANKING,
     ),
     _local("ollama", "Ollama", 11434),
-    _local("vllm", "vLLM", 8000, embeds_base64=True, takes_tokens=True, offers=_LISTENING | _RANKING),
+    _local(
+        "vllm",
+        "vLLM",
+        8000,
+        embeds_base64=True,
+        takes_tokens=True,
+        offers=_LISTENING | _RANKING,
+        # It reads the newer name alone, its older versions the older one (vllm#38488).
+        reasoning_fields=("reasoning", "reasoning_content"),
+    ),
     _local("llamacpp", "llama.cpp", 8080, embeds_base64=True, offers=_RANKING),
     _local("lmstudio", "LM Studio", 1234),
     _local("localai", "LocalAI", 8080, offers=_DRAWING | _RANKING | {Operation.SPEECH, Operation.TRANSCRIPTIONS}),
@@ -281,6 +295,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "https://api.moonshot.ai/v1",
         "MOONSHOT_API_KEY",
         keeps=_REASONING,
+        reasoning_fields=("reasoning_content",),
         has_embeddings=False,
     ),
     Vendor(
@@ -289,6 +304,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "https://api.z.ai/api/paas/v4",
         "ZAI_API_KEY",
         keeps=_REASONING,
+        reasoning_fields=("reasoning_content",),
         has_completions=False,
         offers=_DRAWING,
     ),
@@ -298,6 +314,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "https://open.bigmodel.cn/api/paas/v4",
         "ZHIPUAI_API_KEY",
         keeps=_REASONING,
+        reasoning_fields=("reasoning_content",),
         has_completions=False,
         offers=_DRAWING,
     ),
