@@ -190,6 +190,14 @@ def test_tool_that_the_caller_runs_costs_only_what_its_definition_takes(kind: st
     assert (found.open_cost, found.unseen is not None, found.has_tools) == (None, True, True)
 
 
+def test_what_only_the_callers_own_document_says_is_counted() -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+    native = {**body, "future": "x" * 1_000}
+    call = Call(Operation.CHAT, "m", is_stream=False, body=body, native=native, unexpressed=("future",))
+
+    assert survey(call).text_bytes > 1_000
+
+
 def test_what_is_left_out_is_not_told() -> None:
     calm = seen(web_search_options=None, enable_search=False, previous_response_id=None, tools=[{"type": "function"}])
 

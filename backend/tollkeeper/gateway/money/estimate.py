@@ -79,8 +79,8 @@ class Survey:
 
 
 def survey(call: Call) -> Survey:
-    body, raw = call.body, call.raw
-    seen = Survey(len(raw) if raw is not None else len(orjson.dumps(body)))
+    body = call.body
+    seen = Survey(_size(call))
     if call.operation is Operation.CHAT:
         messages = body.get("messages")
         if type(messages) is list:
@@ -102,6 +102,14 @@ def survey(call: Call) -> Survey:
     if not _TOLD_FIELDS.isdisjoint(body):
         _fields(body, seen)
     return seen
+
+
+def _size(call: Call) -> int:
+    if call.raw is not None:
+        return len(call.raw)
+    size = len(orjson.dumps(call.body))
+    # What only the caller's own document says, a vendor of its dialect reads too.
+    return max(size, len(orjson.dumps(call.native))) if call.unexpressed and call.native is not None else size
 
 
 def bound_of(seen: Survey, family: Family) -> int:
