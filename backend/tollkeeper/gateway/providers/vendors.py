@@ -393,6 +393,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
     ),
     Vendor("inception", "Inception", "https://api.inceptionlabs.ai/v1", "INCEPTION_API_KEY", has_embeddings=False),
     Vendor("ionos", "IONOS", "https://openai.inference.de-txl.ionos.com/v1", "IONOS_API_TOKEN"),
+    Vendor("wandb", "W&B Inference", "https://api.inference.wandb.ai/v1", "WANDB_API_KEY", has_embeddings=False),
     Vendor("digitalocean", "DigitalOcean", "https://inference.do-ai.run/v1", "DIGITALOCEAN_INFERENCE_KEY"),
     Vendor(
         "vercel",
