@@ -16,7 +16,16 @@ from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, Price, Serv
 from tollkeeper.contracts.chat import Call, Operation, Usage
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.gateway.money import encodings, tokens
-from tollkeeper.gateway.money.estimate import Survey, bound_of, estimate_of, media_most, media_usual, survey, texts_of
+from tollkeeper.gateway.money.estimate import (
+    Survey,
+    beyond_bytes,
+    bound_of,
+    estimate_of,
+    media_most,
+    media_usual,
+    survey,
+    texts_of,
+)
 from tollkeeper.gateway.money.extent import TEXTS, measure, output_tokens
 from tollkeeper.gateway.money.families import Family, family_of
 from tollkeeper.gateway.money.forecast import Forecasts
@@ -251,7 +260,7 @@ def _counted(call: Call, seen: Survey, family: Family) -> tuple[int, int]:
     if seen.data:
         body = _without(body, frozenset(map(id, seen.data)))
     text = orjson.dumps(body).decode()
-    most = tokens.count_upper(text, family) + seen.ids + media_most(seen, family) + family.added
+    most = tokens.count_upper(text, family) + seen.ids + media_most(seen, family) + family.added + beyond_bytes(call)
     if seen.has_tools:
         most += family.added_for_tools
     return min(most, bound_of(seen, family)), usual

@@ -105,11 +105,14 @@ def survey(call: Call) -> Survey:
 
 
 def _size(call: Call) -> int:
-    if call.raw is not None:
-        return len(call.raw)
-    size = len(orjson.dumps(call.body))
-    # What only the caller's own document says, a vendor of its dialect reads too.
-    return max(size, len(orjson.dumps(call.native))) if call.unexpressed and call.native is not None else size
+    return len(call.raw) if call.raw is not None else len(orjson.dumps(call.body)) + beyond_bytes(call)
+
+
+def beyond_bytes(call: Call) -> int:
+    """What only the caller's own document says, and a vendor of its dialect reads."""
+    if not call.unexpressed or call.native is None:
+        return 0
+    return max(0, len(orjson.dumps(call.native)) - len(orjson.dumps(call.body)))
 
 
 def bound_of(seen: Survey, family: Family) -> int:
