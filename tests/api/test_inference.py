@@ -18,7 +18,7 @@ from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
 from tollkeeper.gateway.dialects.openai_embeddings import OpenAIEmbeddings
 from tollkeeper.gateway.dialects.openai_responses import ResponsesCaller, ResponsesTokenCount
-from tollkeeper.gateway.paths import OPERATION_PATHS, PREFIXES
+from tollkeeper.gateway.paths import GEMINI_METHODS, GEMINI_PREFIXES, OPERATION_PATHS, PREFIXES, Paths
 
 Json = dict[str, Any]
 # What a call may meet at the HTTP protocol, before the gateway knows of it, is not part of an operation.
@@ -59,6 +59,10 @@ def test_every_path_the_gateway_serves_is_documented_and_nothing_else(document: 
     stored = ("/responses/{response_id}", "get"), ("/responses/{response_id}", "delete")
     listed = ("/responses/{response_id}/input_items", "get")
     served |= {(prefix + path, method) for prefix in PREFIXES for path, method in (*stored, listed)}
+    # Under `/v1` and `/api/v1` too, where the document only says so.
+    methods = {"/models/{model}:" + method for method in GEMINI_METHODS}
+    served |= {(prefix + path, "post") for prefix in GEMINI_PREFIXES for path in methods}
+    served |= {(prefix + path, "get") for prefix in GEMINI_PREFIXES for path in ("/models", "/models/{model}")}
     assert {(path, method) for path, method, _ in operations(document)} == served
 
 
@@ -95,6 +99,15 @@ def test_request_examples_are_read_by_the_gateway(document: Json) -> None:
         example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
         call = dialect.read_call(orjson.dumps(example), {}, "")
         assert call.model == example["model"]
+    paths = Paths(128)
+    for method in GEMINI_METHODS:
+        path = f"/v1beta/models/simulated:{method}"
+        way = paths.find(path)
+        assert way is not None
+        described = document["paths"][path.replace("simulated", "{model}")]["post"]
+        example = described["requestBody"]["content"]["application/json"]["example"]
+        call = way[1].read_call(orjson.dumps(example), {}, path)
+        assert call.model == "simulated"
 
 
 def test_unknown_fields_are_allowed_in_every_object(document: Json) -> None:
@@ -109,7 +122,9 @@ def test_unknown_fields_are_allowed_in_every_object(document: Json) -> None:
         },
     )
     closed = [
-        name for name, schema in document["components"]["schemas"].items() if "additionalProperties" not in schema
+        name
+        for name, schema in document["components"]["schemas"].items()
+        if schema.get("type") == "object" and "additionalProperties" not in schema
     ]
     assert [name for name in closed if name not in {"HTTPValidationError", "ValidationError"}] == []
 
@@ -172,7 +187,8 @@ def test_streams_are_documented_where_there_are_streams(document: Json) -> None:
         for path, _, operation in operations(document)
         if "text/event-stream" in operation["responses"]["200"]["content"]
     }
-    assert streamed == {
+    gemini = {prefix + "/models/{model}:streamGenerateContent" for prefix in GEMINI_PREFIXES}
+    assert streamed == gemini | {
         prefix + path
         for prefix in PREFIXES
         for path in (

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tollkeeper.api import inference_schemas as schemas
+from tollkeeper.api.inference_gemini import GEMINI, GEMINI_PREFIXES
 from tollkeeper.api.inference_media import MEDIA
 from tollkeeper.api.inference_messages import MESSAGES
 from tollkeeper.api.inference_operation import Json, Operation
@@ -238,7 +239,7 @@ def with_inference_paths(document: Json) -> Json:
             "securitySchemes": {**components.get("securitySchemes", {}), **_SECURITY},
         },
         "tags": [
-            {"name": TAG, "description": "Calls to models, in OpenAI's wire format, under `/v1` and `/api/v1` alike."},
+            {"name": TAG, "description": "Calls to models, in the wire formats of OpenAI, Anthropic and Google."},
             *document.get("tags", []),
         ],
     }
@@ -246,7 +247,7 @@ def with_inference_paths(document: Json) -> Json:
 
 def _schemas() -> Json:
     models: dict[str, type[BaseModel]] = {"ErrorResponse": schemas.ErrorResponse}
-    for operation in _OPERATIONS:
+    for operation in (*_OPERATIONS, *GEMINI):
         for model in (operation.request, operation.answer, operation.chunk, operation.error):
             if model is not None:
                 models[model.__name__] = model
@@ -262,6 +263,9 @@ def _paths() -> Json:
     for prefix, suffix in zip(PREFIXES, ("", "_under_api"), strict=True):
         for operation in _OPERATIONS:
             paths.setdefault(prefix + operation.path, {})[operation.method] = _operation(operation, suffix)
+    for prefix, suffix in zip(GEMINI_PREFIXES, ("", "_under_api"), strict=True):
+        for operation in GEMINI:
+            paths[prefix + operation.path] = {operation.method: _operation(operation, suffix)}
     return paths
 
 
@@ -293,7 +297,7 @@ def _responses(operation: Operation) -> Json:
         # As OpenAI's own document has it: the schema is that of one event's data.
         content["text/event-stream"] = _content(operation.chunk, operation.chunk_example)
     headers = {**_ALWAYS, **(_SERVED if operation.request is not None else {})}
-    description = "The answer" if operation.chunk is None else "The answer, or with `stream: true` its events"
+    description = "The answer" if operation.chunk is None else "The answer, or its events where they are asked for"
     answers: Json = {"200": {"description": description, "headers": _headers(headers), "content": content}}
     for status, (meaning, code) in _ERRORS.items():
         is_possible = operation.request is not None or status in _ERRORS_OF_A_LOOK
@@ -334,7 +338,7 @@ def _openai_error(status: int, message: str, code: str, request_id: str) -> Json
     }
 
 
-def _content(model: type[BaseModel], example: Json | None) -> Json:
+def _content(model: type[BaseModel], example: Json | list[Json] | None) -> Json:
     return {"schema": {"$ref": _REF + model.__name__}, "example": example}
 
 

@@ -18,7 +18,7 @@ class Operation:
     description: str
     # None: only in the types of `answer_texts`.
     answer: type[BaseModel] | None
-    answer_example: Json | None = None
+    answer_example: Json | list[Json] | None = None
     request: type[BaseModel] | None = None
     request_example: Json | None = None
     chunk: type[BaseModel] | None = None
