@@ -479,10 +479,12 @@ async def test_event_that_is_a_little_different_is_read_in_full(odd: bytes) -> N
 
 async def test_half_an_event_in_the_shape_of_the_others_is_garbage() -> None:
     usual = wire.event("content_block_delta", index=0, delta={"type": "text_delta", "text": "x"})
-    bad = b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"x}}\n\n'
-    for good in (1, 4):
-        with pytest.raises(UpstreamError):
-            await streamed(wire.start() + usual * good + bad + wire.finish() + wire.STOP, size=1_000_000)
+    head = b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":'
+    for text in (b'"x', b'"x","y"', b""):
+        for good in (1, 4):
+            data = wire.start() + usual * good + head + text + b"}}\n\n" + usual + wire.finish() + wire.STOP
+            with pytest.raises(UpstreamError):
+                await streamed(data, size=1_000_000)
 
 
 async def test_arguments_of_the_vendors_own_tools_are_not_shown() -> None:

@@ -74,6 +74,11 @@ def test_sampling_that_the_model_refuses_is_left_out_and_told() -> None:
     assert request(top_p=0.5, top_k=3) | {"top_p": 0.5, "top_k": 3} == request(top_p=0.5, top_k=3)
 
 
+def test_model_of_another_make_behind_this_api_is_let_be() -> None:
+    fields: dict[str, Any] = {"temperature": 0.2, "top_p": 0.5, "top_k": 3}
+    assert request("minimax-m3", **fields) | fields == request("minimax-m3", **fields)
+
+
 @pytest.mark.parametrize(
     ("stop", "sent"), [("END", ["END"]), (["a", "\n", " ", "b"], ["a", "b"]), ("\n", None), ([], None), (None, None)]
 )

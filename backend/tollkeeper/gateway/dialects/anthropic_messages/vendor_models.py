@@ -1,7 +1,7 @@
 """What each generation of Claude takes: how it thinks, whether it samples, what it writes at most.
 
-By the name of the model, whatever stands around it (`us.anthropic.claude-…-v1:0`, `claude-…@20250514`). A model that nobody
-knew when this was written is taken for one of the newest kind.
+By the name of the model, whatever stands around it (`us.anthropic.claude-…-v1:0`, `claude-…@20250514`). A Claude that
+nobody knew when this was written is taken for one of the newest kind.
 """
 
 from dataclasses import dataclass
@@ -99,14 +99,17 @@ _KINDS: Final[tuple[tuple[str, Kind], ...]] = (
     ("claude-mythos-5", Kind(max_output_tokens=128_000)),
 )
 _NEWEST: Final = Kind()
+# Served by others in this dialect: nothing is known of it, so little is taken away.
+_OTHER: Final = Kind(Thinking.ASKED, samples=True, takes_both=True, has_system_turns=False)
 
 
 @lru_cache(maxsize=1_024)
 def kind_of(model: str) -> Kind:
     """`model`: the vendor's name for it."""
     place = model.find("claude")
-    name = model[place:] if place >= 0 else model
-    return next((kind for prefix, kind in _KINDS if name.startswith(prefix)), _NEWEST)
+    if place < 0:
+        return _OTHER
+    return next((kind for prefix, kind in _KINDS if model.startswith(prefix, place)), _NEWEST)
 
 
 def shows_output(model: str) -> bool:

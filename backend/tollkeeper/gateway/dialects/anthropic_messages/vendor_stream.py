@@ -88,11 +88,9 @@ class MessageStream:
         event = sse.last_event(rest)
         if event is not None:
             self._read_unclosed(event, batch)
-        if messages.is_over:
-            return
-        if not messages.is_finished:
-            raise _cut()
-        self._read([_STOP], batch)
+        if not messages.is_over:
+            # Refused unless it has said why it stopped.
+            self._read([_STOP], batch)
 
     def _read_unclosed(self, event: bytes, batch: list[Chunk]) -> None:
         """The last event without the blank line after it: whole, or its beginning."""
