@@ -40,6 +40,8 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "response.custom_tool_call_input.delta": _PLACE,
     "response.custom_tool_call_input.done": _PLACE,
 }
+_WHOLE_TEXT: Final = frozenset(_NEEDED[TEXT])
+_TEXT_LINE: Final = b"event: %b\ndata: " % TEXT.encode()
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.done"})
 # A tuple: a vendor's type may be no text at all, which no set can be asked for.
 _FAILURES: Final = ("response.failed", "response.cancelled", "response.error", "error")
@@ -84,6 +86,8 @@ class ResponsesEvents:
     def _read(self, raw: bytes, batch: list[Chunk]) -> None:
         data = _parse(raw)
         kind: str = data["type"]
+        if kind == TEXT and self._read_more_text(data, raw):
+            return
         item = self._items.place(kind, data) if kind in _NEEDED else None
         frame = self._frame(kind, data, raw, item) if self._is_native else None
         if kind == TEXT and item is not None and not data.get("logprobs"):
@@ -106,6 +110,24 @@ class ResponsesEvents:
             batch.append(chunk)
         elif frame is not None:
             batch.append(self._silent(frame))
+
+    def _read_more_text(self, data: dict[str, Any], raw: bytes) -> bool:
+        """The usual event: more of a text, with all that belongs to it. False: read it the long way."""
+        number, text = data.get("sequence_number"), data.get("delta")
+        if (
+            not self._items.is_open(data.get("item_id"))
+            or type(number) is not int
+            or type(text) is not str
+            or not data.keys() >= _WHOLE_TEXT
+            or data["logprobs"]
+            or b"\n" in raw
+        ):
+            return False
+        self._number = number + 1
+        self._texts.append(text)
+        if self._is_native:
+            self._frames.append(_TEXT_LINE + raw + b"\n\n")
+        return True
 
     def _read_response(self, kind: str, response: dict[str, Any], frame: bytes | None, batch: list[Chunk]) -> None:
         """The response itself, as it begins, goes on and ends."""
@@ -198,6 +220,8 @@ def _parse(raw: bytes) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UpstreamError("The provider sent an event that is none.", code="upstream_garbage")
     kind = data.get("type")
+    if kind == TEXT:
+        return data
     if kind in _FAILURES or (kind is None and data.get("error") is not None):
         response = data.get("response")
         raise vendor_answer.failure_of(response if isinstance(response, dict) else data)

@@ -55,6 +55,11 @@ class Items:
             return self._latest
         return self.find(name, index)
 
+    def is_open(self, name: object) -> bool:
+        """Whether this item is the latest, and has said something."""
+        latest = self._latest
+        return latest is not None and latest.has_text and latest.name == name
+
     def find(self, name: object, index: object) -> Item:
         known = self._known
         item = known.get(name) if isinstance(name, str) else None
