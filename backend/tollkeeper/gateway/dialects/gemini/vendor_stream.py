@@ -22,6 +22,8 @@ from tollkeeper.gateway.openai_usage import write_usage
 from tollkeeper.gateway.vendor_usage import read_gemini_usage
 
 _OBJECT = "chat.completion.chunk"
+# Of a candidate that is one piece of text.
+_PLAIN = frozenset({"content", "index", "finishReason", "safetyRatings", "tokenCount"})
 
 
 class _Candidate:
@@ -141,6 +143,25 @@ class GeminiChunks:
             state = self._candidates[index] = _Candidate()
         if (reason := candidate.get("finishReason")) is not None and reason != "FINISH_REASON_UNSPECIFIED":
             state.reason, state.message = reason, candidate.get("finishMessage")
+        logprobs = None
+        text = _only_text(candidate)
+        if text is not None:
+            # The usual piece.
+            delta: dict[str, Any] = {"content": text}
+            length = len(text)
+            if self._keeps_text:
+                state.texts.append(text)
+        else:
+            delta, length = self._delta(candidate, state)
+            logprobs = read_logprobs(candidate)
+            if not delta and logprobs is None:
+                return None, 0
+        if not state.has_role:
+            state.has_role = True
+            delta = {"role": "assistant", "content": None if "tool_calls" in delta else "", **delta}
+        return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}, length
+
+    def _delta(self, candidate: dict[str, Any], state: _Candidate) -> tuple[dict[str, Any], int]:
         parts = read_parts(candidate.get("content"), state.seen, self._names)
         delta = parts.fields()
         if self._keeps_text:
@@ -149,13 +170,7 @@ class GeminiChunks:
             delta["content"] = parts.text
         if sources := read_sources(candidate, "".join(state.texts)):
             delta["annotations"] = sources
-        logprobs = read_logprobs(candidate)
-        if not delta and logprobs is None:
-            return None, 0
-        if not state.has_role:
-            state.has_role = True
-            delta = {"role": "assistant", "content": None if parts.calls else "", **delta}
-        return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": None}, parts.length
+        return delta, parts.length
 
     def _ending(self, index: int) -> dict[str, Any]:
         state = self._candidates.get(index)
@@ -171,6 +186,18 @@ class GeminiChunks:
         if self._head is None:
             self._head = head_of(data, self._call, _OBJECT)
         return self._head
+
+
+def _only_text(candidate: dict[str, Any]) -> str | None:
+    """The text of a candidate that holds nothing else; None where it has to be looked at in full."""
+    if not candidate.keys() <= _PLAIN:
+        return None
+    content = candidate.get("content")
+    parts = content.get("parts") if type(content) is dict else None
+    if type(parts) is not list or len(parts) != 1 or type(parts[0]) is not dict or len(parts[0]) != 1:
+        return None
+    text = parts[0].get("text")
+    return text if type(text) is str and text else None
 
 
 def head_of(data: dict[str, Any], call: Call, kind: str) -> dict[str, Any]:
