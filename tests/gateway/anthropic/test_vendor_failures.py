@@ -32,7 +32,7 @@ def failure(status: int, body: Any, headers: Mapping[str, str] | None = None) ->
         ),
         (400, "invalid_request_error", "This organization has been disabled.", FailureClass.CREDENTIAL, "upstream_authentication"),
         (429, "rate_limit_error", "slow", FailureClass.RATE, "rate_limit_exceeded"),
-        (529, "overloaded_error", "Overloaded", FailureClass.SERVER, "upstream_error"),
+        (529, "overloaded_error", "Overloaded", FailureClass.SERVER, "upstream_overloaded"),
         (500, "api_error", "Internal server error", FailureClass.SERVER, "upstream_error"),
         (504, "timeout_error", "late", FailureClass.TIMEOUT, "upstream_timeout"),
         (404, "not_found_error", "model: claude-0", FailureClass.SERVER, "model_not_found"),

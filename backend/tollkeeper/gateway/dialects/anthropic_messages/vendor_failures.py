@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tollkeeper.core.errors import BadRequest, UpstreamError, UpstreamTimeout
 from tollkeeper.gateway.openai_errors import VendorError, read_error, read_error_body
-from tollkeeper.gateway.openai_failures import account_error
+from tollkeeper.gateway.openai_failures import account_error, read_retry_after
 from tollkeeper.gateway.openai_failures import read_failure as read_any_failure
 from tollkeeper.gateway.provider import Failure, FailureClass
 
@@ -37,6 +37,9 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failur
             return Failure(FailureClass.CONTENT_POLICY, BadRequest(message, code="content_filter"))
         if status == 413:
             return Failure(FailureClass.REQUEST, BadRequest(message, code="request_too_large", status=413))
+    if status == 529:
+        wait = read_retry_after(headers)
+        return Failure(FailureClass.SERVER, _overloaded(wait), wait)
     return read_any_failure(status, headers, body)
 
 
@@ -53,13 +56,19 @@ def embedded_error(error: VendorError) -> UpstreamError:
     message = error.message or "The provider broke its answer off with an error."
     match error.type:
         case "overloaded_error":
-            return UpstreamError("The provider is overloaded.", status=503, code="upstream_overloaded")
+            return _overloaded()
         case "rate_limit_error":
             return UpstreamError("The provider is at its rate limit; try again later.", status=503)
         case "timeout_error":
             return UpstreamTimeout("The provider timed out.")
         case _:
             return UpstreamError(message)
+
+
+def _overloaded(wait: float | None = None) -> UpstreamError:
+    return UpstreamError(
+        "The provider is overloaded.", status=503, code="upstream_overloaded", retry_after_seconds=wait
+    )
 
 
 def _account(vendor: VendorError) -> UpstreamError | None:
