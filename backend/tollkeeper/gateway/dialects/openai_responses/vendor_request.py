@@ -10,6 +10,7 @@ from typing import Any, Final
 from tollkeeper.contracts.chat import Call
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.canonical import EXTENSIONS, effort_of
+from tollkeeper.gateway.openai_repair import repair_arguments
 
 # No place there: the provider takes them out of the call, so that they are reported.
 _UNEXPRESSED: Final = frozenset(
@@ -37,7 +38,8 @@ _REWRITTEN: Final = (
     }
 )
 _CHAT: Final = ("", "openai_chat")
-_PARTS: Final = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
+# A tuple: what a caller sends may be no text at all, which no set can be asked for.
+_PARTS: Final = ("text", "image_url", "input_audio", "file", "refusal")
 ENCRYPTED: Final = "reasoning.encrypted_content"
 _LOGPROBS: Final = "message.output_text.logprobs"
 _NO_ARGUMENTS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
@@ -164,7 +166,7 @@ def _choice(choice: object) -> object:
 
 def _items(messages: Sequence[Mapping[str, Any]], *, is_foreign: bool) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
-    custom: set[object] = set()
+    custom: list[object] = []
     for position, message in enumerate(messages):
         role = message["role"]
         if role == "assistant":
@@ -182,7 +184,7 @@ def _items(messages: Sequence[Mapping[str, Any]], *, is_foreign: bool) -> list[d
     return items
 
 
-def _tool_output(message: Mapping[str, Any], content: Any, custom: set[object]) -> dict[str, Any]:
+def _tool_output(message: Mapping[str, Any], content: Any, custom: list[object]) -> dict[str, Any]:
     if message.get("is_error"):
         told = {"type": "input_text", "text": "Error:"}
         content = [told, *content] if isinstance(content, list) else f"Error: {content}"
@@ -191,7 +193,7 @@ def _tool_output(message: Mapping[str, Any], content: Any, custom: set[object]) 
     return {"type": kind, "call_id": call_id, "output": content}
 
 
-def _assistant(message: Mapping[str, Any], items: list[dict[str, Any]], custom: set[object]) -> None:
+def _assistant(message: Mapping[str, Any], items: list[dict[str, Any]], custom: list[object]) -> None:
     items += _reasoning(message.get("reasoning_details"))
     content = message.get("content")
     parts: list[dict[str, Any]] = []
@@ -207,30 +209,37 @@ def _assistant(message: Mapping[str, Any], items: list[dict[str, Any]], custom: 
         parts.append({"type": "refusal", "refusal": message["refusal"]})
     if parts:
         items.append({"type": "message", "role": "assistant", "content": parts})
-    for call in message.get("tool_calls") or ():
+    for call in _objects(message.get("tool_calls")):
         inner = call.get("custom")
         if isinstance(inner, dict):
-            custom.add(call.get("id"))
+            custom.append(call.get("id"))
             said = {"type": "custom_tool_call", "name": inner.get("name"), "input": inner.get("input") or ""}
         else:
-            inner = call.get("function") or {}
-            said = {"type": "function_call", "name": inner.get("name"), "arguments": inner.get("arguments") or "{}"}
+            inner = call.get("function")
+            inner = inner if isinstance(inner, dict) else {}
+            arguments = repair_arguments(inner.get("arguments"), empty="{}")
+            said = {"type": "function_call", "name": inner.get("name"), "arguments": arguments}
         items.append({**said, "call_id": call.get("id")})
 
 
 def _reasoning(details: object) -> list[dict[str, Any]]:
     """What this vendor's models thought, as its own items; anything else nobody there could verify."""
-    found: dict[object, dict[str, Any]] = {}
-    for detail in details if isinstance(details, list) else ():
-        if not isinstance(detail, dict) or detail.get("format") != "openai":
+    found: dict[str, dict[str, Any]] = {}
+    for detail in _objects(details):
+        if detail.get("format") != "openai":
             continue
-        item = found.setdefault(detail.get("id"), {"type": "reasoning", "summary": []})
+        name = detail.get("id")
+        item = found.setdefault(name if isinstance(name, str) else "", {"type": "reasoning", "summary": []})
         if detail.get("type") == "reasoning.encrypted":
             item["encrypted_content"] = detail.get("data")
         elif detail.get("type") == "reasoning.summary":
             item["summary"].append({"type": "summary_text", "text": detail.get("summary")})
     # Nothing is kept at the vendor, so an item without its content is none.
     return [{"id": name, **item} if name else item for name, item in found.items() if item.get("encrypted_content")]
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _is_known(part: Any) -> bool:
