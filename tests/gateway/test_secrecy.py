@@ -22,6 +22,14 @@ def test_error_keeps_its_sense_without_our_secrets() -> None:
     assert (str(error), error.code, error.param) == (error.message, "***", "messages")
 
 
+def test_secrets_inside_a_document_and_what_was_made_of_it_are_hidden_too() -> None:
+    document = '{"access_key_id":"AKIA","secret_access_key":"the-secret-key","session_token":"the-session"}'
+    credential = Credential(uuid4(), document)
+    error = BadRequest(f"{document} the-secret-key the-session Bearer ey.token.made AKIA")
+    hide_secrets(error, CONFIG, credential, {"authorization": "Bearer ey.token.made"})
+    assert error.message == "*** *** *** Bearer *** AKIA"
+
+
 def test_short_header_values_are_words_of_any_sentence() -> None:
     config = ProviderConfig(uuid4(), "p", "openai", None, headers={"x-team": "blue"})
     error = BadRequest("the blue model")

@@ -12,9 +12,13 @@ from tollkeeper.contracts.catalog import Credential, ProviderConfig
 from tollkeeper.contracts.ports import ProbeResult
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import TollkeeperError
-from tollkeeper.gateway.provider import Channel, Provider, UpstreamRequest
+from tollkeeper.gateway.cloud_tokens import Authorizing, Tokens
+from tollkeeper.gateway.provider import Channel, ListsElsewhere, Provider, UpstreamRequest
 
 DEADLINE_SECONDS: Final = 15.0
+_NOT_ASKED: Final = (
+    "The credential can be used; the provider itself was not asked, as it lists no models at its address."
+)
 
 
 class Probe:
@@ -24,6 +28,7 @@ class Probe:
         self._providers = providers
         self._channel = channel
         self._clock = clock
+        self._tokens = Tokens(channel, clock)
 
     async def probe(self, config: ProviderConfig) -> list[ProbeResult]:
         """One result for each credential; one without when there is none."""
@@ -39,9 +44,10 @@ class Probe:
         if config.base_url is None:
             return ProbeResult(ok=False, message="It has no base_url.", credential_id=credential_id)
         began = self._clock.monotonic()
+        url = _models_url(provider, config)
         request = UpstreamRequest(
             method="GET",
-            url=f"{config.base_url.rstrip('/')}/models",
+            url=url or config.base_url,
             headers={"accept": "application/json", **config.headers},
             body=b"",
             config=config,
@@ -51,6 +57,10 @@ class Probe:
             secret_headers=provider.headers(credential),
         )
         try:
+            if isinstance(provider, Authorizing):
+                request.signed_headers = await provider.authorize(request, self._tokens)
+            if url is None:
+                return ProbeResult(ok=True, message=_NOT_ASKED, credential_id=credential_id)
             response = await self._channel.send(request)
             try:
                 body = await response.read()
@@ -80,6 +90,12 @@ class Probe:
         )
 
 
+def _models_url(provider: Provider, config: ProviderConfig) -> str | None:
+    if isinstance(provider, ListsElsewhere):
+        return provider.models_url(config)
+    return f"{(config.base_url or '').rstrip('/')}/models"
+
+
 def _words(error: TollkeeperError, base_url: str) -> str:
     """What callers are told, and for the operator the host and what the network said of it."""
     cause = error.__cause__
@@ -95,5 +111,5 @@ def _count_models(body: bytes) -> int | None:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    models = document.get("data") if isinstance(document, dict) else document
+    models = document.get("data", document.get("models")) if isinstance(document, dict) else document
     return len(models) if isinstance(models, list) else None

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
 from tollkeeper.contracts.chat import Call
@@ -171,3 +171,12 @@ class Provider(Protocol):
         ...
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure: ...
+
+
+@runtime_checkable
+class ListsElsewhere(Protocol):
+    """A provider whose list of models is not at `base_url` + `/models`, where a probe asks for it."""
+
+    def models_url(self, config: ProviderConfig) -> str | None:
+        """None: nowhere that its credential may go; then only the credential is tried."""
+        ...

@@ -40,9 +40,7 @@ _V1: Final = Vendor(
     shows_output=_HIDES_OUTPUT,
     has_responses=True,
 )
-KIND: Final = ProviderKind(
-    _V1.kind, _V1.title, needs_base_url=True, env_var=_V1.env_var, document=DocumentFamily.ENTRA
-)
+KIND: Final = ProviderKind(_V1.kind, _V1.title, needs_base_url=True, env_var=_V1.env_var, document=DocumentFamily.ENTRA)
 _CLASSIC: Final = replace(_V1, has_responses=False)
 # The first version that knows max_completion_tokens and stream_options ("API version lifecycle", Microsoft, 2024-09).
 _FIRST_MODERN: Final = "2024-09-01"
@@ -98,6 +96,11 @@ class Azure:
         if credential is None or not is_document(credential.secret):
             return _NO_HEADERS
         return {"authorization": f"Bearer {await entra_token(tokens, request.config, credential)}"}
+
+    def models_url(self, config: ProviderConfig) -> str | None:
+        base = (config.base_url or "").rstrip("/").removesuffix("/v1").removesuffix("/openai")
+        version = _api_version(config)
+        return f"{base}/openai/v1/models" if version is None else f"{base}/openai/models?api-version={version}"
 
     def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:
         return self._of(config).prepare(config, call, _deployed(config, call, target))

@@ -95,6 +95,9 @@ class Bedrock:
             body=request.body,
         )
 
+    def models_url(self, config: ProviderConfig) -> str | None:  # noqa: ARG002 - the interface
+        return None
+
     def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:
         model = call.model if target.model == "*" else target.model
         if _speaks_anthropic(config, model):

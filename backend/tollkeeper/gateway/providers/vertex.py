@@ -101,6 +101,9 @@ class Vertex:
             return _NO_HEADERS
         return {"authorization": f"Bearer {await google_token(tokens, request.config, credential)}"}
 
+    def models_url(self, config: ProviderConfig) -> str | None:  # noqa: ARG002 - the interface
+        return None
+
     def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:  # noqa: ARG002 - the interface
         model = call.model if target.model == "*" else target.model
         publisher, _ = _split(model)
