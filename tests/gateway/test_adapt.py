@@ -259,6 +259,15 @@ async def test_more_than_the_model_reads_is_refused_in_openais_words(tmp_path: P
         assert (await gateway.post(body=chat(model="m", messages=said(picture)))).status_code == 200
 
 
+async def test_long_call_of_any_shape_is_counted(tmp_path: Path, vendor: FakeUpstream) -> None:
+    async with served(tmp_path, vendor, route("m", ("one", "gpt-4o"), context_tokens=100)) as gateway:
+        calls: list[Any] = [True, 7, {}, [None]]
+        for odd in calls:
+            said_so = {"role": "assistant", "content": None, "tool_calls": odd}
+            body = chat(model="m", messages=[{"role": "user", "content": "a" * 200}, said_so])
+            assert (await gateway.post(body=body)).status_code == 200
+
+
 # What providers cannot take
 
 

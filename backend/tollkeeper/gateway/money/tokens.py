@@ -84,7 +84,8 @@ def message_texts(message: Any) -> list[str]:
             texts.append(value)
         elif isinstance(value, list):
             _part_texts(value, texts)
-    for call in message.get("tool_calls") or ():
+    calls = message.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
         inner = call.get("function") or call.get("custom") if isinstance(call, dict) else None
         if isinstance(inner, dict):
             texts += (value for value in inner.values() if isinstance(value, str))
