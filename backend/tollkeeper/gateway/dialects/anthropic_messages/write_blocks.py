@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from tollkeeper.gateway.dialects.anthropic_messages.write_parts import (
+    OWN,
     Block,
     citations_of,
     parse_arguments,
@@ -85,7 +86,7 @@ class Blocks:
         """Go on where relayed events stopped: in this block, or after it; so many calls of tools were among them."""
         self._index, self._kind, self._tool = index, kind, calls - 1
         self._done = set(range(calls - (kind is Kind.TOOL)))
-        self._thought = {"index": index} if kind is Kind.THINKING else None
+        self._thought = {"index": index, "format": OWN} if kind is Kind.THINKING else None
         # Not nothing, though we did not see them.
         self._arguments = [" "]
         self.has_tools, self._is_orderly = calls > 0, True

@@ -21,6 +21,8 @@ from tollkeeper.gateway.dialects.anthropic_messages.write_parts import (
 # A line cannot begin so inside the JSON of another event.
 _BLOCK_STARTS: Final = b"event: content_block_start\n"
 _BLOCK_STOPS: Final = b"event: content_block_stop\n"
+_END_BEGINS: Final = b"event: message_delta\n"
+_STOP: Final = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _KINDS: Final = {"text": Kind.TEXT, "thinking": Kind.THINKING, "tool_use": Kind.TOOL}
 _FIELDS_BESIDE: Final = ("reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "annotations")
 
@@ -36,6 +38,7 @@ class MessageWriter(Writer):
         "_is_begun",
         "_is_open",
         "_is_refused",
+        "_is_told",
         "_last",
         "_native_start",
         "_service_tier",
@@ -54,10 +57,12 @@ class MessageWriter(Writer):
         self._usage: Usage | None = None
         self._text_length = 0
         self._service_tier: object = None
-        # Of relayed events: the start of the latest block, whether it is open, how many were calls of tools, and the end.
+        # Of relayed events: the start of the latest block, whether it is open, how many were calls of tools, whether the
+        # reason of the end was told, and the end.
         self._native_start = b""
         self._is_open = False
         self._calls = 0
+        self._is_told = False
         self._last: bytes | None = None
 
     def batch(self, batch: Batch) -> bytes:
@@ -80,6 +85,17 @@ class MessageWriter(Writer):
             return b"".join(out)
         if not self._is_begun:
             self._begin({}, out)
+        if not self._is_told:
+            self._finish_message(out)
+        out.append(_STOP)
+        return b"".join(out)
+
+    def error(self, error: TollkeeperError, request_id: str) -> bytes:
+        return b"event: error\ndata: %b\n\n" % write_error_body(error, request_id)
+
+    def _finish_message(self, out: list[bytes]) -> None:
+        if self._native_start:
+            self._adopt()
         self._blocks.finish(out)
         reason = stop_reason(
             self._finish,
@@ -94,11 +110,6 @@ class MessageWriter(Writer):
         }
         usage = usage_of(self._usage, self._call, self._text_length, self._service_tier)
         out.append(event("message_delta", {"type": "message_delta", "delta": delta, "usage": usage}))
-        out.append(event("message_stop", {"type": "message_stop"}))
-        return b"".join(out)
-
-    def error(self, error: TollkeeperError, request_id: str) -> bytes:
-        return b"event: error\ndata: %b\n\n" % write_error_body(error, request_id)
 
     def _relay(self, native: bytes, out: list[bytes]) -> None:
         out.append(native)
@@ -110,6 +121,8 @@ class MessageWriter(Writer):
             self._calls += native.count(b'"type":"tool_use"')
         elif self._is_open and _BLOCK_STOPS in native:
             self._is_open = False
+        if not self._is_open and _END_BEGINS in native:
+            self._is_told = True
 
     def _translate(self, chunk: Chunk, out: list[bytes]) -> None:
         if self._native_start:
