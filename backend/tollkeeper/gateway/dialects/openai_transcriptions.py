@@ -44,7 +44,7 @@ class OpenAITranscriptions(OpenAIEdge):
             read_text(call.body, name)
         if self._operation is Operation.TRANSLATIONS:
             refuse_stream(call, "Translations")
-        usual, most, is_told = sound_length(form.view(part))
+        usual, most, is_told = sound_length(form.content, part.start, part.end)
         call.asked = Amounts(audio_ms=usual, is_estimated=not is_told)
         call.at_most = Amounts(audio_ms=most)
         return call
