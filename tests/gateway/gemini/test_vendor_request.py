@@ -1,15 +1,21 @@
 """Canonical calls as Gemini's request: contents, tools, schemas, generation, and what is refused or dropped."""
 
+import copy
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.gateway.gemini.wire import JPEG, PNG, SIGNATURE, WEATHER
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.dialects.gemini import GeminiVendor, method_of, model_path, prepare
-from tollkeeper.gateway.dialects.gemini.vendor_names import write_name
+from tollkeeper.gateway.dialects.gemini.vendor_names import ToolNames, write_name
+from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.openai_fields import dropped_fields
 
 Json = dict[str, Any]
@@ -485,3 +491,83 @@ def test_callers_own_document_goes_as_it_came_with_the_budgets_cap() -> None:
     prepared.native = {"generation_config": {"max_output_tokens": 3, "seed": 1}}
     sent = orjson.loads(GeminiVendor().write_call(prepared))
     assert sent == {"generation_config": {"seed": 1, "maxOutputTokens": 9}}
+
+
+RICH: Json = {
+    "model": "gemini-3-pro",
+    "messages": [
+        {"role": "system", "content": "s"},
+        user(
+            [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}, {"type": "text", "text": "a"}]
+        ),
+        {
+            **assistant("b", tool_call("a", extra_content={"google": {"thought_signature": "x"}})),
+            "reasoning_details": [{"type": "reasoning.encrypted", "data": "d", "format": "gemini", "id": "a"}],
+        },
+        tool("a", [{"type": "text", "text": "t"}], is_error=False),
+        user(
+            [
+                {"type": "input_audio", "input_audio": {"data": "A", "format": "wav"}},
+                {"type": "file", "file": {"file_data": "A"}},
+            ]
+        ),
+    ],
+    "tools": [WEATHER, {"type": "custom", "custom": {"name": "c"}}],
+    "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [WEATHER]}},
+    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
+    "extra_body": {"google": {"thinking_config": {"thinking_budget": 1}}},
+    "thinking": {"type": "enabled", "budget_tokens": 1},
+    "modalities": ["text", "audio"],
+    "audio": {"voice": "v"},
+    "stop": ["a"],
+    "service_tier": "flex",
+}
+ODD = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        -1,
+        1.5,
+        "",
+        "x",
+        "null",
+        "data:,",
+        "https://[",
+        [],
+        [1],
+        [None],
+        [[]],
+        {},
+        {"type": []},
+        {"a": {"b": []}},
+    ]
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in inner:
+        yield from places(item, (*path, name))
+
+
+@settings(max_examples=800, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(list(places(RICH))), ODD), min_size=1, max_size=2))
+def test_whatever_openais_dialect_lets_through_is_written_or_refused(
+    changes: list[tuple[tuple[Any, ...], Any]],
+) -> None:
+    document = copy.deepcopy(RICH)
+    for path, value in changes:
+        place: Any = document
+        try:
+            for name in path[:-1]:
+                place = place[name]
+            place[path[-1]] = value
+        except (KeyError, IndexError, TypeError):
+            continue
+    with suppress(BadRequest):
+        call = OpenAIChat().read_call(orjson.dumps(document), {}, "")
+        orjson.loads(GeminiVendor().write_call(prepare(call, "*")))
+        ToolNames(call.body)

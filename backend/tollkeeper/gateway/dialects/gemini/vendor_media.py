@@ -49,6 +49,7 @@ def write_part(part: Any, where: str) -> Part | None:
     if not isinstance(part, dict):
         raise wrong_type(where, "an object", part)
     kind = part.get("type")
+    kind = kind if isinstance(kind, str) else str(kind)
     if kind in {"text", "refusal"}:
         text = part.get(kind)
         if not isinstance(text, str):
@@ -64,7 +65,7 @@ def write_part(part: Any, where: str) -> Part | None:
     if kind == "file":
         return _file(part.get("file"), f"{where}.file")
     raise BadRequest(
-        f"Gemini has no place for a part of the type {str(kind)[:64]!r}.",
+        f"Gemini has no place for a part of the type {kind[:64]!r}.",
         code="unsupported_input",
         param=f"{where}.type",
     )

@@ -22,6 +22,12 @@ def write_name(name: str) -> str:
     return f"_{kept}_{sha256(name.encode()).hexdigest()[:_HASH]}"
 
 
+def kind_of(tool: Mapping[str, Any]) -> str:
+    """The `type` of a tool or a choice, as text whatever it is."""
+    kind = tool.get("type")
+    return kind if isinstance(kind, str) else str(kind)
+
+
 class ToolNames:
     """The tools of a call by the names in which the vendor knows them."""
 
@@ -30,7 +36,7 @@ class ToolNames:
         self._custom: set[str] = set()
         tools = body.get("tools")
         for tool in tools if isinstance(tools, list) else ():
-            kind = tool.get("type")
+            kind = kind_of(tool)
             inner = tool.get(kind) if kind in {"function", "custom"} else None
             name = inner.get("name") if isinstance(inner, dict) else None
             if not isinstance(name, str):

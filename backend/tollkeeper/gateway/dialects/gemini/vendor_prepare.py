@@ -59,7 +59,7 @@ def prepare(call: Call, model: str) -> Call:
             _check(call)
             if body.get("parallel_tool_calls") is False:
                 changes["parallel_tool_calls"] = ABSENT
-            if body.get("service_tier") is not None and body["service_tier"] not in _TIERS:
+            if (tier := body.get("service_tier")) is not None and not (isinstance(tier, str) and tier in _TIERS):
                 changes["service_tier"] = ABSENT
             if not thinks(changes.get("model", call.model)):
                 changes |= dict.fromkeys({"reasoning_effort", "thinking"} & body.keys(), ABSENT)

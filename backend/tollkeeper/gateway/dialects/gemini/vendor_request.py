@@ -6,7 +6,7 @@ from typing import Any, Final
 from tollkeeper.contracts.chat import Call
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.dialects.gemini.vendor_contents import Contents
-from tollkeeper.gateway.dialects.gemini.vendor_names import write_name
+from tollkeeper.gateway.dialects.gemini.vendor_names import kind_of, write_name
 from tollkeeper.gateway.dialects.gemini.vendor_thinking import needs_signatures, write_thinking
 from tollkeeper.gateway.openai_fields import wrong_type
 
@@ -53,8 +53,8 @@ def write_request(call: Call, *, sends_ids: bool) -> Document:
         document["generationConfig"] = config
     if isinstance(cached := body.get("cached_content"), str):
         document["cachedContent"] = cached
-    if body.get("service_tier") in _TIERS:
-        document["serviceTier"] = body["service_tier"]
+    if isinstance(tier := body.get("service_tier"), str) and tier in _TIERS:
+        document["serviceTier"] = tier
     return document | _of_google(body)
 
 
@@ -79,7 +79,7 @@ def _config(body: Mapping[str, Any], model: str) -> Document:
         config["maxOutputTokens"] = cap
     stop = body.get("stop")
     if stop:
-        config["stopSequences"] = [stop] if isinstance(stop, str) else stop
+        config["stopSequences"] = stop if isinstance(stop, list) else [stop]
     _format(body.get("response_format"), config)
     if (thinking := write_thinking(body, model)) is not None:
         config["thinkingConfig"] = thinking
@@ -97,7 +97,7 @@ def _format(wanted: Any, config: Document) -> None:
         return
     if not isinstance(wanted, dict):
         raise wrong_type("response_format", "an object", wanted)
-    kind = wanted.get("type")
+    kind = kind_of(wanted)
     if kind not in {"json_object", "json_schema"}:
         return
     config["responseMimeType"] = "application/json"
@@ -114,7 +114,7 @@ def _tools(body: Mapping[str, Any]) -> list[Document]:
     declarations: list[Document] = []
     tools: list[Document] = []
     for position, tool in enumerate(body.get("tools") or ()):
-        kind, where = tool.get("type"), f"tools[{position}]"
+        kind, where = kind_of(tool), f"tools[{position}]"
         if kind in {"function", "custom"}:
             inner = tool.get(kind)
             if not isinstance(inner, dict):
@@ -124,7 +124,7 @@ def _tools(body: Mapping[str, Any]) -> list[Document]:
             tools.append({_BUILT_IN[kind]: tool.get(kind) or {}})
         else:
             raise BadRequest(
-                f"Gemini has no tool of the type {str(kind)[:64]!r}.",
+                f"Gemini has no tool of the type {kind[:64]!r}.",
                 code="unsupported_parameter",
                 param=f"{where}.type",
             )
@@ -170,17 +170,18 @@ def _choice(choice: Any) -> Document | None:
         return {"mode": mode}
     if not isinstance(choice, dict):
         raise wrong_type("tool_choice", "a string or an object", choice)
-    kind = choice.get("type")
-    inner = choice.get(kind) if isinstance(kind, str) else None
+    kind = kind_of(choice)
+    inner = choice.get(kind)
     if kind == "allowed_tools" and isinstance(inner, dict):
-        names = [_named(tool) for tool in inner.get("tools") or ()]
+        tools = inner.get("tools")
+        names = [_named(tool) for tool in tools] if isinstance(tools, list) else []
         # With names Gemini takes ANY, or VALIDATED where it may also answer in words.
         return {"mode": "ANY" if inner.get("mode") == "required" else "VALIDATED", "allowedFunctionNames": names}
     return {"mode": "ANY", "allowedFunctionNames": [_named(choice)]}
 
 
 def _named(tool: Any) -> str:
-    kind = tool.get("type") if isinstance(tool, dict) else None
+    kind = kind_of(tool) if isinstance(tool, dict) else ""
     inner = tool.get(kind) if kind in {"function", "custom"} else None
     name = inner.get("name") if isinstance(inner, dict) else None
     if not isinstance(name, str):
