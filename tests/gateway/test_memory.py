@@ -3,12 +3,15 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from tests.gateway.forms import TYPE, transcription
 from tests.gateway.serving import Serving, chat, provider, route, serving, snapshot
 from tests.gateway.upstream import (
     FakeUpstream,
@@ -67,6 +70,30 @@ async def test_a_call_is_freed_without_the_collector(
 ) -> None:
     vendor.script = script
     assert (await gateway.post(body=body)).status_code == status
+    for _ in range(100):
+        if not _left():
+            break
+        await asyncio.sleep(0.01)
+    assert _left() == []
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize(
+    ("path", "script", "body"),
+    [
+        ("audio/transcriptions", answer_json({"text": "hello"}), transcription(bytes(1_000), model="gpt-4o-mini")),
+        ("audio/speech", stream(b"ID3", b"x"), {"model": "gpt-4o-mini", "voice": "a", "input": "x"}),
+        ("audio/speech", stream(b"ID3", ends=False), {"model": "gpt-4o-mini", "voice": "a", "input": "x"}),
+        ("images/generations", CUT, {"model": "gpt-4o-mini", "prompt": "x"}),
+    ],
+    ids=["form", "speech", "speech that is cut", "pictures that are cut"],
+)
+async def test_a_call_beside_text_is_freed_as_well(
+    gateway: Serving, vendor: FakeUpstream, path: str, script: Script, body: Any
+) -> None:
+    vendor.script = script
+    with suppress(httpx.RemoteProtocolError):
+        await gateway.post(f"/v1/{path}", body, headers=TYPE if isinstance(body, bytes) else {})
     for _ in range(100):
         if not _left():
             break
