@@ -220,6 +220,7 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     503: ("No target is left, or a store the call needs does not answer.", "no_target_available"),
     504: ("The provider did not answer in time.", "upstream_timeout"),
 }
+_PHRASES: Final[Mapping[int, str]] = {status.value: status.phrase for status in HTTPStatus}
 _ERRORS_OF_A_LOOK: Final = frozenset({400, 401, 403, 500, 503})
 
 
@@ -303,6 +304,8 @@ def _responses(operation: Operation) -> Json:
         is_possible = operation.request is not None or status in _ERRORS_OF_A_LOOK
         if is_possible or (status == 404 and "{" in operation.path):
             answers[str(status)] = _error(operation, status, meaning, code)
+    for status, meaning, code in operation.errors:
+        answers[str(status)] = _error(operation, status, meaning, code)
     if operation.request is not None:
         answers["4XX"] = {
             **_error(
@@ -315,13 +318,13 @@ def _responses(operation: Operation) -> Json:
 
 def _error(operation: Operation, status: int, meaning: str, code: str) -> Json:
     headers: Mapping[str, tuple[str, Json]] = _ALWAYS
-    if status in {429, 500, 502, 503, 504}:
+    if status in {429, 500, 502, 503, 504, 529}:
         headers = {**_ALWAYS, **_RETRY}
     elif status == 401:
         headers = {**_ALWAYS, "www-authenticate": ("`Bearer`.", _TEXT)}
     model = operation.error or schemas.ErrorResponse
     write = operation.error_example or _openai_error
-    example = write(status, f"{HTTPStatus(status).phrase}: {meaning}", code, _ID)
+    example = write(status, f"{_PHRASES.get(status, 'Overloaded')}: {meaning}", code, _ID)
     content = {"application/json": _content(model, example)}
     return {"description": meaning, "headers": _headers(headers), "content": content}
 

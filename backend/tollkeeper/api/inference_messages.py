@@ -148,6 +148,7 @@ def error_example(status: int, message: str, code: str, request_id: str) -> Json
     }
 
 
+_OVERLOADED: Final = ((529, "No provider of this model has room.", "no_target_available"),)
 _REQUEST: Final[Json] = {"model": "simulated", "messages": [{"role": "user", "content": "Hello"}]}
 
 MESSAGES: Final = (
@@ -183,6 +184,7 @@ MESSAGES: Final = (
         parameters=(_VERSION,),
         error=MessageErrorResponse,
         error_example=error_example,
+        errors=_OVERLOADED,
     ),
     Operation(
         name="count_message_tokens",
@@ -200,5 +202,6 @@ MESSAGES: Final = (
         parameters=(_VERSION,),
         error=MessageErrorResponse,
         error_example=error_example,
+        errors=_OVERLOADED,
     ),
 )

@@ -31,3 +31,5 @@ class Operation:
     # None: OpenAI's shape. The example is made of status, message, code and request id.
     error: type[BaseModel] | None = None
     error_example: Callable[[int, str, str, str], Json] | None = None
+    # Beside those that all of them may meet: status → what it means, and the code of its example.
+    errors: tuple[tuple[int, str, str], ...] = ()
