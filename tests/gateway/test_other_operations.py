@@ -28,6 +28,7 @@ from tests.gateway.upstream import (
 from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.core.secrets import new_key
 from tollkeeper.gateway.dialect import CallerDialect
 from tollkeeper.gateway.dialects.openai_images import OpenAIImages
 from tollkeeper.gateway.dialects.openai_moderations import OpenAIModerations
@@ -94,6 +95,19 @@ async def test_moderation_without_a_model_goes_to_openais_own(gateway: Serving, 
     vendor.script = answer_json(MODERATION)
     assert (await gateway.post("/v1/moderations", {"input": "a"})).status_code == 200
     assert vendor.seen[0].json()["model"] == "omni-moderation-latest"
+
+
+async def test_ranking_is_where_coheres_clients_look_for_it(gateway: Serving, vendor: FakeUpstream) -> None:
+    vendor.script = answer_json(RANKING)
+    body = {"model": "m", "query": "q", "documents": ["a", "b"]}
+    assert (await gateway.post("/v2/rerank", body)).json() == RANKING
+    assert vendor.seen[0].path == "/v1/rerank"
+    codes = []
+    for endpoint in ("chat/completions", "rerank"):
+        key = new_key().token
+        gateway.keys.add(key, allowed_endpoints=frozenset({endpoint}))
+        codes.append((await gateway.post("/v2/rerank", body, headers={"authorization": f"Bearer {key}"})).status_code)
+    assert codes == [403, 200]
 
 
 async def test_voyages_ranking_is_shown_as_coheres(gateway: Serving, vendor: FakeUpstream) -> None:

@@ -238,7 +238,10 @@ MEDIA: Final = (
         method="post",
         path="/rerank",
         summary="Order documents by a query",
-        description="In the shape of Cohere and Jina: each document's place in the request, and its score.",
+        description=(
+            "In the shape of Cohere and Jina: each document's place in the request, and its score. Also at `/v2/rerank`, "
+            "where Cohere's clients look for it."
+        ),
         request=RerankRequest,
         request_example={"model": "simulated", "query": "toll", "documents": ["A road.", "A toll road."], "top_n": 1},
         answer=Ranking,

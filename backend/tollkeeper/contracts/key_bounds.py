@@ -13,7 +13,8 @@ from tollkeeper.core.errors import Forbidden
 
 Network = IPv4Network | IPv6Network
 
-_PREFIXES: Final = ("/api/v1/", "/v1/", "/api/")
+# Under the third stands Cohere's rerank alone.
+_PREFIXES: Final = ("/api/v1/", "/v1/", "/v2/", "/api/")
 # Gemini's methods of a model: calls, wherever their paths stand beneath those of the list of models.
 _METHODS: Final = (
     ":generateContent",

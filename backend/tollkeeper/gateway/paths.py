@@ -96,6 +96,8 @@ class Paths:
             for prefix in PREFIXES
             for path, operation in OPERATION_PATHS.items()
         }
+        # Where Cohere's clients look for it.
+        self._known["/v2/rerank"] = self._known[PREFIXES[0] + "/rerank"]
         # For what is no inference call: models, wrong methods, unknown paths.
         self._fallback: CallerDialect = chat
         self._messages = messages
