@@ -83,6 +83,30 @@ async def test_stream_is_the_same_however_the_vendors_bytes_are_split(gateway: S
     assert blocks_of(events_of(response.text)) == [{"type": "text", "text": "Grüße, 世界"}]
 
 
+async def test_sdk_takes_the_comments_of_a_long_silence_for_nothing(tmp_path: Path, vendor: FakeUpstream) -> None:
+    vendor.script = stream(*good_stream("Hel", "lo"), pause=0.1)
+    snap = snapshot([provider("one", vendor.base_url)], [route("gpt-4o-mini", ("one", "gpt-4o-mini"))])
+    async with (
+        serving(tmp_path, snap, commit_after_seconds=0.01, keepalive_comment_seconds=0.02) as gateway,
+        AsyncAnthropic(base_url=gateway.origin, api_key=KEY, max_retries=0) as client,
+    ):
+        async with client.messages.stream(**ASK) as running:
+            assert await running.get_final_text() == "Hello"
+        raw = await post(gateway, message(stream=True))
+    assert b": keep-alive\n\n" in raw.content
+    assert raw.content.index(b"cost-usd") < raw.content.index(b"event: message_delta")
+
+
+async def test_beta_calls_are_ordinary_ones(gateway: Serving, vendor: FakeUpstream, client: AsyncAnthropic) -> None:
+    got = await client.beta.messages.create(
+        **ASK, betas=["context-management-2025-06-27"], context_management={"edits": []}
+    )
+    assert got.content[0].to_dict() == {"type": "text", "text": "hello"}
+    counted = await client.beta.messages.count_tokens(model="gpt-4o-mini", messages=ASK["messages"])
+    assert counted.input_tokens > 0
+    assert "context_management" not in vendor.seen[0].json()
+
+
 async def test_what_the_vendor_will_not_see_is_told(gateway: Serving) -> None:
     response = await post(gateway, message(fallbacks=[], thinking={"type": "adaptive"}, inference_geo="eu"))
     dropped = set(response.headers["x-tollkeeper-dropped"].split(","))
