@@ -97,13 +97,15 @@ def write_logprobs(logprobs: Any) -> Json | None:
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(content, list) or not content:
         return None
-    tokens = [token for token in content if isinstance(token, dict)]
+    tokens = _objects(content)
     return {
         "chosenCandidates": [_logprob(token) for token in tokens],
-        "topCandidates": [
-            {"candidates": [_logprob(one) for one in token.get("top_logprobs") or ()]} for token in tokens
-        ],
+        "topCandidates": [{"candidates": list(map(_logprob, _objects(token.get("top_logprobs"))))} for token in tokens],
     }
+
+
+def _objects(value: Any) -> list[Json]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _candidate(choice: Mapping[str, Any], *, shows: bool) -> Json:
@@ -116,14 +118,12 @@ def _candidate(choice: Mapping[str, Any], *, shows: bool) -> Json:
         parts.append({"text": text})
     parts += write_media(message)
     unreadable: str | None = None
-    for call in message.get("tool_calls") or ():
+    for call in _objects(message.get("tool_calls")):
         try:
             parts.append(write_call(call))
         except Unreadable as error:
             unreadable = str(error)
-    details = message.get("reasoning_details")
-    if isinstance(details, list):
-        sign(parts, [one for one in details if isinstance(one, dict)])
+    sign(parts, _objects(message.get("reasoning_details")))
     candidate: Json = {"content": {"parts": parts, "role": "model"}, **write_ending(choice, unreadable)}
     candidate["index"] = choice.get("index", 0)
     if (sources := write_sources(message.get("annotations"), text)) is not None:

@@ -65,15 +65,12 @@ def write_call(call: Mapping[str, Any]) -> Part:
     kind = "custom" if call.get("type") == "custom" else "function"
     inner = call.get(kind)
     inner = inner if isinstance(inner, dict) else {}
-    name = inner.get("name") or ""
+    name = str(inner.get("name") or "")
     if kind == "custom":
         args: Any = {"input": inner.get("input") or ""}
     else:
         text = inner.get("arguments") or "{}"
-        try:
-            args = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            args = None
+        args = text if isinstance(text, dict) else _parse(text)
         if not isinstance(args, dict):
             raise Unreadable(f"Malformed function call: {name}({text})"[:2000])
     made: Part = {"functionCall": {"name": name, "args": args}}
@@ -84,6 +81,13 @@ def write_call(call: Mapping[str, Any]) -> Part:
     if isinstance(google, dict) and isinstance(google.get("thought_signature"), str):
         made["thoughtSignature"] = google["thought_signature"]
     return made
+
+
+def _parse(text: Any) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def merge_details(known: list[dict[str, Any]], more: Any) -> None:

@@ -54,7 +54,8 @@ class _Candidate:
         for piece in fragments if isinstance(fragments, list) else ():
             if not isinstance(piece, dict):
                 continue
-            call = self.calls.setdefault(piece.get("index", 0), {})
+            index = piece.get("index")
+            call = self.calls.setdefault(index if type(index) is int else 0, {})
             for name, value in piece.items():
                 if name in {"function", "custom"} and isinstance(value, dict):
                     _join(call.setdefault(name, {}), value)
