@@ -192,8 +192,9 @@ MESSAGES: Final = (
         path="/messages/count_tokens",
         summary="Count the tokens of a message before it is sent",
         description=(
-            "Counted here, for nothing, under the key's limits of requests: exactly as OpenAI's models count texts, and by "
-            "the upper of what was measured for others, so that it is rather too many than too few."
+            "For nothing, under the key's limits of requests. Anthropic is asked for its own models; the rest is counted "
+            "here, exactly as OpenAI's models count texts, and by the upper of what was measured for others, so that it is "
+            "rather too many than too few."
         ),
         request=MessageTokenCountRequest,
         request_example=_REQUEST,

@@ -118,9 +118,15 @@ def make_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
 
 
 def make_count_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
-    """Of calls that are counted and not made: nothing is sent, held or billed."""
+    """Of calls that are counted and not made: nothing is held or billed."""
     converse = Converse(services.response_lookup, services.response_sink)
-    return [authenticate, read, resolve, converse, CountTokens(services.admission, services.holds)]
+    return [
+        authenticate,
+        read,
+        resolve,
+        converse,
+        CountTokens(services.admission, services.providers, services.channel, services.clock, services.holds),
+    ]
 
 
 def compose(stages: Sequence[Stage]) -> Next:

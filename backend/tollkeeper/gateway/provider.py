@@ -127,6 +127,17 @@ class Billing:
     reports_stream_usage: bool = True
 
 
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A provider whose vendor counts a call's input before it is made, for nothing."""
+
+    def count_request(self, config: ProviderConfig, call: Call, target: Target) -> tuple[str, bytes]:
+        """Where to ask, and with what body: of the call as `prepare` has made it."""
+        ...
+
+    def read_count(self, body: bytes) -> int | None: ...
+
+
 class Provider(Protocol):
     """One entry of the registry in `providers/__init__`. Stateless; everything that varies comes in `config`."""
 

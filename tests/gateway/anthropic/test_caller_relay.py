@@ -11,7 +11,7 @@ from anthropic import AsyncAnthropic
 
 from tests.gateway.anthropic.callers import Json, assistant, message, talk, text, tool_result, tool_use, user
 from tests.gateway.serving import KEY, Serving, provider, route, serving, snapshot
-from tests.gateway.upstream import FakeUpstream, answer, answer_json, good_stream, stream
+from tests.gateway.upstream import FakeUpstream, answer, answer_json, answer_raw, good_stream, stream
 
 USAGE: Json = {"input_tokens": 11, "cache_read_input_tokens": 100, "output_tokens": 1, "future": {"a": 1}}
 WHOLE: Json = {
@@ -160,6 +160,57 @@ async def test_failover_between_dialects_gives_one_answer_in_the_callers(
     vendor.script = stream(*good_stream("Hello"))
     translated = await gateway.post("/v1/messages", message(model="either", stream=True))
     assert translated.content.startswith(b"event: message_start\n")
+
+
+# Counting
+
+
+async def count(gateway: Serving, **fields: Any) -> int:
+    response = await gateway.post("/v1/messages/count_tokens", message(**fields))
+    assert response.status_code == 200
+    found: int = response.json()["input_tokens"]
+    return found
+
+
+async def test_anthropic_counts_for_its_own_models(gateway: Serving, vendor: FakeUpstream) -> None:
+    vendor.script = answer_json({"input_tokens": 12_345})
+    document = message(model="alias", system=[text("s")], stop_sequences=["a"], stream=True, metadata={"user_id": "u"})
+    response = await gateway.post("/v1/messages/count_tokens", document, headers={"anthropic-version": "2026-10-21"})
+    assert response.json() == {"input_tokens": 12_345}
+    seen = vendor.seen[0]
+    assert seen.path == "/v1/messages/count_tokens"
+    assert seen.json() == {"model": "claude-x", "system": [text("s")], "messages": document["messages"]}
+    assert (seen.header("x-api-key"), seen.header("anthropic-version")) == ("secret-of-claude", "2026-10-21")
+    assert gateway.settlements == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        answer_json({"error": {"message": "no"}}, 500),
+        answer_json({"error": {"message": "no"}}, 401),
+        answer_json({"input_tokens": -1}),
+        answer_json({"input_tokens": "many"}),
+        answer_json([]),
+        answer(200, b"<html>"),
+        answer_raw(b""),
+    ],
+)
+async def test_there_is_a_count_whatever_anthropic_says(gateway: Serving, vendor: FakeUpstream, script: Any) -> None:
+    vendor.script = script
+    assert 5 < await count(gateway, model="claude-x") < 100
+
+
+async def test_count_covers_each_target_that_the_call_may_go_to(tmp_path: Path, vendor: FakeUpstream) -> None:
+    snap = snapshot(
+        [provider("claude", vendor.base_url, kind="anthropic"), provider("other", vendor.base_url)],
+        [route("either", ("claude", "claude-x"), ("other", "gpt-4o-mini"))],
+    )
+    words = "The quick brown fox jumps over the lazy dog. " * 100
+    async with serving(tmp_path, snap) as gateway:
+        for told in (1, 100_000):
+            vendor.script = answer_json({"input_tokens": told})
+            assert await count(gateway, model="either", system=words) >= max(told, 1_000)
 
 
 def _first_fails(then: Any) -> Any:

@@ -7,7 +7,14 @@ from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKin
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.dialect import VendorDialect
-from tollkeeper.gateway.dialects.anthropic_messages import AnthropicVendor, prepare_chat, read_failure, shows_output
+from tollkeeper.gateway.dialects.anthropic_messages import (
+    AnthropicVendor,
+    prepare_chat,
+    read_count,
+    read_failure,
+    shows_output,
+    write_count,
+)
 from tollkeeper.gateway.provider import Billing, Channel, Failure
 
 KIND: Final = ProviderKind("anthropic", "Anthropic", "https://api.anthropic.com", env_var="ANTHROPIC_API_KEY")
@@ -43,6 +50,12 @@ class Anthropic:
         """With or without the version that some write behind the address."""
         base = config.base_url or KIND.base_url or ""
         return base.rstrip("/").removesuffix("/v1") + _PATH
+
+    def count_request(self, config: ProviderConfig, call: Call, target: Target) -> tuple[str, bytes]:
+        return self.url(config, call, target) + "/count_tokens", write_count(call)
+
+    def read_count(self, body: bytes) -> int | None:
+        return read_count(body)
 
     def headers(self, credential: Credential | None) -> Mapping[str, str]:
         return {} if credential is None else {"x-api-key": credential.secret}

@@ -2,8 +2,18 @@
 
 from tollkeeper.gateway.dialects.anthropic_messages.caller import AnthropicCaller, AnthropicTokenCount
 from tollkeeper.gateway.dialects.anthropic_messages.vendor import AnthropicVendor
+from tollkeeper.gateway.dialects.anthropic_messages.vendor_count import read_count, write_count
 from tollkeeper.gateway.dialects.anthropic_messages.vendor_failures import read_failure
 from tollkeeper.gateway.dialects.anthropic_messages.vendor_models import shows_output
 from tollkeeper.gateway.dialects.anthropic_messages.vendor_prepare import prepare_chat
 
-__all__ = ["AnthropicCaller", "AnthropicTokenCount", "AnthropicVendor", "prepare_chat", "read_failure", "shows_output"]
+__all__ = [
+    "AnthropicCaller",
+    "AnthropicTokenCount",
+    "AnthropicVendor",
+    "prepare_chat",
+    "read_count",
+    "read_failure",
+    "shows_output",
+    "write_count",
+]
