@@ -92,6 +92,8 @@ BAD = {
     "base64": part(f"{NAMED}\r\ncontent-transfer-encoding: base64"),
     "text that is not UTF-8": part(NAMED, b"\xff"),
     "boundary at once": b"--%b\r\n%b\r\n\r\n--%b--\r\n" % (BOUNDARY, NAMED.encode(), BOUNDARY),
+    # To a lenient reader the second is a field of its own, to another one the first one's text.
+    "field hidden in a text": b"--%b\r\n%b\r\n\r\n%b" % (BOUNDARY, NAMED.encode(), form(("model", "dear"))),
     "head without an end": part("x" * 9_000),
     "too many fields": form(*((f"f{number}", "x") for number in range(MOST_PARTS + 1))),
     "too much text": form(("a", "x" * (MOST_TEXT_BYTES + 1))),
