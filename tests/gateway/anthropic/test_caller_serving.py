@@ -1,7 +1,7 @@
 """`/v1/messages` over sockets before a vendor that speaks OpenAI's form; Anthropic's own SDK asks where it can."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from tests.gateway.anthropic.callers import TOOL, Json, blocks_of, events_of, fragment, message, text, user
-from tests.gateway.serving import KEY, Serving, provider, route, serving, snapshot
+from tests.gateway.serving import KEY, FakeAdmission, Serving, provider, route, serving, snapshot
 from tests.gateway.upstream import (
     DONE,
     FakeUpstream,
@@ -25,8 +25,10 @@ from tests.gateway.upstream import (
     good_stream,
     stream,
 )
+from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.errors import RateLimited
 from tollkeeper.gateway.money import encodings
+from tollkeeper.gateway.money.terms import Asked, Measured, Place, PlaceKind, Terms
 
 HEADERS = {"anthropic-version": "2026-10-21"}
 CALL_USAGE = {"prompt_tokens": 30, "completion_tokens": 4, "total_tokens": 34}
@@ -340,9 +342,38 @@ async def test_count_of_an_unknown_model_is_refused(client: AsyncAnthropic) -> N
         await client.messages.count_tokens(model="nope", messages=ASK["messages"])
 
 
-async def test_counting_is_under_the_rates_of_requests(gateway: Serving) -> None:
-    gateway.admission.refusal = RateLimited("Slow down.", retry_after_seconds=3)
-    assert (await post(gateway, None, "/v1/messages/count_tokens")).status_code == 200, "no rate of requests is set"
+class Counted(FakeAdmission):
+    """Under a rate of requests, one of tokens, a slot and a budget."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Asked] = []
+        self.under: list[Terms] = []
+
+    def terms(self, principal: Principal, asked: Asked) -> Sequence[Terms]:
+        self.asked.append(asked)
+        rates = (Place(b"r", PlaceKind.REQUESTS, 1, 1), Place(b"t", PlaceKind.TOKENS, 1, 1, measured=Measured.TOTAL))
+        slots, budgets = (Place(b"p", PlaceKind.PARALLEL, 1, 1),), (Place(b"b", PlaceKind.HARD, 1, 1),)
+        return [Terms(principal.tenant_id, rates, slots, budgets)]
+
+    async def admit(self, terms: Sequence[Terms], *rest: Any, **kept: Any) -> Any:
+        self.under += terms
+        return await super().admit(terms, *rest, **kept)
+
+
+async def test_counting_is_under_the_rates_of_requests_alone(tmp_path: Path) -> None:
+    snap = snapshot([provider("one", None)], [route("gpt-4o-mini", ("one", "gpt-4o-mini"))])
+    admission = Counted()
+    async with serving(tmp_path, snap, admission=admission) as gateway:
+        good = await post(gateway, None, "/api/v1/messages/count_tokens")
+        admission.refusal = RateLimited("Slow down.", retry_after_seconds=3)
+        refused = await post(gateway, None, "/v1/messages/count_tokens")
+    assert (good.status_code, refused.status_code) == (200, 429)
+    assert refused.json()["error"]["type"] == "rate_limit_error"
+    assert {asked.endpoint for asked in admission.asked} == {"messages/count_tokens"}
+    for terms in admission.under:
+        assert [place.key for place in terms.rates] == [b"r"]
+        assert (terms.slots, terms.budgets) == ((), ())
 
 
 # Models
