@@ -179,6 +179,9 @@ class Chunk:
     # error event stands in its place.
     error: TollkeeperError | None = None
     native: bytes | None = None
+    # Of vendors that count the input at the beginning of a stream: its classes, for a stream that does not come to its
+    # end. What was made by then is not in it.
+    input_usage: Usage | None = None
     # Beside the tokens, as the vendor counted or as the answer shows; of a stream the running total.
     amounts: Amounts | None = None
     # Of a whole answer that is not JSON; its bytes are in `native`.

@@ -14,7 +14,7 @@ from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
 from tollkeeper.gateway.assemble import assemble
 from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.metrics import Metrics
-from tollkeeper.gateway.money.bill import close_bill, note_usage, usage_of
+from tollkeeper.gateway.money.bill import close_bill, note_input, note_usage, usage_of
 from tollkeeper.gateway.money.cuttable import stops_at_close
 from tollkeeper.gateway.money.hold import Hold, Holds
 from tollkeeper.gateway.money.plausible import UNREADABLE
@@ -235,6 +235,8 @@ class Flight:
                 attempt.amounts = chunk.amounts
             if chunk.usage is not None:
                 note_usage(self._exchange, attempt, chunk)
+            elif chunk.input_usage is not None:
+                note_input(self._exchange, attempt, chunk.input_usage)
         if batch and batch[-1].is_final:
             self.is_over = True
             if attempt.usage is None and attempt.doubt is None and batch[-1].data.get("usage"):

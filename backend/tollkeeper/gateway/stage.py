@@ -79,6 +79,8 @@ class Attempt:
     started: float
     # What came of it: the provider's own count, else what was produced as far as we saw it.
     usage: Usage | None = None
+    # The provider's count of the input, as it began.
+    input_usage: Usage | None = None
     text_length: int = 0
     # What it is charged by beside tokens, as far as an answer told.
     amounts: Amounts | None = None

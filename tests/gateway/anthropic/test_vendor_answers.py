@@ -5,6 +5,7 @@ Numbers in comments are those of the regression cases in the wire contract.
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -218,7 +219,8 @@ async def test_text_streams_in_the_order_strict_clients_need() -> None:
     assert {(c.data["id"], c.data["model"], c.data["object"]) for c in chunks if c.data} == {
         ("msg_01XFDUDYJgAACzvnptvVoYEL", "claude-sonnet-4-6", "chat.completion.chunk")
     }
-    assert [c.is_content for c in chunks] == [False, True, True, True, True, False, False]
+    assert [c.is_content for c in chunks] == [False, False, True, True, True, True, False, False]
+    assert (chunks[0].data, chunks[0].is_hidden, chunks[0].input_usage) == ({}, True, replace(COUNTED, output=0))
     assert chunks[-1].is_final
     assert sum(c.text_length for c in chunks) == len("Hello – é")
 

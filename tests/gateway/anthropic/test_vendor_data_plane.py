@@ -11,7 +11,7 @@ import pytest
 
 from tests.gateway.anthropic import wire
 from tests.gateway.anthropic.vendor_calls import function
-from tests.gateway.serving import Serving, chat, events_of, provider, route, serving, snapshot
+from tests.gateway.serving import KEY, Serving, chat, events_of, provider, route, serving, snapshot
 from tests.gateway.upstream import FakeUpstream, Script, answer, answer_json, stream
 from tollkeeper.contracts.catalog import ModelRoute, Price, Target
 from tollkeeper.contracts.chat import Usage
@@ -219,8 +219,28 @@ async def test_stream_that_breaks_is_no_success(
     assert "[DONE]" not in response.text
     (settled,) = await claude.settled()
     assert (settled.status, settled.error_code) == (CallStatus.ERROR, code)
-    assert settled.usage.is_estimated
-    assert settled.usage.output == 3
+    # The vendor counted the input as it began; the output is as much as was seen.
+    assert settled.usage == replace(COUNTED, output=3, is_estimated=True)
+
+
+async def test_caller_that_leaves_pays_what_was_cached_as_cached(claude: Serving, vendor: FakeUpstream) -> None:
+    vendor.script = stream(wire.start() + wire.text_block(0, "half a word"), pause=1, ends=False)
+    content = json.dumps(chat(model=MODEL, stream=True)).encode()
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    async with claude.client.stream("POST", "/v1/chat/completions", content=content, headers=headers) as response:
+        await anext(response.aiter_bytes())
+    (settled,) = await claude.settled()
+    assert settled.status is CallStatus.CANCELLED
+    assert settled.usage == replace(COUNTED, output=3, is_estimated=True)
+    assert settled.cost_nano == COST_NANO - 2 * 15_000
+
+
+async def test_stream_that_is_never_counted_is_not_taken_for_one_token(claude: Serving, vendor: FakeUpstream) -> None:
+    ending = wire.event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None})
+    vendor.script = stream(wire.start() + wire.text_block(0, "half a word") + ending + wire.STOP)
+    await ask(claude, stream=True)
+    (settled,) = await claude.settled()
+    assert settled.usage == replace(COUNTED, output=3, is_estimated=True)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"type":"message"', b"[]"])

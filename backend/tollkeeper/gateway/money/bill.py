@@ -1,5 +1,7 @@
 """What came of an attempt, noted as it arrives, and what that costs: one place for every way a call can end."""
 
+from dataclasses import replace
+
 from tollkeeper.contracts.catalog import Price
 from tollkeeper.contracts.chat import Chunk, Usage
 from tollkeeper.gateway.money.estimate import estimate_usage
@@ -37,11 +39,20 @@ def note_usage(exchange: Exchange, attempt: Attempt, chunk: Chunk) -> None:
     attempt.service_tier = chunk.data.get("service_tier")
 
 
+def note_input(exchange: Exchange, attempt: Attempt, usage: Usage) -> None:
+    """What a vendor says of the input as it begins: cached tokens are not charged as others because nobody waited."""
+    if doubt(usage, exchange.call, attempt.sent_bytes) is None:
+        attempt.input_usage = usage
+
+
 def usage_of(attempt: Attempt) -> Usage:
     """The provider's count, else ours of what was produced; nothing where nothing can have been charged."""
     if not attempt.may_cost:
         return _NOTHING
-    return attempt.usage or estimate_usage(attempt.intent.estimated_input_tokens, attempt.text_length)
+    if attempt.usage is not None:
+        return attempt.usage
+    usage, begun = estimate_usage(attempt.intent.estimated_input_tokens, attempt.text_length), attempt.input_usage
+    return usage if begun is None else replace(begun, output=usage.output, reasoning=0, is_estimated=True)
 
 
 def make_bill(exchange: Exchange, attempt: Attempt) -> Bill:

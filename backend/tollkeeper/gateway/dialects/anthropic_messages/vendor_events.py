@@ -55,6 +55,7 @@ class MessageEvents:
         "_calls",
         "_has_role",
         "_head",
+        "_is_counted",
         "_is_native",
         "_length",
         "_names",
@@ -73,6 +74,7 @@ class MessageEvents:
         self._by_tool = answers_by_tool(call.body)
         self._head: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
+        self._is_counted = False
         self._has_role = False
         # Open blocks that call tools, by their numbers; how many calls there were.
         self._tools: dict[int, _ToolCall] = {}
@@ -118,7 +120,8 @@ class MessageEvents:
 
     def end(self) -> list[Chunk]:
         """Usage, seen by the caller if it asked, and the mark of the end."""
-        told = self._usage
+        # What was said at the beginning alone is no count of the answer.
+        told = self._usage if self._is_counted else {}
         usage = read_anthropic_usage(told)
         fields = usage_fields(usage, told)
         native = b"" if self._is_native else None
@@ -149,7 +152,7 @@ class MessageEvents:
         # `ping`, and what was added since.
         return None
 
-    def _begin(self, event: Mapping[str, Any]) -> None:
+    def _begin(self, event: Mapping[str, Any]) -> Chunk | None:
         message = event.get("message")
         if not isinstance(message, dict):
             raise garbage("no message")
@@ -163,6 +166,9 @@ class MessageEvents:
         }
         usage = message.get("usage")
         self._usage = usage if isinstance(usage, dict) else {}
+        # Its output is what was made by then: a token or none.
+        begun = read_anthropic_usage({**self._usage, "output_tokens": 0, "output_tokens_details": None})
+        return None if begun is None else Chunk({}, is_hidden=not self._is_native, input_usage=begun)
 
     def _start(self, event: Mapping[str, Any]) -> Chunk | None:
         block, index = event.get("content_block"), event.get("index")
@@ -248,6 +254,7 @@ class MessageEvents:
         usage, delta = event.get("usage"), event.get("delta")
         if isinstance(usage, dict):
             self._usage = latest_anthropic_usage(self._usage, usage)
+            self._is_counted = True
         reason = delta.get("stop_reason") if isinstance(delta, dict) else None
         if reason is None or not isinstance(delta, dict):
             return None
