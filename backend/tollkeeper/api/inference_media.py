@@ -11,6 +11,10 @@ _CREATED: Final = 1_790_000_000
 _JSON: Final = "application/json"
 _FORM: Final = "multipart/form-data"
 _PLAIN: Final = "text/plain"
+_SOUNDS: Final = (
+    *("audio/mpeg", "audio/ogg", "audio/aac", "audio/flac", "audio/wav", "audio/pcm"),
+    "application/octet-stream",
+)
 _FILE: Final[Json] = {"format": "binary"}
 _PICTURE: Final = "iVBORw0KGgo="
 _TOKENS: Final[Json] = {"input_tokens": 9, "output_tokens": 272, "total_tokens": 281}
@@ -198,7 +202,7 @@ MEDIA: Final = (
         request=SpeechRequest,
         request_example={"model": "simulated", "input": "Hello.", "voice": "alloy"},
         answer=None,
-        answer_texts={"audio/mpeg": "(sound)", "audio/wav": "(sound)", "application/octet-stream": "(sound)"},
+        answer_texts=dict.fromkeys(_SOUNDS, "(sound)"),
         chunk=MediaEvent,
         chunk_example={"type": "speech.audio.delta", "audio": "AAAA"},
     ),
