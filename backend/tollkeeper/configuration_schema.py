@@ -7,7 +7,7 @@ Only the form of single values is decided here; what holds between them (a targe
 import json
 import sys
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model, model_validator
 
@@ -30,6 +30,7 @@ from tollkeeper.domains.catalog.fields import (
     Target,
     Timeouts,
     Tokens,
+    check_rest,
 )
 from tollkeeper.domains.catalog.parameters import Capabilities, Defaults, DropParams, Overrides
 from tollkeeper.domains.limits.schemas import Kind, LimitRate
@@ -86,6 +87,11 @@ class FileModel(BaseModel):
     drop_params: DropParams = "report"
     defaults: Defaults = Field(default_factory=dict)
     overrides: Overrides = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_what_there_is(self) -> Self:
+        check_rest(self.name, self.targets)
+        return self
 
 
 class FilePriceAdjustment(BaseModel):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.gateway.serving import TENANT, Serving, chat, provider, route, serving, snapshot
 from tests.gateway.upstream import FakeUpstream
-from tollkeeper.contracts.catalog import ModelRoute, Target
+from tollkeeper.contracts.catalog import REST, ModelRoute, Target
 from tollkeeper.contracts.chat import ABSENT
 from tollkeeper.contracts.parameters import ModelParameters
 from tollkeeper.gateway.money.hold import Appraisal
@@ -97,16 +97,28 @@ async def test_call_of_a_model_with_nothing_configured_keeps_its_bytes(gateway: 
 async def test_wildcards_and_aliases_have_parameters_of_their_own(
     name: str, tmp_path: Path, vendor: FakeUpstream
 ) -> None:
-    target = ("one", "*") if name.endswith("*") else ("one", "gpt-4o")
+    target = ("one", REST) if name.endswith("*") else ("one", "gpt-4o")
     asked = "openai/gpt-9" if name.endswith("*") else name
     own = route(name, target, parameters=parameters(overrides={"temperature": 0}), capabilities={"vision": False})
     async with served(tmp_path, vendor, own, route("other", ("one", "gpt-4o"))) as gateway:
         await gateway.post(body=chat(model=asked))
         assert vendor.seen[0].json()["temperature"] == 0
-        assert vendor.seen[0].json()["model"] == ("openai/gpt-9" if name.endswith("*") else "gpt-4o")
+        assert vendor.seen[0].json()["model"] == ("gpt-9" if name.endswith("*") else "gpt-4o")
         assert (await refused(gateway, chat(model=asked, messages=said(IMAGE))))[0] == "unsupported_capability"
         assert (await gateway.post(body=chat(model="other", messages=said(IMAGE)))).status_code == 200
         assert "temperature" not in vendor.seen[-1].json()
+
+
+async def test_wildcard_passes_on_the_whole_name_or_what_its_star_stands_for(
+    tmp_path: Path, vendor: FakeUpstream
+) -> None:
+    routes = (route("whole/*", ("one", "*")), route("openai/*", ("one", REST)), route("openai/ft-*", ("one", "tuned")))
+    async with served(tmp_path, vendor, *routes) as gateway:
+        for asked in ("whole/a", "openai/a/b:c", "openai/ft-1"):
+            assert (await gateway.post(body=chat(model=asked))).status_code == 200
+        assert [seen.json()["model"] for seen in vendor.seen] == ["whole/a", "a/b:c", "tuned"]
+        nothing = await gateway.post(body=chat(model="openai/"))
+        assert (nothing.status_code, nothing.json()["error"]["code"]) == (404, "model_not_found")
 
 
 async def test_streams_and_completions_are_given_the_same(tmp_path: Path, vendor: FakeUpstream) -> None:

@@ -58,9 +58,16 @@ class ProviderKind:
     document: DocumentFamily | None = None
 
 
+# So that `openai/*` can lead to OpenAI's own names.
+REST: Final = "{rest}"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One place to try: a provider and the model's name there (`*` stands for the name the caller asked for)."""
+    """One place to try: a provider and the model's name there.
+
+    `*` stands for the name the caller asked for; `REST`, of a route whose name ends in `*`, for what that stands for.
+    """
 
     provider: str
     model: str

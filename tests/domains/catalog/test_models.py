@@ -11,7 +11,7 @@ from tests.domains.catalog.kinds import KINDS
 from tests.domains.catalog.waiting import running, until
 from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute, Target
 from tollkeeper.contracts.parameters import NO_PARAMETERS
-from tollkeeper.core.errors import NotFound, PreconditionFailed
+from tollkeeper.core.errors import BadRequest, NotFound, PreconditionFailed
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.declared import ManagedElsewhere
 from tollkeeper.domains.catalog.environment import environment_catalog
@@ -311,6 +311,8 @@ async def test_a_model_without_parameters_costs_its_calls_nothing(world: World) 
         {"overrides": {f"p{number}": 1 for number in range(51)}},
         {"overrides": []},
         {"drop_params": "ignore"},
+        {"targets": [{"provider": "simulated", "model": "{rest}"}]},
+        {"targets": [{"provider": "simulated", "model": "{other}"}]},
         {"capabilities": {"flying": True}},
         {"capabilities": {"vision": 1}},
     ],
@@ -319,3 +321,14 @@ def test_parameters_that_no_call_could_carry_are_refused(fields: dict[str, objec
     body = {"name": "m", "targets": [{"provider": "simulated", "model": "simulated"}], **fields}
     with pytest.raises(ValidationError):
         ModelCreate.model_validate(body)
+
+
+async def test_rest_of_a_name_needs_a_name_that_has_one(world: World) -> None:
+    rest = [{"provider": "simulated", "model": "{rest}"}]
+    shown = await create(world, name="toy/*", targets=rest)
+    assert shown.targets[0].model == "{rest}"
+    plain = await create(world, name="plain")
+    body = ModelUpdate.model_validate({"targets": rest})
+    async with world.database.platform() as session:
+        with pytest.raises(BadRequest, match="has none"):
+            await world.catalog.models.update(session, world.admin, plain.id, body, frozenset({1}))

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from tests.domains.catalog.kinds import KINDS
-from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute, Price, ProviderConfig, Snapshot, Target
+from tollkeeper.contracts.catalog import REST, DeclaredCatalog, ModelRoute, Price, ProviderConfig, Snapshot, Target
 from tollkeeper.contracts.parameters import ModelParameters
 from tollkeeper.domains.catalog.environment import environment_catalog
 from tollkeeper.domains.catalog.prices import FREE, Figures, PriceList, load_price_list, stable_id
@@ -246,3 +246,14 @@ def test_shipped_list_says_what_well_known_models_lack() -> None:
     assert figures["openai", "gpt-4o"].capabilities["audio"] is False
     assert figures["openai", "gpt-3.5-turbo"].capabilities["json_schema"] is False
     assert not figures["openai", "text-embedding-3-small"].capabilities
+
+
+def test_wildcard_that_passes_on_the_rest_prices_the_names_it_covers() -> None:
+    models = (route("mine/*", ("o", REST)),)
+    snapshot = build_snapshot(
+        1, Sources(file=DeclaredCatalog((provider("o", "openai"),), models), price_list=load_price_list())
+    )
+    priced = found(snapshot, "mine/gpt-4o")
+    assert (priced.name, priced.targets[0].model) == ("mine/gpt-4o", "gpt-4o")
+    assert priced.price == load_price_list().find("openai", "gpt-4o")
+    assert found(snapshot, "mine/unheard-of").targets[0].model == REST

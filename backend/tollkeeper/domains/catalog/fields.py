@@ -6,6 +6,7 @@ An address or a name ends up in URLs and headers of calls to vendors, so each is
 import ipaddress
 import re
 import socket
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
@@ -22,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from tollkeeper.contracts.catalog import ProviderKind
+from tollkeeper.contracts.catalog import REST, ProviderKind
 from tollkeeper.contracts.cloud import LONGEST_DOCUMENT, compact_document, is_document, read_document
 from tollkeeper.core.money import Usd, pico_per_token, pico_per_unit
 
@@ -190,8 +191,11 @@ ModelName = Annotated[
 ]
 UpstreamModel = Annotated[
     str,
-    StringConstraints(pattern=rf"^({_MODEL}|\*)$"),
-    Field(description="The model's name at the provider; * passes on the name the caller used."),
+    StringConstraints(pattern=rf"^({_MODEL}|\*|{re.escape(REST)})$"),
+    Field(
+        description="The model's name at the provider; * passes on the name the caller used, {rest} what the * at the end "
+        "of this model's name stands for."
+    ),
 ]
 Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,100}$", strip_whitespace=True)]
 BaseUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(read_base_url)]
@@ -241,6 +245,12 @@ class Target(BaseModel):
     provider: ProviderName
     model: UpstreamModel
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+def check_rest(name: str, targets: Iterable[Target]) -> None:
+    """Raises ValueError for a target that asks for the rest of a name that has none."""
+    if not name.endswith("*") and any(target.model == REST for target in targets):
+        raise ValueError(f"{REST} is what the * at the end of a name stands for, and {name} has none")
 
 
 class RateFields(BaseModel):

@@ -14,7 +14,7 @@ from tollkeeper.db.models.catalog import Model
 from tollkeeper.domains.catalog import repository
 from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import DeclaredModel, declared_models, declared_providers, refuse_declared
-from tollkeeper.domains.catalog.fields import Target
+from tollkeeper.domains.catalog.fields import Target, check_rest
 from tollkeeper.domains.catalog.parameters import PARAMETERS, Capabilities, stored_parameters
 from tollkeeper.domains.catalog.price_history import PriceHistory
 from tollkeeper.domains.catalog.prices import write_price
@@ -97,6 +97,7 @@ class Models:
         changes = body.changes()
         if "targets" in changes:
             await self._check_targets(session, body.targets)
+            _check_rest(row.name, body.targets)
             changes["targets"] = [target.model_dump() for target in body.targets]
         if "unpriced" in changes:
             changes["unpriced_policy"] = changes.pop("unpriced")
@@ -195,6 +196,13 @@ class Models:
             before=_audited(before),
             after=_audited(after),
         )
+
+
+def _check_rest(name: str, targets: list[Target]) -> None:
+    try:
+        check_rest(name, targets)
+    except ValueError as error:
+        raise BadRequest(f"{error}.", param="targets") from None
 
 
 def _position(model: ModelOut) -> tuple[str, UUID]:

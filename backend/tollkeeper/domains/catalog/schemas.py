@@ -28,6 +28,7 @@ from tollkeeper.domains.catalog.fields import (
     Target,
     Timeouts,
     Tokens,
+    check_rest,
     read_proxy_url,
 )
 from tollkeeper.domains.catalog.parameters import Capabilities, Defaults, DropParams, Overrides
@@ -168,6 +169,11 @@ class ModelCreate(Schema):
     drop_params: DropParams = "report"
     defaults: Defaults = Field(default_factory=dict)
     overrides: Overrides = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_what_there_is(self) -> Self:
+        check_rest(self.name, self.targets)
+        return self
 
 
 class ModelUpdate(_Patch):

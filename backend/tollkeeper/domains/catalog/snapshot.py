@@ -13,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from tollkeeper.contracts.catalog import (
+    REST,
     Adjustment,
     DeclaredCatalog,
     ModelRoute,
@@ -191,13 +192,15 @@ class _Pricing:
     def known_names(self, routes: Iterable[ModelRoute]) -> Iterable[ModelRoute]:
         """A wildcard cannot have one price for all; the names it covers that have a public price become routes."""
         for route in routes:
-            if not route.name.endswith("*") or route.price is not None or any(t.model != "*" for t in route.targets):
+            models = {target.model for target in route.targets}
+            if not route.name.endswith("*") or route.price is not None or models not in ({"*"}, {REST}):
                 continue
-            kind = self._kind(route.targets[0].provider)
-            listed = [name for name, _ in self._price_list.models_of(kind)]
-            for name in (*listed, *(model for vendor, model in self._updated if vendor == kind)):
-                if name.startswith(route.name[:-1]):
-                    targets = tuple(replace(target, model=name) for target in route.targets)
+            prefix, kind = route.name[:-1], self._kind(route.targets[0].provider)
+            listed = [model for model, _ in self._price_list.models_of(kind)]
+            for model in (*listed, *(model for vendor, model in self._updated if vendor == kind)):
+                name = prefix + model if models == {REST} else model
+                if name.startswith(prefix):
+                    targets = tuple(replace(target, model=model) for target in route.targets)
                     named = replace(route, id=stable_id("model", str(route.id), name), name=name, targets=targets)
                     if (priced := self.complete(named)).price is not None:
                         yield priced

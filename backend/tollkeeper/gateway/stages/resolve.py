@@ -1,8 +1,9 @@
 """Finds where the named model leads for this caller, and fixes the plan that `dispatch` follows."""
 
 import random
+from dataclasses import replace
 
-from tollkeeper.contracts.catalog import ModelRoute
+from tollkeeper.contracts.catalog import REST, ModelRoute, Target
 from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.principal import Environment, Principal, name_allowed
 from tollkeeper.core.errors import BadRequest, Forbidden, ModelNotFound, NoTargetAvailable
@@ -14,8 +15,7 @@ async def resolve(exchange: Exchange, next_stage: Next) -> Reply:
     principal, name = exchange.principal, exchange.call.model
     route = exchange.snapshot.find_model(principal.tenant_id, name)
     if route is None:
-        # OpenAI's own words: clients match them.
-        raise ModelNotFound(f"The model `{name}` does not exist or you do not have access to it.", param="model")
+        raise _unknown(name)
     exchange.route = route
     _check_access(principal, route, name)
     if route.price is None and route.blocks_unpriced:
@@ -34,7 +34,24 @@ async def resolve(exchange: Exchange, next_stage: Next) -> Reply:
                 param="model",
             )
         raise NoTargetAvailable(f"The model `{name}` has no provider at the moment.", should_retry=False)
+    if route.name[-1] == "*":
+        exchange.plan = _with_rest(exchange.plan, name, route.name)
     return await next_stage(exchange)
+
+
+def _with_rest(plan: tuple[Target, ...], name: str, pattern: str) -> tuple[Target, ...]:
+    """The plan with what the pattern's `*` stands for, where a target asks for that."""
+    if all(target.model != REST for target in plan):
+        return plan
+    rest = name[len(pattern) - 1 :]
+    if not rest:
+        raise _unknown(name)
+    return tuple(replace(target, model=rest) if target.model == REST else target for target in plan)
+
+
+def _unknown(name: str) -> ModelNotFound:
+    # OpenAI's own words: clients match them.
+    return ModelNotFound(f"The model `{name}` does not exist or you do not have access to it.", param="model")
 
 
 def _check_access(principal: Principal, route: ModelRoute, name: str) -> None:
