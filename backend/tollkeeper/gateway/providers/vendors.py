@@ -225,6 +225,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "OPENROUTER_API_KEY",
         max_tokens_field=None,
         drops=_NOTHING,
+        offers=_RANKING,
     ),
     Vendor(
         "together",
@@ -288,7 +289,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "deepinfra", "DeepInfra", "https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_KEY", offers=_DRAWING | _AUDIO
     ),
     Vendor("hyperbolic", "Hyperbolic", "https://api.hyperbolic.xyz/v1", "HYPERBOLIC_API_KEY", has_embeddings=False),
-    Vendor("novita", "Novita AI", "https://api.novita.ai/openai/v1", "NOVITA_API_KEY"),
+    Vendor("novita", "Novita AI", "https://api.novita.ai/openai/v1", "NOVITA_API_KEY", offers=_RANKING),
     Vendor(
         "moonshot",
         "Moonshot AI",
@@ -347,7 +348,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "Scaleway",
         "https://api.scaleway.ai/v1",
         "SCW_SECRET_KEY",
-        offers=_RANKING | {Operation.TRANSCRIPTIONS},
+        offers=frozenset({Operation.TRANSCRIPTIONS}),
     ),
     Vendor(
         "ovhcloud",
@@ -389,7 +390,11 @@ VENDORS: Final[tuple[Vendor, ...]] = (
     Vendor("chutes", "Chutes", "https://llm.chutes.ai/v1", "CHUTES_API_KEY", has_embeddings=False),
     Vendor("nscale", "Nscale", "https://inference.api.nscale.com/v1", "NSCALE_API_KEY"),
     Vendor(
-        "venice", "Venice AI", "https://api.venice.ai/api/v1", "VENICE_API_KEY", offers=_DRAWING | {Operation.SPEECH}
+        "venice",
+        "Venice AI",
+        "https://api.venice.ai/api/v1",
+        "VENICE_API_KEY",
+        offers=_DRAWING | {Operation.SPEECH, Operation.TRANSCRIPTIONS},
     ),
     Vendor("inception", "Inception", "https://api.inceptionlabs.ai/v1", "INCEPTION_API_KEY", has_embeddings=False),
     Vendor("ionos", "IONOS", "https://openai.inference.de-txl.ionos.com/v1", "IONOS_API_TOKEN"),
