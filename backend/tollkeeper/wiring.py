@@ -202,6 +202,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
 
         access_log = _open_access_log(settings, clock, stack)
         issuers = Issuers(Outbound(ca_bundle=settings.upstream_ca_bundle, proxy_url=settings.upstream_proxy), clock)
+        response_lookup, response_sink = _open_responses(settings, database, box, clock, stack)
         services = Services(
             settings=settings,
             clock=clock,
@@ -245,14 +246,8 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 key_snapshot=known.snapshot,
                 run_keys=run_keys,
                 claims=Claims(link, clock),
-                response_lookup=SqlResponses(database, box, max_bytes=settings.max_body_bytes),
-                response_sink=ResponseSink(
-                    database,
-                    box,
-                    clock,
-                    days=settings.stored_response_days,
-                    max_bytes=settings.stored_response_max_bytes,
-                ),
+                response_lookup=response_lookup,
+                response_sink=response_sink,
                 access_log=access_log,
             ),
             provider_probe=Probe(PROVIDERS, upstream, clock),
@@ -434,6 +429,17 @@ def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) ->
     writer = AccessLogWriter(sys.stdout, clock, as_json=is_json)
     stack.callback(writer.close)
     return writer
+
+
+def _open_responses(
+    settings: Settings, database: Database, box: SecretBox, clock: Clock, stack: AsyncExitStack
+) -> tuple[SqlResponses, ResponseSink]:
+    lookup = SqlResponses(database, box, max_bytes=settings.max_body_bytes)
+    stack.push_async_callback(lookup.close)
+    days, max_bytes = settings.stored_response_days, settings.stored_response_max_bytes
+    sink = ResponseSink(database, box, clock, days=days, max_bytes=max_bytes)
+    stack.push_async_callback(sink.close)
+    return lookup, sink
 
 
 def _output_price(route: ModelRoute) -> tuple[bool, int]:

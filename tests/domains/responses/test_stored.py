@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -34,6 +36,54 @@ class Store:
     sink: ResponseSink
     ours: Principal
     theirs: Principal
+
+
+class Line:
+    """A connection to PostgreSQL that can fall silent."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self._host, self._port = parts.hostname, parts.port
+        self._login = parts
+        self._writers: list[asyncio.StreamWriter] = []
+        self.port = 0
+        self.is_silent = False
+
+    @property
+    def url(self) -> str:
+        place = f"{self._login.username}:{self._login.password}@127.0.0.1:{self.port}"
+        return self._login._replace(netloc=place).geturl()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(self._host, self._port)
+        self._writers += [writer, there_writer]
+        await asyncio.gather(self._pass(reader, there_writer), self._pass(there_reader, writer))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                if not self.is_silent:
+                    writer.write(data)
+        writer.close()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def silencing(url: str) -> AsyncIterator[Line]:
+    line = Line(url)
+    server = await asyncio.start_server(line.accept, "127.0.0.1", 0)
+    line.port = server.sockets[0].getsockname()[1]
+    try:
+        yield line
+    finally:
+        line.cut()
+        server.close()
+        await server.wait_closed()
 
 
 def turn(said: str = SECRET, previous_id: UUID | None = None) -> StoredResponse:
@@ -202,3 +252,21 @@ async def test_a_database_that_is_away_is_503_and_soon_costs_no_wait() -> None:
         assert asyncio.get_running_loop().time() - begun < 0.2
     finally:
         await away.close()
+
+
+async def test_a_database_that_falls_silent_costs_its_deadline_and_no_more(store: Store, database_url: str) -> None:
+    """Not dead: connections are open, and nobody answers on them."""
+    async with silencing(database_url) as line:
+        slow = Database(line.url, pool_size=2)
+        try:
+            keeper = sink(slow)
+            assert await keeper.keep(store.ours, turn())
+            line.is_silent = True
+            begun = asyncio.get_running_loop().time()
+            with pytest.raises(DependencyUnavailable):
+                await keeper.keep(store.ours, turn())
+            assert asyncio.get_running_loop().time() - begun < 1.8
+        finally:
+            line.cut()
+            await keeper.close()
+            await slow.close()

@@ -27,12 +27,13 @@ class SqlResponses:
         self._max_bytes = max_bytes
 
     async def find(self, principal: Principal, response_id: UUID) -> StoredResponse | None:
-        async with self._access.tenant(principal.tenant_id) as session:
-            row = await repository.find(session, principal.project_id, response_id)
+        row = await self._access.run(
+            principal.tenant_id, lambda session: repository.find(session, principal.project_id, response_id)
+        )
         return None if row is None else unseal(self._box, row)
 
     async def history(self, principal: Principal, response_id: UUID) -> Sequence[StoredResponse] | None:
-        async with self._access.tenant(principal.tenant_id) as session:
+        async def read(session: AsyncSession) -> list[StoredResponse] | None:
             links = await repository.chain(session, principal.project_id, response_id, most=_MOST_TURNS)
             if not links:
                 return None
@@ -41,21 +42,28 @@ class SqlResponses:
                     raise _too_long(f"more than {_MOST_TURNS} turns")
                 # One of its turns has been deleted, or has expired: what is left is another conversation.
                 return None
-            turns = await self._read(session, links)
-        return list(reversed(turns))
+            return await self._read(session, links)
+
+        turns = await self._access.run(principal.tenant_id, read)
+        return None if turns is None else turns[::-1]
 
     async def items(self, principal: Principal, item_ids: Sequence[str]) -> Mapping[str, Item]:
         wanted = set(item_ids)
-        async with self._access.tenant(principal.tenant_id) as session:
+
+        async def read(session: AsyncSession) -> list[StoredResponse]:
             links = await repository.with_items(session, principal.project_id, sorted(wanted), most=_MOST_TURNS)
-            turns = await self._read(session, links)
+            return await self._read(session, links)
+
         found: dict[str, Item] = {}
-        for turn in turns:
+        for turn in await self._access.run(principal.tenant_id, read):
             known = wanted.intersection(turn.item_ids)
             for item in (*turn.response["output"], *turn.input):
                 if item.get("id") in known:
                     found.setdefault(item["id"], item)
         return found
+
+    async def close(self) -> None:
+        await self._access.close()
 
     async def _read(self, session: AsyncSession, links: Sequence[repository.Link]) -> list[StoredResponse]:
         if sum(link.size for link in links) > self._max_bytes:

@@ -6,9 +6,8 @@ Failure policy: PostgreSQL late or gone: `DependencyUnavailable`, at once while 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import orjson
@@ -22,32 +21,57 @@ from tollkeeper.db.faults import unavailable
 from tollkeeper.db.models import responses as rows
 from tollkeeper.db.session import Database
 
+T = TypeVar("T")
+
 _FIELD: Final = "stored_response"
 _VERSION: Final = 1
 
 
 class Access:
-    """Short transactions of one tenant, with a deadline for everything."""
+    """Short transactions of one tenant, with a deadline for everything. Whoever closes the database closes it before."""
 
     def __init__(self, database: Database, *, seconds: float) -> None:
         self._database = database
         self._seconds = seconds
         self._breaker = Breaker()
+        # Given up: a connection that is silent takes its time to end, and nobody waits for that.
+        self._abandoned: set[asyncio.Task[Any]] = set()
 
-    @asynccontextmanager
-    async def tenant(self, tenant_id: UUID) -> AsyncIterator[AsyncSession]:
+    async def run(self, tenant_id: UUID, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         if not self._breaker.admits(time.monotonic()):
             raise unavailable("breaker open")
+        task = asyncio.ensure_future(self._transact(tenant_id, work))
         try:
-            async with asyncio.timeout(self._seconds), self._database.tenant(tenant_id) as session:
-                yield session
-        except TimeoutError:
-            self._breaker.failed(time.monotonic())
-            raise unavailable("deadline of stored responses") from None
+            done, _ = await asyncio.wait((task,), timeout=self._seconds)
+            if not done:
+                raise unavailable("deadline of stored responses")
+            result = task.result()
         except DependencyUnavailable:
             self._breaker.failed(time.monotonic())
             raise
+        finally:
+            if not task.done():
+                self._give_up(task)
         self._breaker.succeeded()
+        return result
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._abandoned, return_exceptions=True)
+
+    async def _transact(self, tenant_id: UUID, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        async with self._database.tenant(tenant_id) as session:
+            return await work(session)
+
+    def _give_up(self, task: "asyncio.Task[T]") -> None:
+        self._abandoned.add(task)
+        task.add_done_callback(self._forget)
+        task.cancel()
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled():
+            # Nobody takes it: an error that is not looked at would be logged as lost.
+            task.exception()
 
 
 def write_document(stored: StoredResponse) -> bytes:

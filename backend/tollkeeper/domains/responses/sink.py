@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.responses import StoredResponse
 from tollkeeper.core.clock import Clock
@@ -41,10 +43,17 @@ class ResponseSink:
             envelope=seal(self._box, principal.tenant_id, stored.id, document),
             expires_at=self._clock.now() + timedelta(days=self._days),
         )
-        async with self._access.tenant(principal.tenant_id) as session:
+
+        async def insert(session: AsyncSession) -> None:
             session.add(row)
+
+        await self._access.run(principal.tenant_id, insert)
         return True
 
     async def delete(self, principal: Principal, response_id: UUID) -> bool:
-        async with self._access.tenant(principal.tenant_id) as session:
-            return await repository.remove(session, principal.project_id, response_id)
+        return await self._access.run(
+            principal.tenant_id, lambda session: repository.remove(session, principal.project_id, response_id)
+        )
+
+    async def close(self) -> None:
+        await self._access.close()
