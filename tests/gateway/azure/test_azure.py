@@ -24,7 +24,7 @@ from tests.gateway.upstream import (
 )
 from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation, Usage
-from tollkeeper.core.errors import UpstreamError
+from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.provider import FailureClass
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
 
@@ -82,6 +82,36 @@ def test_both_apis_are_found_from_any_form_of_the_address(base: str) -> None:
         (Operation.EMBEDDINGS, "embeddings"),
     ):
         assert url(operation, base, **CLASSIC) == f"{root}/deployments/dep/{path}?api-version=2024-10-21"
+
+
+def test_pictures_and_sound_are_deployments_too() -> None:
+    base = "https://r.openai.azure.com"
+    assert url(Operation.SPEECH, base) == f"{base}/openai/v1/audio/speech"
+    assert url(Operation.IMAGE_GENERATIONS, base, **CLASSIC) == (
+        f"{base}/openai/deployments/dep/images/generations?api-version=2024-10-21"
+    )
+    config, call = provider("p", base, kind="azure"), Call(Operation.RERANK, "m", is_stream=False, body={})
+    with pytest.raises(BadRequest):
+        AZURE.dialect(config, call, Target("p", "m"))
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({}, "/openai/v1/responses"),
+        ({"api": "chat"}, "/openai/v1/chat/completions"),
+        (CLASSIC, "/openai/deployments/my-deployment/chat/completions?api-version=2024-10-21"),
+        ({**CLASSIC, "api": "both"}, "/openai/responses?api-version=2024-10-21"),
+    ],
+)
+async def test_responses_go_where_they_are_spoken(
+    tmp_path: Path, vendor: FakeUpstream, options: dict[str, str], path: str
+) -> None:
+    vendor.script = answer_json({"error": {"message": "no", "code": "x"}}, 400)
+    async with serving(tmp_path, one_model(azure(vendor, **options))) as gateway:
+        await gateway.post("/v1/responses", {"model": "gpt-4o-mini", "input": "Hi", "store": False})
+    assert [seen.path for seen in vendor.seen] == [path]
+    assert vendor.seen[0].json()["model"] == "my-deployment"
 
 
 def test_name_of_a_deployment_cannot_change_the_path() -> None:

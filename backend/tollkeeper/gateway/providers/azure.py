@@ -13,7 +13,7 @@ from urllib.parse import quote
 import orjson
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKind, Target
-from tollkeeper.contracts.chat import Call
+from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.contracts.cloud import DocumentFamily, is_document
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.cloud_entra import entra_token
@@ -39,6 +39,16 @@ _V1: Final = Vendor(
     cancel_stops_billing=True,
     shows_output=_HIDES_OUTPUT,
     has_responses=True,
+    # "Azure OpenAI REST API reference", Microsoft, 2026-10: as deployments, like all else.
+    offers=frozenset(
+        {
+            Operation.IMAGE_GENERATIONS,
+            Operation.IMAGE_EDITS,
+            Operation.SPEECH,
+            Operation.TRANSCRIPTIONS,
+            Operation.TRANSLATIONS,
+        }
+    ),
 )
 KIND: Final = ProviderKind(_V1.kind, _V1.title, needs_base_url=True, env_var=_V1.env_var, document=DocumentFamily.ENTRA)
 _CLASSIC: Final = replace(_V1, has_responses=False)
