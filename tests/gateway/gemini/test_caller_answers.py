@@ -363,3 +363,11 @@ def test_errors_tell_the_stable_code_the_place_the_id_and_when_to_try_again() ->
         "BadRequest": {"fieldViolations": [{"field": "contents[0].role", "description": "No."}]},
         "RetryInfo": {"retryDelay": "1.5s"},
     }
+
+
+def test_arguments_that_nest_too_deep_are_malformed() -> None:
+    deep = '{"a":' * 400 + "1" + "}" * 400
+    calls = [{"id": "a", "type": "function", "function": {"name": "f", "arguments": deep}}]
+    candidate = candidate_of({"content": None, "tool_calls": calls}, "tool_calls")
+    assert candidate["finishReason"] == "MALFORMED_FUNCTION_CALL"
+    assert len(candidate["finishMessage"]) == 2000

@@ -437,3 +437,11 @@ def test_usage_that_is_none_is_left_to_whoever_doubts_it() -> None:
     assert whole(answer(usage=broken)).usage is None
     final = stream_of(answer(usage=broken))[-1]
     assert final.data["usage"] == broken
+
+
+def test_arguments_that_nest_too_deep_are_garbage() -> None:
+    body = json.dumps(response(candidate(call(args={"a": "DEEP"}), finish="STOP"))).encode()
+    body = body.replace(b'"DEEP"', b"[" * 400 + b"]" * 400)
+    with pytest.raises(UpstreamError) as caught:
+        VENDOR.read_whole(body, asked())
+    assert caught.value.code == "upstream_garbage"

@@ -571,3 +571,14 @@ def test_whatever_openais_dialect_lets_through_is_written_or_refused(
         call = OpenAIChat().read_call(orjson.dumps(document), {}, "")
         orjson.loads(GeminiVendor().write_call(prepare(call, "*")))
         ToolNames(call.body)
+
+
+def test_arguments_that_nest_too_deep_are_refused() -> None:
+    deep = '{"a":' * 400 + "1" + "}" * 400
+    for messages in (
+        [user("?"), assistant(None, tool_call("a", arguments=deep)), tool("a")],
+        [user("?"), assistant(None, tool_call("a")), tool("a", deep)],
+    ):
+        with pytest.raises(BadRequest) as caught:
+            written(*messages)
+        assert caught.value.code == "json_too_deep"

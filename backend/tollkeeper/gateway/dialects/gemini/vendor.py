@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import orjson
 
 from tollkeeper.contracts.chat import Batch, Call, Chunk
-from tollkeeper.core.errors import UpstreamError
+from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.dialects.gemini.name import CHAT, is_native
 from tollkeeper.gateway.dialects.gemini.vendor_endings import is_blocked, read_ending, read_logprobs, read_sources
 from tollkeeper.gateway.dialects.gemini.vendor_failures import raise_error
 from tollkeeper.gateway.dialects.gemini.vendor_names import ToolNames
 from tollkeeper.gateway.dialects.gemini.vendor_parts import Seen, read_parts
 from tollkeeper.gateway.dialects.gemini.vendor_request import native_request, write_request
-from tollkeeper.gateway.dialects.gemini.vendor_stream import GeminiChunks, head_of
+from tollkeeper.gateway.dialects.gemini.vendor_stream import GeminiChunks, head_of, unreadable
 from tollkeeper.gateway.openai_stream import read_events
 from tollkeeper.gateway.openai_usage import write_usage
 from tollkeeper.gateway.vendor_usage import read_gemini_usage
@@ -32,7 +32,13 @@ class GeminiVendor:
     def write_call(self, call: Call) -> bytes:
         if is_native(call):
             return orjson.dumps(native_request(call))
-        return orjson.dumps(write_request(call, sends_ids=self._sends_ids))
+        document = write_request(call, sends_ids=self._sends_ids)
+        try:
+            return orjson.dumps(document)
+        except orjson.JSONEncodeError as error:
+            raise BadRequest(
+                "The arguments or the result of a tool nest too deep.", code="json_too_deep", param="messages"
+            ) from error
 
     def read_whole(self, body: bytes, call: Call) -> Chunk:
         data = _read_document(body)
@@ -56,7 +62,7 @@ class GeminiVendor:
         if usage is not None:
             document["usage"] = write_usage(usage)
         elif data.get("usageMetadata"):
-            document["usage"] = data["usageMetadata"]
+            document["usage"] = unreadable(data["usageMetadata"])
         return Chunk(
             document,
             is_content=True,

@@ -130,16 +130,23 @@ def _call(call: Mapping[str, Any], signature: str | None, found: Parts, seen: Se
     own = names.own(name)
     if names.is_custom(name):
         text = args.get("input") if isinstance(args, dict) else None
-        text = text if isinstance(text, str) else orjson.dumps(args).decode()
+        text = text if isinstance(text, str) else _dumped(args)
         made |= {"type": "custom", "custom": {"name": own, "input": text}}
     else:
-        text = orjson.dumps(args).decode() if args else "{}"
+        text = _dumped(args) if args else "{}"
         made |= {"type": "function", "function": {"name": own, "arguments": text}}
     if signature is not None:
         made["extra_content"] = {"google": {"thought_signature": signature}}
     found.length += len(text) + len(own)
     found.calls.append(made)
     seen.calls += 1
+
+
+def _dumped(args: Any) -> str:
+    try:
+        return orjson.dumps(args).decode()
+    except orjson.JSONEncodeError as error:  # nested deeper than can be written
+        raise UpstreamError("The provider sent arguments that are too deep.", code="upstream_garbage") from error
 
 
 def _media(data: Mapping[str, Any], found: Parts, seen: Seen) -> None:

@@ -22,6 +22,8 @@ from tollkeeper.gateway.openai_usage import write_usage
 from tollkeeper.gateway.vendor_usage import read_gemini_usage
 
 _OBJECT = "chat.completion.chunk"
+# A tuple: a union written with | would be built anew at every check.
+_PLAIN_VALUE = (str, int, float, bool)
 # Of a candidate that is one piece of text.
 _PLAIN = frozenset({"content", "index", "finishReason", "safetyRatings", "tokenCount"})
 
@@ -111,7 +113,7 @@ class GeminiChunks:
             shown = {**head, "choices": [], "usage": write_usage(usage)}
             chunks.append(Chunk(shown, is_hidden=not self._call.wants_usage, usage=usage, native=native))
         elif self._usage:
-            final.data["usage"] = self._usage
+            final.data["usage"] = unreadable(self._usage)
         return [*chunks, final]
 
     def _read(self, data: dict[str, Any], native: bytes | None) -> Chunk | None:
@@ -198,6 +200,12 @@ def _only_text(candidate: dict[str, Any]) -> str | None:
         return None
     text = parts[0].get("text")
     return text if type(text) is str and text else None
+
+
+def unreadable(usage: object) -> dict[str, Any]:
+    """A count that is none, for whoever raises the alarm: what of it is plain."""
+    plain = usage.items() if isinstance(usage, dict) else ()
+    return {name: value for name, value in plain if isinstance(value, _PLAIN_VALUE)} or {"usageMetadata": None}
 
 
 def head_of(data: dict[str, Any], call: Call, kind: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from tollkeeper.gateway.dialects.gemini import foreign
 
 Part = dict[str, Any]
 
+_DEEP: Final = 128
 _JOINED: Final = ("text", "summary", "data", "signature")
 
 
@@ -84,10 +85,14 @@ def write_call(call: Mapping[str, Any]) -> Part:
 
 
 def _parse(text: Any) -> Any:
+    """None for what is no JSON, and for what is too deep to be written again."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        found = orjson.loads(text)
+        if len(text) > _DEEP and text.count("{") + text.count("[") > _DEEP:
+            orjson.dumps([[[[[[[[[[found]]]]]]]]]])
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return None
+    return found
 
 
 def merge_details(known: list[dict[str, Any]], more: Any) -> None:
