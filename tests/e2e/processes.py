@@ -26,6 +26,8 @@ STOP_SECONDS = 30.0
 UPSTREAM_KEY = remember("credential", "upstream-key-of-the-end-to-end-suite")
 # Dollars per million tokens. Odd on purpose: a rounding that is off by one shows.
 PRICE = {"input_per_million": "0.157", "cached_input_per_million": "0.031", "output_per_million": "1.213"}
+# Providers that speak other formats than OpenAI's; each serves `<name>/simulated…`.
+VENDORS = ("claude", "gemini", "bedrock", "azure")
 _PR_SET_PDEATHSIG = 1
 # Loaded before any fork: the child of a process with threads must not load anything.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -168,6 +170,18 @@ def configuration(upstream: Upstream) -> dict[str, Any]:
             {"name": "upstream", "base_url": base_url, "api_key": UPSTREAM_KEY, **here},
             {"name": "rejected", "base_url": base_url, "api_key": "a-key-that-was-revoked", **here},
             {"name": "nowhere", "base_url": "http://127.0.0.1:9/v1", **here},
+            # The same upstream in other vendors' formats.
+            {"name": "claude", **here, "kind": "anthropic", "base_url": upstream.origin, "api_key": UPSTREAM_KEY},
+            {"name": "gemini", **here, "kind": "gemini", "base_url": upstream.origin, "api_key": UPSTREAM_KEY},
+            {"name": "bedrock", **here, "kind": "bedrock", "base_url": upstream.origin, "api_key": UPSTREAM_KEY},
+            {
+                "name": "azure",
+                **here,
+                "kind": "azure",
+                "base_url": upstream.origin,
+                "api_key": UPSTREAM_KEY,
+                "options": {**here["options"], "api_version": "2024-10-21"},
+            },
         ],
         "models": [
             model("priced-chat", ("upstream", "simulated")),
@@ -175,6 +189,7 @@ def configuration(upstream: Upstream) -> dict[str, Any]:
             model("priced-embedding", ("upstream", "simulated-embedding")),
             # `up/simulated-status-429` reaches the upstream under its whole name, which chooses the fault.
             model("up/*", ("upstream", "*")),
+            *(model(f"{vendor}/*", (vendor, "*")) for vendor in VENDORS),
             model("unpriced-chat", ("upstream", "simulated"), price=None),
             model("rejected-chat", ("rejected", "simulated")),
             model("nowhere-chat", ("nowhere", "simulated")),

@@ -31,6 +31,8 @@ _CREATED_UNIX: Final = 1_700_000_000
 _REQUEST_IDS: Final = {"anthropic": "request-id", "azure": "apim-request-id", "bedrock": "x-amzn-requestid"}
 _MOST_BODY_BYTES: Final = 64 * 1024 * 1024
 _MOST_DIGESTS = 10_000
+# Of one field of a request, in the record of what was served.
+_MOST_NOTED_BYTES = 8_000
 # After so many chunks without a pause the event loop gets a turn, to hear that the caller has gone.
 _CHUNKS_PER_TURN = 32
 _JSON_HEADERS: Final = {"content-type": "application/json"}
@@ -159,7 +161,7 @@ def _note(record: Record, script: Script, wire: Wire, body: bytes) -> None:
     if script.status == 200:
         request = wire.read(body)
         # Long texts and vectors aside: what a test wants to see of the request are its switches.
-        record.body = {name: value for name, value in request.items() if len(orjson.dumps(value)) <= 1000}
+        record.body = {name: value for name, value in request.items() if len(orjson.dumps(value)) <= _MOST_NOTED_BYTES}
 
 
 async def _read_body(receive: Receive) -> bytes:

@@ -18,6 +18,7 @@ from tollkeeper.gateway.simulator.vendors.gemini import GeminiWire, Verb
 
 _PREFIXES: Final = ("/api/v1/", "/v1/", "/")
 _NO_ENTITY: Final = Refusal(404, "Requested entity was not found.")
+_NO_RESOURCE: Final = Refusal(404, "Resource not found")
 _SIGNED: Final = "AWS4-HMAC-SHA256 "
 _SIGNED_PARTS: Final = ("Credential=", "SignedHeaders=", "Signature=")
 
@@ -127,15 +128,18 @@ def _azure(ask: Ask) -> Place | None:
     if path.startswith("v1/"):
         path = path.removeprefix("v1/")
     elif path.startswith("deployments/"):
-        deployment, _, path = path.removeprefix("deployments/").partition("/")
+        rest = path.removeprefix("deployments/")
+        # Names of deployments have no slash, but those of the simulator's models may.
+        path = next((operation for operation in Operation if rest.endswith("/" + operation)), "")
+        deployment = rest.removesuffix("/" + path)
         if not ask.option("api-version"):
-            problem = Refusal(404, "Resource not found")
+            problem = _NO_RESOURCE
     else:
-        problem = Refusal(404, "Resource not found")
+        problem = _NO_RESOURCE
     try:
         operation = Operation(path)
     except ValueError:
-        operation, problem = Operation.CHAT, Refusal(404, "Resource not found")
+        operation, problem = Operation.CHAT, _NO_RESOURCE
     return Place("azure", AzureWire(operation, deployment), problem)
 
 
