@@ -345,6 +345,8 @@ def test_thinking_is_not_asked_for_where_anthropic_refuses_it() -> None:
 def test_thinking_excludes_sampling() -> None:
     assert request(reasoning_effort="high", temperature=0.2, top_p=0.97).get("temperature") is None
     assert dropped(reasoning_effort="high", temperature=0.2, top_k=4) == ["temperature", "top_k"]
+    own = {"type": "enabled", "budget_tokens": 2_000}
+    assert dropped(OLD, thinking=own, temperature=0.2) == ["temperature"]
 
 
 # The caller's own document

@@ -31,8 +31,8 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failur
         message = vendor.message or "The provider refused the request."
         said = message.lower()
         if any(words in said for words in _CONTEXT_WORDS):
-            error = BadRequest(message, code="context_length_exceeded", param="messages")
-            return Failure(FailureClass.CONTEXT_WINDOW, error)
+            too_long = BadRequest(message, code="context_length_exceeded", param="messages")
+            return Failure(FailureClass.CONTEXT_WINDOW, too_long)
         if any(words in said for words in _POLICY_WORDS):
             return Failure(FailureClass.CONTENT_POLICY, BadRequest(message, code="content_filter"))
         if status == 413:

@@ -115,8 +115,8 @@ def _prepare_sampling(body: Mapping[str, Any], kind: Kind, max_tokens: int, chan
     if not kind.samples:
         # Their defaults say nothing.
         changes |= dict.fromkeys(given, ABSENT)
-    elif "reasoning_effort" not in changes and thinks(body, kind, max_tokens):
-        changes |= {name: ABSENT for name in given if name != "top_p" or top_p < _LEAST_TOP_P}
+    elif ("thinking" in body or "reasoning_effort" not in changes) and thinks(body, kind, max_tokens):
+        changes |= {name: ABSENT for name in given if name != "top_p" or (top_p or 0) < _LEAST_TOP_P}
     elif temperature is not None:
         if temperature > 1:
             changes["temperature"] = 1
