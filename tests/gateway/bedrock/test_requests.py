@@ -409,11 +409,14 @@ def test_tiers_and_bedrocks_own_fields() -> None:
     assert dropped({"service_tier": "scale"}) == ["service_tier"]
 
 
-def test_guardrail_of_the_operator_holds_whatever_the_caller_says() -> None:
+def test_guardrail_is_the_operators_whatever_the_caller_says() -> None:
     own = {"guardrailIdentifier": "mine", "guardrailVersion": "1"}
     request = asked({"guardrailConfig": own}, guardrail={"id": "gr-1", "version": 7})
     assert request["guardrailConfig"] == {"guardrailIdentifier": "gr-1", "guardrailVersion": "7"}
-    assert asked({"guardrailConfig": own})["guardrailConfig"] == own
+    # Both are billed beside the tokens.
+    body = {"guardrailConfig": own, "performanceConfig": {"latency": "optimized"}}
+    assert asked(body).keys() == {"messages"}
+    assert dropped(body) == ["guardrailConfig", "performanceConfig"]
 
 
 def test_fields_that_have_no_place_are_reported() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.gateway.clouds.token_service import aws, config, entra, origin, tokens_in_turn
 from tests.gateway.serving import Serving, chat, events_of, provider, route, serving, snapshot
 from tests.gateway.test_settlement import FREE_ERROR, OK, Row, Scene, leave
-from tests.gateway.upstream import FakeUpstream, Seen, answer, answer_json, http_chunk, silent
+from tests.gateway.upstream import FakeUpstream, Script, Seen, answer, answer_json, http_chunk, silent
 from tests.money.records import FakeHolds
 from tollkeeper.contracts.usage import CallStatus
 from tollkeeper.gateway.drain import Drains
@@ -67,7 +67,7 @@ def bedrock(vendor: FakeUpstream) -> Any:
     return snapshot([owner], [route("gpt-4o-mini", ("cloud", "amazon.nova-pro-v1:0"))])
 
 
-ENDINGS = {
+ENDINGS: dict[str, tuple[Script, dict[str, Any], int, list[Row]]] = {
     "whole": (answer_json(WHOLE), chat(), 200, [OK]),
     "stream": (Frames(START, *SAID, STOP, METADATA), chat(stream=True), 200, [OK]),
     "stream without its count": (

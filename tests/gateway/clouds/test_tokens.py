@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.gateway.clouds.token_service import config, entra, form, origin, tokens_in_turn
 from tests.gateway.serving import ManualClock
@@ -230,3 +231,18 @@ async def test_federated_token_is_read_anew_each_time(
     clock.ahead += 4000
     with pytest.raises(CredentialUnavailable):
         await token(tokens, owner)
+
+
+async def test_neither_secret_nor_token_is_logged(service: FakeUpstream, tokens: Tokens, clock: ManualClock) -> None:
+    service.script = tokens_in_turn("entra.token.of.ours")
+    owner = azure(service)
+    with capture_logs() as lines:
+        await token(tokens, owner)
+        service.script = answer_json({"error": "invalid_client", "error_description": "entra-client-secret"}, 401)
+        clock.ahead += 4000
+        with pytest.raises(CredentialRefused):
+            await token(tokens, owner)
+    said = str(lines) + repr(tokens._entries) + repr(tokens._documents)
+    assert [line["event"] for line in lines] == ["cloud_token_refused"]
+    assert "entra-client-secret" not in said
+    assert "entra.token.of.ours" not in said

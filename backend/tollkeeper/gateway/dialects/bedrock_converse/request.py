@@ -12,14 +12,10 @@ from tollkeeper.gateway.dialects.bedrock_converse.tools import schema_of, tool_c
 from tollkeeper.gateway.dialects.bedrock_converse.turns import Turns, cache_point
 from tollkeeper.gateway.openai_fields import wrong_type
 
-# Bedrock's own fields, carried as they are.
-OWN_FIELDS: Final = (
-    "additionalModelRequestFields",
-    "additionalModelResponseFieldPaths",
-    "guardrailConfig",
-    "performanceConfig",
-    "requestMetadata",
-)
+# Bedrock's own fields that callers may set. Those that are billed beside the tokens (guardrails, faster hardware) are the
+# operator's alone.
+OWN_FIELDS: Final = ("additionalModelRequestFields", "requestMetadata")
+_OPERATORS: Final = ("guardrailConfig",)
 # OpenAI's words for how a call is served → Bedrock's. `auto` leaves it to the vendor.
 TIERS: Final[Mapping[Any, str | None]] = {
     "auto": None,
@@ -68,7 +64,7 @@ def request_of(call: Call) -> dict[str, Any]:
         "toolConfig": tools,
         "outputConfig": output,
         "serviceTier": None if tier is None else {"type": tier},
-        **{name: body.get(name) for name in OWN_FIELDS},
+        **{name: body.get(name) for name in (*OWN_FIELDS, *_OPERATORS)},
         "additionalModelRequestFields": more,
     }
     return request | {name: value for name, value in beside.items() if value}
