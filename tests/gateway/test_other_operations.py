@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.gateway.forms import TYPE, form, transcription
+from tests.gateway.forms import HEADERS, TYPE, form, transcription
 from tests.gateway.serving import KEY, Serving, events_of, provider, route, serving, snapshot
 from tests.gateway.upstream import (
     FakeUpstream,
@@ -27,13 +28,14 @@ from tests.gateway.upstream import (
 )
 from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation
-from tollkeeper.core.errors import BadRequest
+from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.core.secrets import new_key
-from tollkeeper.gateway.dialect import CallerDialect
+from tollkeeper.gateway.dialect import CallerDialect, VendorDialect
 from tollkeeper.gateway.dialects.openai_images import OpenAIImages
 from tollkeeper.gateway.dialects.openai_moderations import OpenAIModerations
 from tollkeeper.gateway.dialects.openai_rerank import OpenAIRerank
 from tollkeeper.gateway.dialects.openai_speech import OpenAISpeech
+from tollkeeper.gateway.dialects.openai_transcriptions import OpenAITranscriptions
 from tollkeeper.gateway.providers import PROVIDERS
 from tollkeeper.gateway.simulator import media
 from tollkeeper.web.http_connections import Connections
@@ -326,6 +328,42 @@ async def test_answer_that_is_none_is_an_error_with_a_name(
     assert response.json()["error"]["code"] == "upstream_garbage"
 
 
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+_LISTEN = OpenAITranscriptions().read_call(transcription(WAV), HEADERS, "")
+_ANSWERS: list[tuple[VendorDialect, Call, dict[str, Any]]] = [
+    (OpenAIModerations(), Call(Operation.MODERATIONS, "m", is_stream=False, body={}), MODERATION),
+    (OpenAIImages(), Call(Operation.IMAGE_GENERATIONS, "m", is_stream=False, body={}), {**IMAGES, **COMPLETED}),
+    (OpenAIRerank(), Call(Operation.RERANK, "m", is_stream=False, body={}), {**RANKING, "usage": {}}),
+    (OpenAITranscriptions(), _LISTEN, {**TRANSCRIPT, **DONE, "duration": 1.0}),
+]
+
+
+@given(st.sampled_from(_ANSWERS), st.data())
+async def test_mutated_answers_are_answers_or_named_errors(
+    which: tuple[VendorDialect, Call, dict[str, Any]], data: st.DataObject
+) -> None:
+    dialect, call, good = which
+    document = dict(good)
+    for name in data.draw(st.lists(st.sampled_from([*sorted(good), "error", "svg_usage", "data"]), max_size=3)):
+        document[name] = data.draw(_ANYTHING)
+    body = json.dumps(document).encode()
+
+    async def reads(content: bytes) -> AsyncIterator[bytes]:
+        for at in range(0, len(content), 17):
+            yield content[at : at + 17]
+
+    with suppress(UpstreamError):
+        assert dialect.read_whole(body, call).is_final
+    for content in (body, b"data: %b\r\n\r\n" % body):
+        with suppress(UpstreamError):
+            async for batch in dialect.read_stream(reads(content), call):
+                OpenAIImages().writer(call).batch(batch)
+
+
 # Callers that send nonsense
 
 _GOOD_OF: dict[str, tuple[CallerDialect, dict[str, Any]]] = {
@@ -384,13 +422,6 @@ def test_wrong_fields_are_refused_by_name(kind: str, name: str, value: Any) -> N
     assert refused.value.status == 400
     assert refused.value.param is not None
     assert refused.value.param.startswith(name)
-
-
-_ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
-    max_leaves=6,
-)
 
 
 @given(st.sampled_from(sorted(_GOOD_OF)), st.data())
