@@ -312,6 +312,26 @@ def test_citations_and_probabilities_are_told() -> None:
     assert part["logprobs"] == [token]
 
 
+def test_a_picture_that_was_made_is_an_item_and_comes_back_as_a_part() -> None:
+    url = "data:image/webp;base64,AAAA"
+    picture = {"images": [{"type": "image_url", "image_url": {"url": url}}]}
+    events = stream([delta({"content": "Here:"}), delta(picture), *closing()])
+    assert kinds(events)[-5:-1] == [
+        "output_item.added",
+        "image_generation_call.in_progress",
+        "image_generation_call.completed",
+        "output_item.done",
+    ]
+    output = events[-1]["response"]["output"]
+    assert (output[1]["type"], output[1]["result"], output[1]["output_format"]) == (
+        "image_generation_call",
+        "AAAA",
+        "webp",
+    )
+    [again] = asked(input=output).body["messages"][1:]
+    assert again["content"] == [{"type": "image_url", "image_url": {"url": url}}]
+
+
 def test_an_answer_that_says_nothing_has_its_message() -> None:
     for output in (whole({"content": ""})["output"], stream([delta({}, "stop"), *closing()])[-1]["response"]["output"]):
         assert output[0]["content"][0]["text"] == ""

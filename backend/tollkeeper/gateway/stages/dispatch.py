@@ -99,7 +99,7 @@ class Dispatch:
         sent = _streamed(call) if is_watched and not call.is_stream else call
         try:
             dialect = provider.dialect(config, sent, target)
-            if sent.needs_native is not None and sent.dialect != dialect.NAME:
+            if sent.needs_native is not None and not _has_native(sent, sent.needs_native, dialect):
                 raise _unsupported(sent.needs_native, target)
             prepared = provider.prepare(config, sent, target)
             dropped = _dropped(exchange, sent, prepared, dialect)
@@ -273,6 +273,11 @@ def _of_caller(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, 
         for name in provider.caller_headers
         if (value := headers.get(name.encode("ascii"))) is not None
     }
+
+
+def _has_native(call: Call, path: str, dialect: VendorDialect) -> bool:
+    """Whether the vendor gets what `path` names: from the caller's own document, or where the canonical body has it too."""
+    return call.dialect == dialect.NAME and (call.native is not None or path.startswith("tool"))
 
 
 def _unsupported(path: str, target: Target) -> BadRequest:

@@ -69,6 +69,8 @@ class Messages:
             self._output(item, name)
         elif kind == "reasoning":
             self._reasoning(item, name)
+        elif kind == "image_generation_call" and isinstance(item.get("result"), str):
+            self._picture(item)
         elif kind == "item_reference":
             self._open = None
             self.references.append(_required(item, "id", name))
@@ -140,6 +142,12 @@ class Messages:
         if text := "\n\n".join(texts or summaries):
             before = message.get("reasoning_content")
             message["reasoning_content"] = text if before is None else f"{before}\n\n{text}"
+
+    def _picture(self, item: Mapping[str, Any]) -> None:
+        """One that a model made in an earlier turn."""
+        form, data = item.get("output_format"), item["result"]
+        url = data if "://" in data[:16] else f"data:image/{form if isinstance(form, str) else 'png'};base64,{data}"
+        self._said([{"type": "image_url", "image_url": {"url": url}}])
 
     def _assistant(self) -> Message:
         message = self._open = {"role": "assistant", "content": None}

@@ -32,6 +32,8 @@ def read_content(content: object, name: str) -> tuple[Content, str | None]:
             needs = needs or f"{where}.type"
             read = part
         parts.append(read)
+    if not parts:
+        return "", needs
     if len(parts) == 1 and parts[0].keys() == {"type", "text"} and parts[0]["type"] == "text":
         return parts[0]["text"], needs
     return parts, needs

@@ -247,3 +247,19 @@ class ToolCall:
             "status": status,
             **self._extra,
         }
+
+
+def write_picture(events: Events, output_index: int, url: str) -> dict[str, Any]:
+    """The item of a picture that a model made, and its events. `url`: a `data:` URI; of any other address its name."""
+    head, _, data = url.partition(",")
+    kind = head.removeprefix("data:image/").partition(";")[0] if head.startswith("data:image/") else ""
+    item = {"type": "image_generation_call", "id": new_id("ig_"), "status": "in_progress", "result": None}
+    place = {"item_id": item["id"], "output_index": output_index}
+    events.emit("response.output_item.added", output_index=output_index, item=item)
+    events.emit("response.image_generation_call.in_progress", **place)
+    events.emit("response.image_generation_call.completed", **place)
+    item = {**item, "status": "completed", "result": data or url}
+    if kind:
+        item["output_format"] = kind
+    events.emit("response.output_item.done", output_index=output_index, item=item)
+    return item

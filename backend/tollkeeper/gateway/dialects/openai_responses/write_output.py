@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tollkeeper.gateway.dialects.openai_responses.write_events import Events
-from tollkeeper.gateway.dialects.openai_responses.write_items import Message, Reasoning, ToolCall
+from tollkeeper.gateway.dialects.openai_responses.write_items import Message, Reasoning, ToolCall, write_picture
 from tollkeeper.gateway.openai_repair import new_id
 
 _Open = Message | Reasoning
@@ -47,6 +47,8 @@ class Output:
         for annotation in delta.get("annotations") or ():
             if (flat := _annotation(annotation)) is not None:
                 self._message().annotate(flat)
+        for image in delta.get("images") or ():
+            self._picture(image)
         for position, call in enumerate(delta.get("tool_calls") or ()):
             if isinstance(call, dict):
                 self._call(call, position)
@@ -105,6 +107,15 @@ class Output:
             index = self._add()
             known = self._calls[number] = (index, ToolCall(self._events, index, name, is_custom=is_custom))
         known[1].feed(fragment)
+
+    def _picture(self, image: object) -> None:
+        """One that a model made, whole at once."""
+        inner = image.get("image_url") if isinstance(image, dict) else None
+        url = inner.get("url") if isinstance(inner, dict) else None
+        if isinstance(url, str):
+            self._close_open("completed")
+            index = self._add()
+            self._items[index] = write_picture(self._events, index, url)
 
     def _add(self) -> int:
         self._items.append(None)

@@ -78,9 +78,18 @@ class ResponsesWriter(Writer):
         self._note(chunk)
 
     def _read(self, chunk: Chunk) -> None:
-        self._note(chunk)
         data = chunk.data
         choices = data.get("choices")
+        if choices and self._begun is not None and len(choices) == 1 and chunk.usage is None:
+            choice = choices[0]
+            delta = choice.get("delta")
+            # Most of what ever comes: a piece of text and nothing else.
+            if delta and len(delta) == 1 and choice.get("finish_reason") is None and not choice.get("logprobs"):
+                text = delta.get("content")
+                if text and isinstance(text, str) and choice.get("index") == 0:
+                    self._output.text(text)
+                    return
+        self._note(chunk)
         if not choices or self._relay is not None:
             return
         if self._begun is None:
