@@ -113,6 +113,10 @@ def test_snake_case_and_one_in_the_place_of_a_list_are_taken() -> None:
     assert [message["role"] for message in body["messages"]] == ["system", "user"]
     assert body["max_completion_tokens"] == 9
     assert body["stop"] == ["x"]
+    native = read(document).native
+    assert native is not None
+    assert native["generationConfig"] == {"maxOutputTokens": 9, "stopSequences": ["x"]}
+    assert not any("_" in name for name in native)
     assert body["tools"][0]["function"] == {"name": "f", "parameters": {"type": "object"}}
     assert body["tool_choice"] == {"type": "function", "function": {"name": "f"}}
 

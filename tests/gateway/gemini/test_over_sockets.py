@@ -35,7 +35,12 @@ from tests.gateway.upstream import (
 from tests.gateway.upstream import answer as answer_bytes
 from tests.gateway.upstream import event as openai_event
 from tollkeeper.contracts.usage import CallStatus
+from tollkeeper.core.clock import SystemClock
+from tollkeeper.core.config import Settings
 from tollkeeper.core.secrets import new_key
+from tollkeeper.gateway.probe import Probe
+from tollkeeper.gateway.providers import PROVIDERS
+from tollkeeper.gateway.upstream import Upstream
 
 Json = dict[str, Any]
 HI = {"contents": [{"role": "user", "parts": [{"text": "Hi."}]}]}
@@ -500,3 +505,18 @@ async def test_failover_from_gemini_keeps_the_callers_dialect(
     vendor.script = stream(*good_stream("hello"))
     found = await ask(gateway, "both", "streamGenerateContent", params={"alt": "sse"})
     assert text_of(documents(found.text)) == "hello"
+
+
+async def test_probe_counts_geminis_models(google: FakeUpstream) -> None:
+    google.script = answer_json({"models": [{"name": "models/gemini-2.5-flash"}]})
+    for suffix in ("", "/v1beta", "/v1"):
+        base = google.base_url.removesuffix("/v1")
+        config = provider("google", base + suffix, kind="gemini")
+        upstream = Upstream(Settings(_env_file=None), SystemClock())
+        try:
+            (found,) = await Probe(PROVIDERS, upstream, SystemClock()).probe(config)
+        finally:
+            await upstream.aclose()
+        assert (found.ok, found.models) == (True, 1)
+    assert [seen.path for seen in google.seen] == ["/v1beta/models", "/v1beta/models", "/v1/models"]
+    assert {seen.header("x-goog-api-key") for seen in google.seen} == {"secret-of-google"}

@@ -488,9 +488,9 @@ def test_callers_own_document_goes_as_it_came_with_the_budgets_cap() -> None:
     assert orjson.loads(GeminiVendor().write_call(prepared)) == {"contents": [{"parts": [{"hologram": 1}]}]}
     prepared.applied_cap = 9
     assert orjson.loads(GeminiVendor().write_call(prepared))["generationConfig"] == {"maxOutputTokens": 9}
-    prepared.native = {"generation_config": {"max_output_tokens": 3, "seed": 1}}
+    prepared.native = {"generationConfig": {"maxOutputTokens": 30, "seed": 1}}
     sent = orjson.loads(GeminiVendor().write_call(prepared))
-    assert sent == {"generation_config": {"seed": 1, "maxOutputTokens": 9}}
+    assert sent == {"generationConfig": {"seed": 1, "maxOutputTokens": 9}}
 
 
 RICH: Json = {

@@ -53,10 +53,10 @@ class Gemini:
         return _NO_HEADERS
 
     def url(self, config: ProviderConfig, call: Call, target: Target) -> str:  # noqa: ARG002 - the interface
-        base = (config.base_url or _BASE_URL).rstrip("/")
-        if not base.endswith(("/v1beta", "/v1", "/v1alpha")):
-            base += _VERSION
-        return f"{base}/{model_path(call.model)}:{method_of(call)}"
+        return f"{_base(config)}/{model_path(call.model)}:{method_of(call)}"
+
+    def models_url(self, config: ProviderConfig) -> str | None:
+        return f"{_base(config)}/models"
 
     def headers(self, credential: Credential | None) -> Mapping[str, str]:
         return {} if credential is None else {"x-goog-api-key": credential.secret}
@@ -71,3 +71,9 @@ class Gemini:
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         return read_failure(status, headers, body)
+
+
+def _base(config: ProviderConfig) -> str:
+    """With the version of the API, which an operator may name."""
+    base = (config.base_url or _BASE_URL).rstrip("/")
+    return base if base.endswith(("/v1beta", "/v1", "/v1alpha")) else base + _VERSION

@@ -30,7 +30,7 @@ _READ: Final = frozenset(
 
 
 def read_request(native: Json, model: str, *, is_stream: bool) -> Call:
-    document = read_fields(native, "body")
+    document = _in_one_spelling(native)
     told = Told()
     messages = Messages(told)
     if document.get("systemInstruction") is not None:
@@ -49,10 +49,19 @@ def read_request(native: Json, model: str, *, is_stream: bool) -> Call:
         body=body,
         wants_usage=is_stream,
         dialect=CHAT,
-        native=None if told.has_foreign else native,
+        native=None if told.has_foreign else document,
         unexpressed=tuple(told.unexpressed),
         needs_native=told.needs_native,
     )
+
+
+def _in_one_spelling(native: Json) -> Mapping[str, Any]:
+    """The document itself, or where it has names in snake_case one without: whoever sets a field of it finds it."""
+    document = read_fields(native, "body")
+    config = document.get("generationConfig")
+    if config is None or (spelled := read_fields(config, "generationConfig")) is config:
+        return document
+    return {**document, "generationConfig": spelled}
 
 
 def _read_rest(document: Mapping[str, Any], body: Json, told: Told) -> None:

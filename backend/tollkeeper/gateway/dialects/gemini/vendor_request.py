@@ -66,9 +66,8 @@ def native_request(call: Call) -> Mapping[str, Any]:
         document = {name: value for name, value in document.items() if name != "model"}
     if call.applied_cap is None:
         return document
-    name = "generation_config" if "generation_config" in document else "generationConfig"
-    config = {key: value for key, value in (document.get(name) or {}).items() if key != "max_output_tokens"}
-    return {**document, name: {**config, "maxOutputTokens": call.applied_cap}}
+    config = document.get("generationConfig") or {}
+    return {**document, "generationConfig": {**config, "maxOutputTokens": call.applied_cap}}
 
 
 def _config(body: Mapping[str, Any], model: str) -> Document:

@@ -23,7 +23,7 @@ def shows_thoughts(call: Call) -> bool:
     native = call.native
     if native is None:
         return call.body.get("thinking") is not None or call.body.get("reasoning_effort") is not None
-    config = native.get("generationConfig") or native.get("generation_config") or {}
+    config = native.get("generationConfig") or {}
     thinking = config.get("thinkingConfig") or config.get("thinking_config") or {}
     return (thinking.get("includeThoughts") or thinking.get("include_thoughts")) is True
 
