@@ -76,6 +76,11 @@ def test_hold_is_exact_where_the_call_tells(call: Call, nano: int) -> None:
     assert not appraisal.needs_cap
 
 
+def test_pictures_that_an_operator_adds_are_held_as_well() -> None:
+    assert appraised(draw(n=1).replace(n=3), BESIDE).full_nano == 122_000_000
+    assert appraised(draw().replace(n=2), TOKENS).output_cap == 12_480
+
+
 def test_sound_of_unknown_length_is_bounded_by_its_size() -> None:
     appraisal = appraised(listen(bytes(750_000)), BESIDE)
     assert appraisal.full_nano is not None

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tollkeeper.contracts.catalog import Price
 from tollkeeper.contracts.chat import Chunk, Usage
 from tollkeeper.gateway.money.estimate import estimate_usage
-from tollkeeper.gateway.money.extent import TEXTS, measure, uncounted_usage
+from tollkeeper.gateway.money.extent import TEXTS, asked_of, measure, uncounted_usage
 from tollkeeper.gateway.money.plausible import CONTRADICTORY, doubt, visible_length
 from tollkeeper.gateway.money.price import (
     NO_CALL,
@@ -88,7 +88,7 @@ def close_bill(exchange: Exchange, attempt: Attempt) -> None:
 def _measure(exchange: Exchange, attempt: Attempt, price: Price) -> Measure:
     if not attempt.may_cost:
         return NO_CALL
-    asked = exchange.call.asked
+    asked = asked_of(exchange.call)
     if asked is not None:
         tier = measure_of(attempt.service_tier or exchange.call.body.get("service_tier")).service_tier
         return measure(attempt.amounts or asked, tier)

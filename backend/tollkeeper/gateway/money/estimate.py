@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from tollkeeper.contracts.chat import Amounts, Call, Operation, Usage
+from tollkeeper.gateway.money.extent import asked_of
 from tollkeeper.gateway.money.families import OTHER, Family
 from tollkeeper.gateway.money.media import picture_size, raw_picture_size, sound_ms
 
@@ -281,7 +282,7 @@ def _no_chat(call: Call, seen: Survey) -> None:
         _prompts(call, seen)
         return
     body = call.body
-    seen.most = call.at_most or call.asked
+    seen.most = call.at_most or asked_of(call)
     seen.open_cost = call.unbounded
     if call.operation is Operation.MODERATIONS:
         value = body.get("input")

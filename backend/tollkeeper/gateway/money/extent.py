@@ -3,6 +3,7 @@ beside tokens. Pure; what a vendor does not publish has no most, and then a hard
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from tollkeeper.contracts.catalog import Price, ServiceTier
@@ -51,7 +52,7 @@ def output_tokens(call: Call, model: str, most_of_model: int | None) -> tuple[in
 
 def _image_tokens(call: Call, model: str, most_of_model: int | None) -> tuple[int, int | None]:
     body = call.body
-    count = (call.asked or Amounts()).images
+    count = (asked_of(call) or Amounts()).images
     partial = body.get("partial_images")
     added = _PARTIAL * partial if type(partial) is int else 0
     each: int | None = None
@@ -72,6 +73,17 @@ def _area(size: Any) -> int | None:
     width, _, height = size.partition("x") if isinstance(size, str) else ("", "", "")
     is_size = all(side.isascii() and side.isdigit() and len(side) <= 5 for side in (width, height))
     return int(width) * int(height) if is_size else None
+
+
+def asked_of(call: Call) -> Amounts | None:
+    """What the call asks for as it goes out: an operator may have set how many pictures."""
+    asked = call.asked
+    if asked is None or call.operation not in IMAGES:
+        return asked
+    count = call.body.get("n")
+    if type(count) is not int or count == asked.images:
+        return asked
+    return replace(asked, images=count)
 
 
 def measure(amounts: Amounts, service_tier: ServiceTier = ServiceTier.STANDARD) -> Measure:
@@ -100,7 +112,7 @@ def uncounted_usage(
         return Usage(input_audio=input_tokens, output=-(-text_length // BYTES_PER_TOKEN), is_estimated=True)
     output, _ = output_tokens(call, model, None)
     if call.operation in IMAGES:
-        asked = max((call.asked or Amounts()).images, 1)
+        asked = max((asked_of(call) or Amounts()).images, 1)
         output = output if amounts is None else output // asked * amounts.images
         return Usage(input=input_tokens, output_image=output, is_estimated=True)
     return Usage(input=input_tokens, output_audio=output, is_estimated=True)

@@ -4,7 +4,7 @@ from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Usage
 from tollkeeper.contracts.usage import Intent
 from tollkeeper.gateway.money.estimate import estimate_input_tokens
-from tollkeeper.gateway.money.extent import measure
+from tollkeeper.gateway.money.extent import asked_of, measure
 from tollkeeper.gateway.money.price import ONE_CALL, adjustment_of, charge_nano, cost_nano, measure_of
 from tollkeeper.gateway.stage import Exchange
 
@@ -16,8 +16,9 @@ def make_intent(exchange: Exchange, target: Target, attempt: int) -> Intent:
     cost = charge = None
     if price is not None:
         counted = measure_of(call.body.get("service_tier")) if price.tiers else ONE_CALL
-        if call.asked is not None:
-            counted = measure(call.asked, counted.service_tier)
+        asked = asked_of(call)
+        if asked is not None:
+            counted = measure(asked, counted.service_tier)
         cost = cost_nano(Usage(input=tokens), price, counted)
         adjustment = adjustment_of(exchange.snapshot, principal.tenant_id, target.provider, call.model)
         charge = charge_nano(cost, adjustment)
