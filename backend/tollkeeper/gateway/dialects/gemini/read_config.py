@@ -32,6 +32,9 @@ _COUNTS: Final[Mapping[str, tuple[str, int, int]]] = {
 }
 _LISTS: Final = frozenset({"stopSequences", "responseModalities"})
 _SCHEMAS: Final = frozenset({"responseSchema", "responseJsonSchema", "_responseJsonSchema"})
+CONFIG_FIELDS: Final = (
+    _NUMBERS.keys() | _COUNTS.keys() | _LISTS | _SCHEMAS | {"responseLogprobs", "responseMimeType", "thinkingConfig"}
+)
 _LEVELS: Final = frozenset({"minimal", "low", "medium", "high", "xhigh"})
 
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.dialects.gemini.name import CHAT
-from tollkeeper.gateway.dialects.gemini.read_config import read_config
+from tollkeeper.gateway.dialects.gemini.read_config import CONFIG_FIELDS, read_config
 from tollkeeper.gateway.dialects.gemini.read_contents import Messages
-from tollkeeper.gateway.dialects.gemini.read_fields import Json, read_fields, read_text
+from tollkeeper.gateway.dialects.gemini.read_fields import Json, camel, read_fields, read_text
 from tollkeeper.gateway.dialects.gemini.read_parts import Told
 from tollkeeper.gateway.dialects.gemini.read_tools import read_tool_config, read_tools
 from tollkeeper.gateway.openai_fields import missing
@@ -30,7 +30,7 @@ _READ: Final = frozenset(
 
 
 def read_request(native: Json, model: str, *, is_stream: bool) -> Call:
-    document = _in_one_spelling(native)
+    document = read_fields(native, "body")
     told = Told()
     messages = Messages(told)
     if document.get("systemInstruction") is not None:
@@ -49,19 +49,22 @@ def read_request(native: Json, model: str, *, is_stream: bool) -> Call:
         body=body,
         wants_usage=is_stream,
         dialect=CHAT,
-        native=None if told.has_foreign else document,
+        native=None if told.has_foreign else _in_one_spelling(native, document),
         unexpressed=tuple(told.unexpressed),
         needs_native=told.needs_native,
     )
 
 
-def _in_one_spelling(native: Json) -> Mapping[str, Any]:
-    """The document itself, or where it has names in snake_case one without: whoever sets a field of it finds it."""
-    document = read_fields(native, "body")
+def _in_one_spelling(native: Json, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document with its `generationConfig` in camelCase, so that whoever sets a field there finds it; the rest is as it
+    came, and so is a document that has it so.
+    """
     config = document.get("generationConfig")
-    if config is None or (spelled := read_fields(config, "generationConfig")) is config:
-        return document
-    return {**document, "generationConfig": spelled}
+    if config is None or ("generationConfig" in native and read_fields(config, "generationConfig") is config):
+        return native
+    kept = {name: value for name, value in native.items() if camel(name) != "generationConfig"}
+    known = {camel(name) if camel(name) in CONFIG_FIELDS else name: value for name, value in config.items()}
+    return {**kept, "generationConfig": known}
 
 
 def _read_rest(document: Mapping[str, Any], body: Json, told: Told) -> None:
