@@ -63,7 +63,7 @@ def signed_lines(request: UpstreamRequest, others: Mapping[str, str]) -> bytes:
     """
     headers = request.signed_headers or {}
     _check_headers(headers)
-    if not others.keys().isdisjoint(headers):
+    if not others.keys().isdisjoint(map(str.lower, headers)):
         raise NotSent(
             "A header of the provider's configuration is one that its credential sets. Tell the operator.",
             code="upstream_configuration",

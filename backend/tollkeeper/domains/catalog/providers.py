@@ -72,6 +72,7 @@ class Providers:
                 needs_base_url=kind.needs_base_url,
                 needs_credential=kind.needs_credential,
                 env_var=kind.env_var,
+                document=kind.document,
             )
             for kind in self._catalog.kinds.values()
         ]

@@ -345,6 +345,9 @@ class KindOut(Schema):
     needs_base_url: bool
     needs_credential: bool
     env_var: str | None
+    document: str | None = Field(
+        None, description="entra, google or aws: whose JSON document it takes for a key as well (docs/clouds.md)."
+    )
 
 
 class ReloadOut(Schema):
