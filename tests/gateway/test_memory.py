@@ -64,6 +64,29 @@ def no_collector() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize(
+    ("script", "is_stream", "status"),
+    [
+        (USUAL, False, 200),
+        (stream(*good_stream("a", "b")), True, 200),
+        (stream(*good_stream("a", "b")[:2]), True, 200),
+        (answer(500, b"no"), True, 502),
+    ],
+)
+async def test_a_translated_call_is_freed_without_the_collector(
+    gateway: Serving, vendor: FakeUpstream, script: Script, is_stream: bool, status: int
+) -> None:
+    vendor.script = script
+    body = {**chat(stream=is_stream), "max_tokens": 5}
+    assert (await gateway.post("/v1/messages", body)).status_code == status
+    for _ in range(100):
+        if not _left():
+            break
+        await asyncio.sleep(0.01)
+    assert _left() == []
+
+
+@pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize(("script", "body", "status"), CASES)
 async def test_a_call_is_freed_without_the_collector(
     gateway: Serving, vendor: FakeUpstream, script: Script, body: Any, status: int

@@ -318,6 +318,11 @@ def test_what_others_will_not_hear_of_is_named(fields: Any, names: set[str]) -> 
     assert set(read(message(**fields)).unexpressed) == names
 
 
+def test_names_that_a_caller_made_up_do_not_fill_a_header() -> None:
+    names = read(message(**{f"{number:03}" + "x" * 1000: 1 for number in range(100)})).unexpressed
+    assert len(",".join(names)) < 2_200
+
+
 def test_history_of_the_vendors_own_tools_is_kept_and_named() -> None:
     block = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}
     call = read(talk(user(text("a")), assistant(text("b"), block), user(text("c"))))

@@ -5,6 +5,7 @@ vendor's to say.
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final
 
 from tollkeeper.contracts.chat import Call, Operation
@@ -23,6 +24,9 @@ _OBJECTS: Final = ("cache_control", "thinking", "context_management")
 # Others cannot do without them what was asked for.
 _NEEDED: Final = ("mcp_servers", "container")
 _MOST_STOPS: Final = 4
+# They are told in a header, and are the caller's to choose.
+_MOST_NAMES: Final = 32
+_LONGEST_NAME: Final = 64
 _EXPRESSED: Final = frozenset(
     {
         *_SAME,
@@ -75,7 +79,7 @@ def read_request(native: dict[str, Any], *, is_count: bool = False) -> Call:
     call.wants_usage = True
     call.dialect = NAME
     call.native = without_foreign(native, reading.foreign) if reading.foreign else native
-    call.unexpressed = tuple(reading.unexpressed)
+    call.unexpressed = tuple(name[:_LONGEST_NAME] for name in islice(reading.unexpressed, _MOST_NAMES))
     call.needs_native = reading.needs_native
     return call
 
