@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
@@ -444,3 +446,24 @@ def test_function_calls_of_a_vendor_are_kept_for_the_next_turn() -> None:
     assert call.turn is not None
     assert call.turn.answer is not None
     assert call.turn.answer["output"] == [function_call()]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["type", "text", "function", "name", "arguments", "index", "url"]), inner)
+    ),
+    max_leaves=6,
+)
+NAMES = ["content", "refusal", "reasoning_content", "reasoning_details", "tool_calls", "annotations", "images", "role"]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(NAMES), JSON, min_size=1), max_size=4), JSON)
+def test_whatever_a_vendor_puts_into_an_answer_it_is_written(answers: list[dict[str, Any]], logprobs: Any) -> None:
+    writer = CALLER.writer(asked(stream=True))
+    data = b"".join(writer.batch([delta(answer, logprobs=logprobs)]) for answer in answers)
+    assert b"response.completed" in data + writer.end(None)
+    for answer in answers:
+        choice = {"index": 0, "message": answer, "logprobs": logprobs, "finish_reason": "stop"}
+        assert CALLER.write_whole(Chunk({"choices": [choice]}), asked())

@@ -199,7 +199,9 @@ class ToolCall:
         self._is_open = False
 
     def feed(self, fragment: Mapping[str, Any]) -> None:
-        inner = fragment.get("function") or fragment.get("custom") or {}
+        inner = fragment.get("function") or fragment.get("custom")
+        if not isinstance(inner, dict):
+            inner = {}
         name, piece = inner.get("name"), inner.get(self._field)
         if isinstance(fragment.get("extra_content"), dict):
             self._extra = {"extra_content": fragment["extra_content"]}

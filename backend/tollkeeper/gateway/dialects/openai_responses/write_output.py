@@ -34,7 +34,9 @@ class Output:
         content = delta.get("content")
         if isinstance(content, list):
             # Mistral's parts.
-            content = "".join(part["text"] for part in content if isinstance(part, dict) and part.get("type") == "text")
+            content = "".join(
+                part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
         if isinstance(content, str) and content:
             tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
             if isinstance(tokens, list) and tokens:
@@ -44,12 +46,12 @@ class Output:
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
             self._message().refuse(refusal)
-        for annotation in delta.get("annotations") or ():
+        for annotation in _listed(delta.get("annotations")):
             if (flat := _annotation(annotation)) is not None:
                 self._message().annotate(flat)
-        for image in delta.get("images") or ():
+        for image in _listed(delta.get("images")):
             self._picture(image)
-        for position, call in enumerate(delta.get("tool_calls") or ()):
+        for position, call in enumerate(_listed(delta.get("tool_calls"))):
             if isinstance(call, dict):
                 self._call(call, position)
 
@@ -65,8 +67,7 @@ class Output:
         return [item for item in self._items if item is not None]
 
     def _think(self, delta: Mapping[str, Any]) -> None:
-        details = delta.get("reasoning_details")
-        details = [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+        details = [detail for detail in _listed(delta.get("reasoning_details")) if isinstance(detail, dict)]
         text = delta.get("reasoning_content") or delta.get("reasoning")
         if not isinstance(text, str) or not text:
             text = "".join(filter(None, (_readable(detail) for detail in details)))
@@ -128,13 +129,18 @@ class Output:
             self._items[index] = item.close(status)
 
 
+def _listed(value: object) -> list[Any]:
+    """A vendor's list; anything else that it puts there is none."""
+    return value if isinstance(value, list) else []
+
+
 def _readable(detail: Mapping[str, Any]) -> str | None:
     text = detail.get("text") or detail.get("summary")
     return text if isinstance(text, str) else None
 
 
 def _logprob(token: Mapping[str, Any]) -> dict[str, Any]:
-    most = [one for one in token.get("top_logprobs") or () if isinstance(one, dict)]
+    most = [one for one in _listed(token.get("top_logprobs")) if isinstance(one, dict)]
     return {"bytes": [], **token, "top_logprobs": [{"bytes": [], **one} for one in most]}
 
 
