@@ -563,7 +563,7 @@ def test_changed_documents_are_calls_or_bad_requests(changes: list[tuple[tuple[A
         try:
             for name in path[:-1]:
                 place = place[name]
-            place[path[-1]] = value
+            place[path[-1]] = copy.deepcopy(value)
         except (KeyError, IndexError, TypeError):
             continue
     for dialect in (GeminiCaller(), GeminiTokenCount()):

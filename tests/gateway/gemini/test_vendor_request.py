@@ -564,7 +564,7 @@ def test_whatever_openais_dialect_lets_through_is_written_or_refused(
         try:
             for name in path[:-1]:
                 place = place[name]
-            place[path[-1]] = value
+            place[path[-1]] = copy.deepcopy(value)
         except (KeyError, IndexError, TypeError):
             continue
     with suppress(BadRequest):
