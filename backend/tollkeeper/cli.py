@@ -12,6 +12,7 @@ from tollkeeper.commands import (
     catalog,
     chat,
     config,
+    docs,
     doctor,
     identity_providers,
     keys,
@@ -91,6 +92,7 @@ app.add_typer(secrets.app, name="secrets")
 app.add_typer(audit.app, name="audit")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(usage.app, name="usage")
+app.add_typer(docs.app, name="docs")
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ def test_every_noun_of_the_issue_is_there() -> None:
         "budgets",
         "chat",
         "config",
+        "docs",
         "doctor",
         "identity-providers",
         "keys",
