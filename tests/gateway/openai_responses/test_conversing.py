@@ -90,7 +90,7 @@ async def test_a_streamed_turn_is_kept_before_its_last_event_leaves(gateway: Ser
 async def test_a_tool_loop_over_stored_turns(gateway: Serving, vendor: FakeUpstream) -> None:
     call = {"id": "call_9", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     vendor.script = answer_json(
-        completion(None, choices=[_choice({"content": None, "tool_calls": [call]}, "tool_calls")])
+        completion("", choices=[_choice({"content": None, "tool_calls": [call]}, "tool_calls")])
     )
     tools = [{"type": "function", "name": "f", "parameters": {"type": "object"}}]
     first = await answer(gateway, "Go.", tools=tools)
