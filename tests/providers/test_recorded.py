@@ -15,10 +15,12 @@ from tollkeeper.gateway.simulator.engine import OpenAIWire, Operation
 from tollkeeper.gateway.simulator.vendors.anthropic import AnthropicWire
 from tollkeeper.gateway.simulator.vendors.bedrock import BedrockWire
 from tollkeeper.gateway.simulator.vendors.gemini import GeminiWire, Verb
+from tollkeeper.gateway.simulator.vendors.responses import ResponsesWire
 
 # Where the simulator is as strict as the vendor.
 WIRES: dict[str, Wire] = {
     "openai_chat": OpenAIWire(Operation.CHAT),
+    "openai_responses": ResponsesWire(),
     "anthropic_messages": AnthropicWire("req_1"),
     "gemini": GeminiWire("simulated", Verb.GENERATE, is_sse=False),
     "bedrock_converse": BedrockWire("simulated", is_stream=False),

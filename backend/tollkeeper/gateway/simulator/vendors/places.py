@@ -15,6 +15,7 @@ from tollkeeper.gateway.simulator.vendors.anthropic import AnthropicWire
 from tollkeeper.gateway.simulator.vendors.azure import AzureWire
 from tollkeeper.gateway.simulator.vendors.bedrock import BedrockWire
 from tollkeeper.gateway.simulator.vendors.gemini import GeminiWire, Verb
+from tollkeeper.gateway.simulator.vendors.responses import ResponsesWire
 
 _PREFIXES: Final = ("/api/v1/", "/v1/", "/")
 _NO_ENTITY: Final = Refusal(404, "Requested entity was not found.")
@@ -97,6 +98,13 @@ def _anthropic(ask: Ask) -> Place | None:
     return Place("anthropic", wire, problem)
 
 
+def _responses(ask: Ask) -> Place | None:
+    """OpenAI's, and Azure's v1 API."""
+    if ask.path == "/openai/v1/responses":
+        return Place("azure", ResponsesWire())
+    return Place("openai", ResponsesWire()) if strip(ask.path) == "responses" else None
+
+
 def _google(ask: Ask) -> Place | None:
     """The Gemini API, and Vertex, which has Anthropic's models beside Google's."""
     if ":" not in ask.path:
@@ -152,4 +160,4 @@ def _bedrock(ask: Ask) -> Place | None:
     return Place("bedrock", wire, None if is_there else Refusal(404, "The requested operation is not recognized."))
 
 
-_FINDERS: Final[tuple[Callable[[Ask], Place | None], ...]] = (_anthropic, _google, _azure, _bedrock)
+_FINDERS: Final[tuple[Callable[[Ask], Place | None], ...]] = (_anthropic, _responses, _google, _azure, _bedrock)
