@@ -147,6 +147,10 @@ def write_call(call: Call) -> bytes:
     return call.raw if call.raw is not None else orjson.dumps(call.body)
 
 
+# Of calls that came in another dialect: what says the same in OpenAI's words, where it is there.
+_SAID_BY: Final[Mapping[str, str]] = {"thinking": "reasoning_effort", "speed": "service_tier"}
+
+
 def dropped_fields(before: Call, after: Call) -> list[str]:
     """Top-level fields the caller sent that the vendor will not see, renames aside; for `x-tollkeeper-dropped`."""
     if before.body.keys() <= after.body.keys():
@@ -155,5 +159,8 @@ def dropped_fields(before: Call, after: Call) -> list[str]:
     return sorted(
         name
         for name in before.body
-        if name not in after.body and name != "stream_options" and not (name in renamed and renamed & after.body.keys())
+        if name not in after.body
+        and name != "stream_options"
+        and not (name in renamed and renamed & after.body.keys())
+        and _SAID_BY.get(name) not in after.body
     )

@@ -95,7 +95,7 @@ async def test_vendor_gets_openais_form_and_nothing_else(gateway: Serving, vendo
     vendor.script = stream(*good_stream("A ", "picture."))
     response = await gateway.post("/v1/messages?beta=true", CALL, headers=HEADERS)
     assert blocks_of(events_of(response.text)) == [{"type": "text", "text": "A picture."}]
-    assert set(response.headers["x-tollkeeper-dropped"].split(",")) == {"context_management", "thinking"}
+    assert set(response.headers["x-tollkeeper-dropped"].split(",")) == {"context_management"}
     seen = vendor.seen[0]
     assert not [name for name, _ in seen.headers if name.startswith(("anthropic", "x-stainless", "x-app"))]
     sent = seen.json()

@@ -115,6 +115,13 @@ async def test_what_the_vendor_will_not_see_is_told(gateway: Serving) -> None:
     assert {"fallbacks", "thinking", "inference_geo"} <= dropped
 
 
+async def test_what_is_said_in_other_words_is_not_said_to_be_dropped(gateway: Serving, vendor: FakeUpstream) -> None:
+    response = await post(gateway, message(thinking={"type": "enabled", "budget_tokens": 2_000}, speed="fast", top_k=1))
+    assert "x-tollkeeper-dropped" not in response.headers
+    sent = vendor.seen[0].json()
+    assert (sent["reasoning_effort"], sent["service_tier"], sent["top_k"]) == ("low", "fast", 1)
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
