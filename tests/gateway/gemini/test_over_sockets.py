@@ -371,12 +371,27 @@ async def test_silent_vendor_leaves_an_array_whole(gateway: Serving, google: Fak
         assert body[-1]["error"]["status"] == "UNAVAILABLE"
 
 
-async def test_tokens_are_counted_without_a_call(gateway: Serving, google: FakeUpstream, vendor: FakeUpstream) -> None:
-    for body in (HI, {"generateContentRequest": {"model": "models/gem", **HI}}):
-        found = await ask(gateway, "gem", "countTokens", body)
+async def test_tokens_are_counted_without_a_call(gateway: Serving, vendor: FakeUpstream) -> None:
+    for body in (HI, {"generateContentRequest": {"model": "models/gpt", **HI}}):
+        found = await ask(gateway, "gpt", "countTokens", body)
         assert found.status_code == 200
         assert found.json()["totalTokens"] > 0
-    assert google.seen == vendor.seen == []
+    assert vendor.seen == []
+    assert gateway.settlements == []
+
+
+async def test_google_counts_its_own_tokens(gateway: Serving, google: FakeUpstream) -> None:
+    google.script = answer_json({"totalTokens": 4711})
+    found = await ask(gateway, "gem", "countTokens")
+    assert found.json() == {"totalTokens": 4711}
+    messages = {"model": "gem", "messages": [{"role": "user", "content": "Hi."}]}
+    assert (await gateway.post("/v1/messages/count_tokens", messages)).json() == {"input_tokens": 4711}
+    for seen in google.seen:
+        assert seen.path == "/v1beta/models/gemini-2.5-flash:countTokens"
+        assert seen.json() == {"generateContentRequest": {"model": "models/gemini-2.5-flash", **HI}}
+    for script in (answer_json(error(500, "INTERNAL"), 500), answer_json({}), answer_bytes(200, b"<html>")):
+        google.script = script
+        assert 0 < (await ask(gateway, "gem", "countTokens")).json()["totalTokens"] < 4711
     assert gateway.settlements == []
 
 

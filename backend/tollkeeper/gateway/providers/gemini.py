@@ -13,7 +13,9 @@ from tollkeeper.gateway.dialects.gemini import (
     method_of,
     model_path,
     prepare,
+    read_count,
     read_failure,
+    write_count,
 )
 from tollkeeper.gateway.provider import Billing, Channel, Failure
 
@@ -57,6 +59,12 @@ class Gemini:
 
     def models_url(self, config: ProviderConfig) -> str | None:
         return f"{_base(config)}/models"
+
+    def count_request(self, config: ProviderConfig, call: Call, target: Target) -> tuple[str, bytes]:  # noqa: ARG002 - the interface
+        return f"{_base(config)}/{model_path(call.model)}:countTokens", write_count(call)
+
+    def read_count(self, body: bytes) -> int | None:
+        return read_count(body)
 
     def headers(self, credential: Credential | None) -> Mapping[str, str]:
         return {} if credential is None else {"x-goog-api-key": credential.secret}

@@ -3,6 +3,7 @@
 from tollkeeper.gateway.dialects.gemini.caller import GeminiArray, GeminiCaller, GeminiStream, GeminiTokenCount
 from tollkeeper.gateway.dialects.gemini.caller_embeddings import GeminiEmbed, GeminiEmbedBatch
 from tollkeeper.gateway.dialects.gemini.vendor import GeminiVendor
+from tollkeeper.gateway.dialects.gemini.vendor_count import read_count, write_count
 from tollkeeper.gateway.dialects.gemini.vendor_embeddings import GeminiEmbeddingsVendor
 from tollkeeper.gateway.dialects.gemini.vendor_failures import read_failure
 from tollkeeper.gateway.dialects.gemini.vendor_prepare import method_of, model_path, prepare
@@ -19,5 +20,7 @@ __all__ = [
     "method_of",
     "model_path",
     "prepare",
+    "read_count",
     "read_failure",
+    "write_count",
 ]

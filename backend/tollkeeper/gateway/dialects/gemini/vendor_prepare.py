@@ -54,8 +54,8 @@ def prepare(call: Call, model: str) -> Call:
     changes: dict[str, Any] = {} if model in {"*", call.model} else {"model": model}
     if not is_native(call):
         body = call.body
-        known = EXPRESSED if call.operation is Operation.CHAT else EXPRESSED_OF_EMBEDDINGS
-        if call.operation is Operation.CHAT:
+        known = EXPRESSED_OF_EMBEDDINGS if call.operation is Operation.EMBEDDINGS else EXPRESSED
+        if known is EXPRESSED:
             _check(call)
             if body.get("parallel_tool_calls") is False:
                 changes["parallel_tool_calls"] = ABSENT
