@@ -1,4 +1,4 @@
-"""The official Node SDK, unmodified: `node/sdk.test.mjs` under Node's own runner, each of its tests reported here."""
+"""The official Node SDKs, unmodified: `node/*.test.mjs` under Node's own runner, each of its tests reported here."""
 
 import fcntl
 import hashlib
@@ -25,7 +25,7 @@ def packages() -> Path:
     """A folder with the locked packages, installed once for each state of the lock."""
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None:
-        pytest.skip("npm and node are not installed: the Node SDK is not tested here")
+        pytest.skip("npm and node are not installed: the Node SDKs are not tested here")
     lock = (NODE / "package-lock.json").read_bytes()
     folder = CACHE / f"node-sdk-{hashlib.sha256(lock).hexdigest()[:16]}"
     CACHE.mkdir(exist_ok=True)
@@ -42,15 +42,16 @@ def packages() -> Path:
             )
             if done.returncode != 0:
                 if "ENOTFOUND" in done.stderr or "EAI_AGAIN" in done.stderr or "ECONNREFUSED" in done.stderr:
-                    pytest.skip("the package registry cannot be reached: the Node SDK is not tested here")
+                    pytest.skip("the package registry cannot be reached: the Node SDKs are not tested here")
                 pytest.fail(f"npm ci failed:\n{done.stderr[-3000:]}")
             (folder / "installed").touch()
     return folder
 
 
-def test_the_node_sdk_passes_its_suite(product: Product, packages: Path) -> None:
+@pytest.mark.parametrize(("suite", "least"), [("sdk.test.mjs", 40), ("vendors.test.mjs", 60)])
+def test_the_node_sdks_pass_their_suites(product: Product, packages: Path, suite: str, least: int) -> None:
     # Beside the packages, because Node looks for them from where the file lies.
-    script = shutil.copy(NODE / "sdk.test.mjs", packages)
+    script = shutil.copy(NODE / suite, packages)
     done = subprocess.run(
         ["node", "--test", "--test-reporter=tap", str(script)],
         cwd=packages,
@@ -69,4 +70,4 @@ def test_the_node_sdk_passes_its_suite(product: Product, packages: Path) -> None
     passed = [name for result, name, _ in _LINE.findall(done.stdout) if result == "ok"]
     assert not failed, f"{failed}\n{done.stdout[-8000:]}"
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    assert len(passed) >= 40
+    assert len(passed) >= least
