@@ -114,6 +114,13 @@ def test_blocks_of_a_vendors_own_tools_are_left_out() -> None:
     assert plain({"role": "assistant", "content": blocks})["messages"][0]["content"] == "a"
 
 
+@pytest.mark.parametrize("role", ["user", "tool", "system"])
+def test_part_without_a_form_is_refused_where_the_model_is_told_it(role: str) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        plain({"role": role, "content": [{"type": "hologram"}]})
+    assert (refusal.value.code, refusal.value.param) == ("unsupported_input", "messages[0].content")
+
+
 def test_file_by_its_address_is_refused() -> None:
     with pytest.raises(BadRequest) as refusal:
         plain({"role": "user", "content": [{"type": "file", "file": {"file_url": "https://x.test"}}]})

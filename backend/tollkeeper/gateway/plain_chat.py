@@ -13,10 +13,12 @@ from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.canonical import EXTENSIONS, OF_MESSAGES, OF_PARTS, effort_of
 
 _OF_CALLS: Final = frozenset({"extra_content"})
-# The parts of OpenAI's own form. Others are blocks of another dialect, which its reader has reported.
+# The parts of OpenAI's own form. Others are blocks of another dialect; those of the model its reader has reported.
 _PARTS: Final = frozenset({"text", "image_url", "input_audio", "file", "refusal"})
 # Where OpenAI takes pictures and files, and strict vendors take more than one text.
 _RICH_ROLE: Final = "user"
+# Of a document in words: they stand above it.
+_HEADINGS: Final = ("title", "context")
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 
@@ -46,7 +48,7 @@ def _messages(messages: Sequence[Mapping[str, Any]], keeps: frozenset[str]) -> l
             pictures = []
         content = message.get("content")
         if isinstance(content, list):
-            content = _parts(content, position)
+            content = _parts(content, f"messages[{position}].content", is_said=role == "assistant")
             if role == "tool":
                 pictures += _pictures(content, message)
             if role != _RICH_ROLE:
@@ -70,12 +72,19 @@ def _message(message: Mapping[str, Any], content: Any, shed: frozenset[str]) -> 
     return {**message, **changed} if changed else message
 
 
-def _parts(parts: Sequence[Any], position: int) -> list[Any]:
-    return [
-        _part(part, f"messages[{position}].content")
-        for part in parts
-        if isinstance(part, dict) and part.get("type") in _PARTS
-    ]
+def _parts(parts: Sequence[Any], path: str, *, is_said: bool) -> list[Any]:
+    """`is_said`: by the model, which can do without the traces of another vendor's tools. What it is told must be whole."""
+    plain = []
+    for part in parts:
+        if isinstance(part, dict) and part.get("type") in _PARTS:
+            plain.append(_part(part, path))
+        elif not is_said:
+            raise BadRequest(
+                f"'{path}' has a part that the provider of this model has no form for.",
+                code="unsupported_input",
+                param=path,
+            )
+    return plain
 
 
 def _part(part: Mapping[str, Any], path: str) -> Any:
@@ -87,14 +96,9 @@ def _part(part: Mapping[str, Any], path: str) -> Any:
             code="unsupported_input",
             param=path,
         )
-    if kind == "text" and not _HEADINGS.isdisjoint(part):
-        # A document in words: its title and what was said about it stand above it.
-        heads = [str(part[name]) for name in ("title", "context") if part.get(name)]
+    if kind == "text" and (heads := [str(part[name]) for name in _HEADINGS if part.get(name)]):
         return {"type": "text", "text": "\n\n".join([*heads, str(part.get("text", ""))])}
     return _without(part, OF_PARTS)
-
-
-_HEADINGS: Final = frozenset({"title", "context"})
 
 
 def _pictures(parts: Sequence[Mapping[str, Any]], message: Mapping[str, Any]) -> list[Any]:
