@@ -259,6 +259,19 @@ async def test_longer_answer_than_the_model_gives_is_refused(name: str, tmp_path
         assert (await gateway.post(body=chat(model="m", **{name: 100}))).status_code == 200
 
 
+async def test_caller_whose_dialect_demands_a_cap_gets_the_models(tmp_path: Path, vendor: FakeUpstream) -> None:
+    """Claude Code asks every model for 32,000 tokens."""
+    body = {"model": "m", "max_tokens": 32_000, "messages": [{"role": "user", "content": "Hi"}]}
+    async with served(tmp_path, vendor, route("m", ("one", "m"), max_output_tokens=16_384)) as gateway:
+        answer = await gateway.post("/v1/messages", body=body)
+        assert answer.status_code == 200
+        assert answer.headers["x-tollkeeper-applied-params"].endswith("=model")
+        sent = vendor.seen[0].json()
+        assert sent.get("max_tokens", sent.get("max_completion_tokens")) == 16_384
+        answer = await gateway.post("/v1/messages", body={**body, "max_tokens": 16_384})
+        assert "x-tollkeeper-applied-params" not in answer.headers
+
+
 async def test_more_than_the_model_reads_is_refused_in_openais_words(tmp_path: Path, vendor: FakeUpstream) -> None:
     async with served(tmp_path, vendor, route("m", ("one", "gpt-4o"), context_tokens=1_000)) as gateway:
         long = [{"role": "user", "content": "word " * 1_200}]

@@ -189,7 +189,7 @@ _SERVED: Final[Mapping[str, tuple[str, Json]]] = {
     ),
     "x-tollkeeper-dropped": ("Fields the provider's model cannot take, comma separated.", _TEXT),
     "x-tollkeeper-applied-params": (
-        "Fields that the model's operator has set, comma separated: `temperature=default,top_p=override`.",
+        "Fields that were set here, comma separated: `temperature=default,top_p=override,max_tokens=model`.",
         _TEXT,
     ),
     "x-ratelimit-limit-requests": ("Requests allowed in the period of the narrowest limit.", _NUMBER),

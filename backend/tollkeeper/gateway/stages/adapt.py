@@ -15,6 +15,7 @@ from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.money.families import family_of
 from tollkeeper.gateway.money.tokens import RESIDENT, count_chat, message_texts
 from tollkeeper.gateway.native_parameters import with_native
+from tollkeeper.gateway.openai_repair import is_translated
 from tollkeeper.gateway.stage import Exchange, Next
 
 APPLIED: Final = "x-tollkeeper-applied-params"
@@ -43,7 +44,7 @@ async def adapt(exchange: Exchange, next_stage: Next) -> Reply:
             if call.body.get("thinking") is not None and not route.capabilities.get("reasoning", True):
                 call = exchange.call = _without_thinking(call)
         if route.max_output_tokens is not None:
-            _check_cap(call, route.max_output_tokens)
+            call = exchange.call = _bounded(exchange, call, route.max_output_tokens)
         if route.context_tokens is not None:
             await _check_context(call, route, exchange.plan[0].model)
     return await next_stage(exchange)
@@ -153,11 +154,22 @@ def _lacking(call: Call, words: str, param: str) -> BadRequest:
     return BadRequest(f"The model `{call.model}` {words}.", code="unsupported_capability", param=param)
 
 
-def _check_cap(call: Call, longest: int) -> None:
+def _bounded(exchange: Exchange, call: Call, longest: int) -> Call:
+    """A cap beyond what the model writes is refused. Clients of other dialects know the caps of their own vendor's models
+    alone, and some must send one: they get the model's, and are told.
+    """
     for name in _CAPS:
         asked = call.body.get(name)
-        if type(asked) is int and asked > longest:
+        if type(asked) is not int or asked <= longest:
+            continue
+        if not is_translated(call.dialect):
             raise _lacking(call, f"answers in at most {longest} tokens, and {asked} were asked for", name)
+        bounded = call.replace(**{name: longest})
+        bounded.native = None if call.native is None else with_native(call.dialect, call.native, {name: longest})
+        told = exchange.response_headers.get(APPLIED)
+        exchange.response_headers[APPLIED] = f"{told},{name}=model" if told else f"{name}=model"
+        call = bounded
+    return call
 
 
 async def _check_context(call: Call, route: ModelRoute, upstream_model: str) -> None:
