@@ -1,5 +1,6 @@
 """A Responses caller and a vendor that has the API: handed on as it is, counted, settled and cut like any other call."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,9 +18,12 @@ from tests.gateway.openai_responses.responses_payloads import (
     response,
     text_events,
 )
+from tests.gateway.openai_responses.stored import FakeResponses
 from tests.gateway.serving import KEY, Serving, provider, route, serving, snapshot
-from tests.gateway.upstream import FakeUpstream, answer_json, stream
+from tests.gateway.upstream import FakeUpstream, Seen, answer_json, stream
 from tollkeeper.contracts.usage import CallStatus
+from tollkeeper.gateway.simulator.directed import direct
+from tollkeeper.gateway.simulator.vendors.responses import ResponsesWire
 
 
 @pytest.fixture
@@ -131,6 +135,62 @@ async def test_openais_own_client_sees_calls_of_tools(native: Serving, vendor: F
         final = await events.get_final_response()
     assert arguments == ['{"location":"Paris"}']
     assert final.output[0].type == "function_call"
+
+
+async def simulated(seen: Seen, writer: asyncio.StreamWriter) -> None:
+    """The simulator's Responses API, as strict as OpenAI's."""
+    script = direct(ResponsesWire(), seen.body, header="", tries=lambda _: 1, stands_in=False)
+    body = b"".join(part.data for part in script.parts)
+    kind = script.headers["content-type"]
+    head = f"HTTP/1.1 {script.status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    await writer.drain()
+
+
+TOOL: Any = {
+    "type": "function",
+    "name": "look_up",
+    "parameters": {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
+    "strict": False,
+}
+
+
+@pytest.mark.parametrize("continues", [True, False], ids=["by its id", "by its items"])
+async def test_agent_of_ten_turns_keeps_its_arguments_and_its_reasoning(
+    continues: bool, tmp_path: Path, vendor: FakeUpstream
+) -> None:
+    vendor.script = simulated
+    config = provider("one", vendor.base_url, options={"api": "both"})
+    snap = snapshot([config], [route("ours", ("one", "simulated-reasoning"))])
+    async with serving(tmp_path, snap, responses=FakeResponses()) as gateway, client_of(gateway) as client:
+        history: list[Any] = [{"role": "user", "content": "Look ten words up."}]
+        previous: str | None = None
+        given: list[Any] = history
+        for turn in range(10):
+            async with client.responses.stream(
+                model="ours",
+                input=given,
+                tools=[TOOL],
+                tool_choice="required",
+                include=["reasoning.encrypted_content"],
+                previous_response_id=previous if previous and continues else openai.omit,
+            ) as events:
+                final: Any = await events.get_final_response()
+            thought, call = final.output
+            assert (thought.type, call.type) == ("reasoning", "function_call")
+            assert isinstance(json.loads(call.arguments)["word"], str)
+            result = {"type": "function_call_output", "call_id": call.call_id, "output": f"{turn}"}
+            history += [thought.to_dict(), call.to_dict(), result]
+            previous, given = final.id, [result] if continues else history
+        # The vendor got it all, and nothing that only it could look up.
+        sent = vendor.seen[-1].json()["input"]
+        assert [item.get("type", "message") for item in sent] == [
+            "message", *["reasoning", "function_call", "function_call_output"] * 9,
+        ]  # fmt: skip
+        arguments = [item["arguments"] for item in sent if item.get("type") == "function_call"]
+        assert arguments == [item["arguments"] for item in history if item.get("type") == "function_call"][:9]
+        assert all("previous_response_id" not in seen.json() for seen in vendor.seen)
+        assert len(await gateway.settled(10)) == 10
 
 
 async def test_vendors_refusal_keeps_its_words_and_its_status(native: Serving, vendor: FakeUpstream) -> None:
