@@ -38,6 +38,12 @@ def failure(status: int, document: Any) -> Failure:
             FailureClass.CREDENTIAL,
             (502, "upstream_authentication"),
         ),
+        (
+            400,
+            error(400, "INVALID_ARGUMENT", "Request had a problem.", KEY_INVALID),
+            FailureClass.CREDENTIAL,
+            (502, "upstream_authentication"),
+        ),
         (401, error(401, "UNAUTHENTICATED"), FailureClass.CREDENTIAL, (502, "upstream_authentication")),
         (403, error(403, "PERMISSION_DENIED"), FailureClass.CREDENTIAL, (502, "upstream_authentication")),
         (
