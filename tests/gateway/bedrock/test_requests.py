@@ -422,6 +422,9 @@ def test_guardrail_is_the_operators_whatever_the_caller_says() -> None:
 def test_fields_that_have_no_place_are_reported() -> None:
     body = {"seed": 1, "logprobs": True, "user": "u", "presence_penalty": 0.5, "store": False, "metadata": {}, "n": 1}
     assert dropped(body) == ["logprobs", "presence_penalty", "seed", "user"]
+    # 14: Converse has no word for it.
+    assert dropped({"tools": [TOOL], "parallel_tool_calls": False}) == ["parallel_tool_calls"]
+    assert dropped({"tools": [TOOL], "parallel_tool_calls": True}) == []
 
 
 @pytest.mark.parametrize(

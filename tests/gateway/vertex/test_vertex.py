@@ -13,6 +13,7 @@ from tests.gateway.upstream import FakeUpstream, answer_json, event, running_ups
 from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation, Usage
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.openai_fields import dropped_fields
 from tollkeeper.gateway.provider import FailureClass
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
 
@@ -200,6 +201,13 @@ async def test_claude_streamed(tmp_path: Path, vendor: FakeUpstream, service: Fa
 def test_refusals_are_read_in_whose_words_they_are(status: int, body: Any, kind: FailureClass) -> None:
     assert VERTEX.failure(status, {}, json.dumps(body).encode()).kind is kind
     assert VERTEX.failure(500, {}, b"<html>").kind is FailureClass.SERVER
+
+
+def test_tier_is_no_field_of_vertex() -> None:
+    body = {"model": GEMINI, "messages": [{"role": "user", "content": "Hi"}], "service_tier": "flex"}
+    call = Call(Operation.CHAT, GEMINI, is_stream=False, body=body)
+    prepared = VERTEX.prepare(provider("p", HOST, kind="vertex"), call, Target("p", "*"))
+    assert dropped_fields(call, prepared) == ["service_tier"]
 
 
 def test_other_operations_are_refused() -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKind, Target
-from tollkeeper.contracts.chat import Batch, Call, Chunk, Operation
+from tollkeeper.contracts.chat import ABSENT, Batch, Call, Chunk, Operation
 from tollkeeper.contracts.cloud import DocumentFamily, is_document
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.cloud_google import google_token
@@ -109,7 +109,12 @@ class Vertex:
         publisher, _ = _split(model)
         if publisher == _ANTHROPIC:
             return prepare_chat(call, model, target.max_output_tokens)
-        return prepare(call, model)
+        prepared = prepare(call, model)
+        # Vertex is told of tiers in other ways than Gemini's own API, and refuses the field.
+        is_native = prepared.native is not None and prepared.dialect == _GEMINI.NAME
+        if is_native or prepared.body.get("service_tier") is None:
+            return prepared
+        return prepared.replace(service_tier=ABSENT)
 
     def billing(self, config: ProviderConfig, model: str) -> Billing:
         """Thoughts are billed and shown in summary only; that closing a stream ends the bill is not known."""

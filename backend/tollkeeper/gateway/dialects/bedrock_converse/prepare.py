@@ -109,8 +109,8 @@ def _has_tool_turns(body: Mapping[str, Any]) -> bool:
 
 def _says_nothing(name: str, value: object) -> bool:
     """Defaults that SDKs write out."""
+    if name == "parallel_tool_calls":
+        return value is not False
     if value is None or value is False or value in ({}, []):
         return True
-    if name == "parallel_tool_calls":
-        return value is True
     return (name.endswith("_penalty") and value == 0) or (name == "modalities" and value == ["text"])
