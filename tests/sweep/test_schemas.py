@@ -29,7 +29,13 @@ _TOLD: Final = frozenset(
     }
 )
 _HARMLESS: Final = frozenset(
-    {"ErrorDetail.code", "FieldProblem.code", "IdentityProviderView.redirect_uri", "Problem.code"}
+    {
+        "ErrorDetail.code",
+        "FieldProblem.code",
+        "IdentityProviderView.redirect_uri",
+        "MessageErrorDetails.error_code",
+        "Problem.code",
+    }
 )
 
 

@@ -37,7 +37,7 @@ def status_of(error: TollkeeperError) -> int:
 def write_error_body(error: TollkeeperError, request_id: str) -> bytes:
     """`details` is where Anthropic's SDK looks for a stable code."""
     status = status_of(error)
-    details: dict[str, object] = {"error_code": error.code}
+    details: dict[str, object] = {**error.details, "error_code": error.code}
     if error.param is not None:
         details["param"] = error.param
     return orjson.dumps(
