@@ -375,6 +375,21 @@ def test_budget_of_thinking_leaves_room_for_the_answer() -> None:
     assert "additionalModelRequestFields" not in asked({**body, "max_tokens": 900})
 
 
+def test_cap_of_the_caller_is_worth_more_than_novas_highest_effort() -> None:
+    request = asked({"reasoning_effort": "high", "max_tokens": 500}, NOVA)
+    assert request["inferenceConfig"] == {"maxTokens": 500}
+    assert request["additionalModelRequestFields"]["reasoningConfig"]["maxReasoningEffort"] == "medium"
+
+
+def test_budget_of_another_dialect_is_an_effort_where_models_know_that_alone() -> None:
+    body = {"thinking": {"type": "enabled", "budget_tokens": 20_000}}
+    assert asked(body, NOVA)["additionalModelRequestFields"] == {
+        "reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}
+    }
+    assert asked(body, OPEN)["additionalModelRequestFields"] == {"reasoning_effort": "high"}
+    assert asked(body, LLAMA).keys() == {"messages"}
+
+
 def test_thinking_and_sampling_do_not_meet() -> None:
     body = {"thinking": {"type": "enabled", "budget_tokens": 2000}, "temperature": 0.2, "top_p": 0.5, "top_k": 5}
     request = asked(body)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tollkeeper.contracts.chat import ABSENT, Call
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.canonical import effort_of
 from tollkeeper.gateway.dialects.bedrock_converse.models import Reasoning, Traits, traits_of
 from tollkeeper.gateway.dialects.bedrock_converse.request import OWN_FIELDS, TIERS, thinks
 from tollkeeper.gateway.openai_fields import wrong_type
@@ -51,14 +52,7 @@ def prepare_chat(call: Call, model: str) -> Call:
     tier = body.get("service_tier")
     if tier is not None and not (isinstance(tier, str) and tier in TIERS):
         changes["service_tier"] = ABSENT
-    effort = body.get("reasoning_effort")
-    if effort is not None:
-        if not isinstance(effort, str):
-            raise wrong_type("reasoning_effort", "a string", effort)
-        if traits.reasoning is Reasoning.NONE and effort != "none":
-            changes["reasoning_effort"] = ABSENT
-    if "thinking" in body and not traits.takes_thoughts:
-        changes["thinking"] = ABSENT
+    _prepare_reasoning(body, traits, changes)
     if body.get("top_k") is not None and traits.top_k is None:
         changes["top_k"] = ABSENT
     if body.get("tool_choice") == "none" and _has_tool_turns(body):
@@ -80,6 +74,19 @@ def _refuse(body: Mapping[str, Any]) -> None:
     modalities = body.get("modalities")
     if modalities not in (None, ["text"]):
         raise BadRequest("Bedrock answers in text only.", param="modalities", code="unsupported_parameter")
+
+
+def _prepare_reasoning(body: Mapping[str, Any], traits: Traits, changes: dict[str, Any]) -> None:
+    effort = body.get("reasoning_effort")
+    if effort is not None:
+        if not isinstance(effort, str):
+            raise wrong_type("reasoning_effort", "a string", effort)
+        if traits.reasoning is Reasoning.NONE and effort != "none":
+            changes["reasoning_effort"] = ABSENT
+    if "thinking" in body and not traits.takes_thoughts:
+        changes["thinking"] = ABSENT
+        if effort is None and traits.reasoning is not Reasoning.NONE and (told := effort_of(body)) is not None:
+            changes["reasoning_effort"] = told
 
 
 def _prepare_sampling(body: Mapping[str, Any], traits: Traits, changes: dict[str, Any]) -> None:

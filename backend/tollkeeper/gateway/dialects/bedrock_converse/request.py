@@ -33,6 +33,8 @@ _NOVA_EFFORTS: Final = {
     "xhigh": "high",
     "max": "high",
 }
+# What Nova refuses beside its highest effort ("Extended thinking", Amazon Nova user guide, 2026-10): the caller's cap holds.
+_NOT_BESIDE_HIGH: Final = frozenset({"maxTokens", "temperature", "topP"})
 _OPEN_EFFORTS: Final = {**_NOVA_EFFORTS, "none": "low"}
 
 
@@ -105,7 +107,7 @@ def _tell_reasoning(
         case Reasoning.EFFORT:
             output["effort"] = _claude_effort(effort, is_thinking=True) if is_on else "low"
         case Reasoning.NOVA if is_on:
-            more["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": _NOVA_EFFORTS.get(effort, "medium")}
+            more["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": _nova_effort(effort, body)}
         case Reasoning.FIELD:
             more["reasoning_effort"] = _OPEN_EFFORTS.get(effort, "medium")
         case _:
@@ -117,6 +119,12 @@ def _effort(body: Mapping[str, Any]) -> str | None:
     if told is None and isinstance(config, dict):
         told = config.get("effort")
     return told if isinstance(told, str) else None
+
+
+def _nova_effort(effort: str, body: Mapping[str, Any]) -> str:
+    told = _NOVA_EFFORTS.get(effort, "medium")
+    is_bound = told == "high" and not _NOT_BESIDE_HIGH.isdisjoint(_inference_config(body))
+    return "medium" if is_bound else told
 
 
 def _claude_effort(effort: str, *, is_thinking: bool) -> str:
