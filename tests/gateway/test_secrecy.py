@@ -50,6 +50,6 @@ def test_short_header_values_are_words_of_any_sentence() -> None:
     ],
 )
 def test_request_id_of_a_vendor_is_an_id_or_nothing(value: str, kept: bool) -> None:
-    for name in ("x-request-id", "request-id"):
+    for name in ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id"):
         assert read_request_id({name: value}, CREDENTIAL) == (value if kept else None)
     assert read_request_id({}, None) is None

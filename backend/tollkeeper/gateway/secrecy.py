@@ -15,7 +15,6 @@ from tollkeeper.core.errors import TollkeeperError
 HIDDEN: Final = "***"
 # Shorter values of headers are names of teams and the like, and would be found in any sentence.
 _SHORTEST: Final = 8
-_ID_HEADERS: Final = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
 _REQUEST_ID: Final = re.compile(r"[0-9A-Za-z._:/=+-]{1,128}")
 
 
@@ -39,7 +38,8 @@ def hide_secrets(
 
 def read_request_id(headers: Mapping[str, str], credential: Credential | None) -> str | None:
     """The vendor's own id of a request; None for anything that is more than an id."""
-    value = next((headers[name] for name in _ID_HEADERS if headers.get(name)), None)
+    get = headers.get
+    value = get("x-request-id") or get("request-id") or get("x-amzn-requestid") or get("apim-request-id")
     if value is None or _REQUEST_ID.fullmatch(value) is None:
         return None
     return None if credential is not None and credential.secret in value else value
