@@ -54,6 +54,10 @@ def sent(vendor: Vendor, seen: Seen, *, is_stream: bool) -> Any:
     document = seen.json()
     fields = vendor.stream_fields if is_stream else {}
     assert {name: document.get(name) for name in fields} == dict(fields)
+    if vendor.in_place_of_model is not None:
+        assert "model" not in document
+        assert {name: document.pop(name, None) for name in vendor.in_place_of_model} == vendor.in_place_of_model
+        document["model"] = vendor.model_name
     return {name: value for name, value in document.items() if name not in _NEVER}
 
 
@@ -72,13 +76,13 @@ async def test_vendor_and_caller_understand_each_other(
     [seen] = bench.upstream.seen
     check_request(there, here, case, sent(there, seen, is_stream=is_stream))
     read_answer(caller, got)
-    compare(HERE / "golden" / vendor / f"{caller}.{mode}.txt", case, show(got))
+    compare(HERE / "golden" / (there.golden or vendor) / f"{caller}.{mode}.txt", case, show(got))
 
 
 def check_request(vendor: Vendor, caller: Caller, case: str, document: Any) -> None:
     if vendor.dialect == caller.dialect != "openai_chat":
         own = caller.document(case)
-        assert document == ({**own, "model": vendor.model} if "model" in own else own)
+        assert document == ({**own, "model": vendor.model_name} if "model" in own else own)
         return
     names = [f"{case}.request.{caller.dialect}.json", f"{case}.request.json"]
     if caller.dialect == "openai_chat":

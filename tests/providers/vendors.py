@@ -28,7 +28,15 @@ class Vendor:
     headers: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     inherits: str | None = None
+    # Where the path names the model: what the body has instead of it.
+    in_place_of_model: Mapping[str, str] | None = None
+    # Whose callers get the very same.
+    golden: str | None = None
     content_type: str = "text/event-stream; charset=utf-8"
+
+    @property
+    def model_name(self) -> str:
+        return self.model.rpartition("/")[2]
 
     def find(self, name: str) -> Path | None:
         for folder in (self.name, self.inherits):
@@ -52,6 +60,7 @@ def _frame(line: str) -> bytes:
     return event_stream.event(kind, json.dumps(data).encode())
 
 
+_VERTEX = "/v1/projects/p/locations/europe-west1"
 _USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 VENDORS = {
     vendor.name: vendor
@@ -121,6 +130,37 @@ VENDORS = {
             ),
             headers={"x-goog-api-key": "secret-of-the-vendor"},
             content_type="text/event-stream",
+        ),
+        Vendor(
+            "vertex",
+            "vertex",
+            "gemini",
+            "gemini-3-flash-preview",
+            (
+                f"{_VERTEX}/publishers/google/models/gemini-3-flash-preview:generateContent",
+                f"{_VERTEX}/publishers/google/models/gemini-3-flash-preview:streamGenerateContent?alt=sse",
+            ),
+            base=_VERTEX,
+            headers={"x-goog-api-key": "secret-of-the-vendor"},
+            inherits="gemini",
+            golden="gemini",
+            content_type="text/event-stream",
+        ),
+        Vendor(
+            "vertex_claude",
+            "vertex",
+            "anthropic_messages",
+            "anthropic/claude-opus-4-6",
+            (
+                f"{_VERTEX}/publishers/anthropic/models/claude-opus-4-6:rawPredict",
+                f"{_VERTEX}/publishers/anthropic/models/claude-opus-4-6:streamRawPredict",
+            ),
+            base=_VERTEX,
+            stream_fields={"stream": True},
+            headers={"x-goog-api-key": "secret-of-the-vendor"},
+            inherits="anthropic",
+            in_place_of_model={"anthropic_version": "vertex-2023-10-16"},
+            golden="anthropic",
         ),
         Vendor(
             "bedrock",
