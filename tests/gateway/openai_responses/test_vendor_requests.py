@@ -66,6 +66,17 @@ def test_reasoning_is_asked_for_in_its_encrypted_form_where_the_model_reasons() 
     assert not PROVIDERS["openai"].vendor.hands_out_reasoning("gpt-4o")  # type: ignore[attr-defined]
 
 
+def test_reasoning_that_the_vendor_would_look_for_in_its_store_stays_here() -> None:
+    """It keeps nothing of ours, and answers 404 for the id of an item that came without its encrypted form."""
+    kept = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
+    text = {"type": "reasoning", "id": "rs_2", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm"}]}
+    lost = {"type": "reasoning", "id": "rs_3", "summary": [{"type": "summary_text", "text": "Hm"}]}
+    call = native({"input": [kept, text, lost, USER, "odd"]})
+    assert written(call)["input"] == [kept, USER, "odd"]
+    own_server = OpenAIResponsesVendor(takes_reasoning_text=True)
+    assert json.loads(own_server.write_call(call))["input"] == [kept, text, USER, "odd"]
+
+
 def test_cap_that_a_budget_gave_is_sent() -> None:
     assert written(native({"input": "Hi"}, applied_cap=77))["max_output_tokens"] == 77
 

@@ -60,7 +60,9 @@ _APIS: Final = frozenset({"chat", "responses", "both"})
 class Compatible:
     def __init__(self, vendor: Vendor) -> None:
         self.vendor = vendor
-        self._responses = OpenAIResponsesVendor(vendor.hands_out_reasoning)
+        self._responses = OpenAIResponsesVendor(
+            vendor.hands_out_reasoning, takes_reasoning_text="reasoning_content" in vendor.keeps
+        )
 
     @property
     def kind(self) -> str:

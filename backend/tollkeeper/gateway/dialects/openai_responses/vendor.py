@@ -25,11 +25,14 @@ def _never(model: str) -> bool:  # noqa: ARG001 - of a vendor that does not say
 class OpenAIResponsesVendor:
     NAME: ClassVar[str] = "openai_responses"
 
-    def __init__(self, hands_out_reasoning: Callable[[str], bool] = _never) -> None:
+    def __init__(
+        self, hands_out_reasoning: Callable[[str], bool] = _never, *, takes_reasoning_text: bool = False
+    ) -> None:
         """`hands_out_reasoning`: of which models the vendor encrypts the reasoning for us to send back; it refuses to be
-        asked for that of others.
+        asked for that of others. `takes_reasoning_text`: it reads reasoning that is not encrypted.
         """
         self._hands_out_reasoning = hands_out_reasoning
+        self._takes_reasoning_text = takes_reasoning_text
 
     def write_call(self, call: Call) -> bytes:
         asks = self._hands_out_reasoning(call.model)
@@ -45,10 +48,18 @@ class OpenAIResponsesVendor:
             request["max_output_tokens"] = call.applied_cap
         for name in _STATE:
             request.pop(name, None)
+        if isinstance(items := request.get("input"), list):
+            request["input"] = [item for item in items if not self._is_lost(item)]
         include = request.get("include")
         if asks and ENCRYPTED not in (include or ()):
             request["include"] = [*(include or ()), ENCRYPTED]
         return orjson.dumps(request)
+
+    def _is_lost(self, item: Any) -> bool:
+        """Reasoning that the vendor would look for, by its id, among the responses that it keeps: none."""
+        if not isinstance(item, dict) or item.get("type") != "reasoning" or item.get("encrypted_content"):
+            return False
+        return not (self._takes_reasoning_text and item.get("content"))
 
     def read_whole(self, body: bytes, call: Call) -> Chunk:
         try:
