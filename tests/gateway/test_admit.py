@@ -43,8 +43,10 @@ class Desk:
     appraised: list[str] = field(default_factory=list)
     asked: list[tuple[int | None, int, bool]] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
+    endpoints: list[str] = field(default_factory=list)
 
     def terms(self, principal: Principal, asked: Asked) -> Sequence[Terms]:
+        self.endpoints.append(asked.endpoint)
         found = terms_of(replace(make_principal(), **self.rules), asked, 1_790_000_000.0)
         for one in found:
             one.near_until = float("inf") if self.is_near else 0.0
@@ -104,6 +106,26 @@ async def test_what_counts_requests_alone_is_not_appraised(desk: Desk, tmp_path:
         assert (await gateway.post()).status_code == 200
     assert desk.appraised == []
     assert desk.payloads == [b""]
+
+
+async def test_each_dialect_counts_at_its_own_endpoint(desk: Desk, tmp_path: Path, vendor: FakeUpstream) -> None:
+    texts: Any = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
+    asked = [
+        ("/v1/chat/completions", chat()),
+        ("/api/v1/chat/completions", chat()),
+        ("/v1/messages", texts),
+        ("/v1/responses", {"model": "gpt-4o-mini", "input": "hi", "store": False}),
+        ("/v1beta/models/gpt-4o-mini:generateContent", {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}),
+    ]
+    async with gateway_of(desk, tmp_path, vendor) as gateway:
+        for path, body in asked:
+            assert (await gateway.post(path, body=body)).status_code == 200
+    assert desk.endpoints == [
+        *["chat/completions"] * 2,
+        "messages",
+        "responses",
+        "v1beta/models/gpt-4o-mini:generateContent",
+    ]
 
 
 async def test_token_rates_count_the_text(desk: Desk, tmp_path: Path, vendor: FakeUpstream) -> None:

@@ -6,12 +6,12 @@ counted exactly only for a token rate, near the end of a budget, or where the ch
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
-from types import MappingProxyType
+from functools import lru_cache, partial
 from typing import Final, Protocol
 from uuid import UUID
 
-from tollkeeper.contracts.chat import Operation, Reply
+from tollkeeper.contracts.chat import Reply
+from tollkeeper.contracts.key_bounds import endpoint_of
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.errors import BadRequest, InsufficientQuota
 from tollkeeper.gateway.money.admission import Admitted
@@ -25,21 +25,8 @@ from tollkeeper.gateway.provider import Provider
 from tollkeeper.gateway.stage import Exchange, Next
 
 _NOTHING: Final = Appraisal(0, 0, 0, 0)
-_ENDPOINTS: Final[Mapping[Operation, str]] = MappingProxyType(
-    {
-        Operation.CHAT: "chat/completions",
-        Operation.COMPLETIONS: "completions",
-        Operation.EMBEDDINGS: "embeddings",
-        Operation.MODERATIONS: "moderations",
-        Operation.IMAGE_GENERATIONS: "images/generations",
-        Operation.IMAGE_EDITS: "images/edits",
-        Operation.IMAGE_VARIATIONS: "images/variations",
-        Operation.SPEECH: "audio/speech",
-        Operation.TRANSCRIPTIONS: "audio/transcriptions",
-        Operation.TRANSLATIONS: "audio/translations",
-        Operation.RERANK: "rerank",
-    }
-)
+# Paths come again and again; those that name a model are many.
+_endpoint: Final = lru_cache(maxsize=1_024)(endpoint_of)
 
 
 class Admits(Protocol):
@@ -82,7 +69,7 @@ class Admit:
 
     async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
         call = exchange.call
-        asked = Asked(call.model, _ENDPOINTS[exchange.operation], exchange.plan[0].provider, call.end_user)
+        asked = Asked(call.model, _endpoint(exchange.path), exchange.plan[0].provider, call.end_user)
         terms = self._admission.terms(exchange.principal, asked)
         if terms:
             await self._admit(exchange, terms)
