@@ -223,6 +223,23 @@ def test_a_stream_that_breaks_is_an_error_in_every_sdk(
         list(client.chat.completions.create(model=model, messages=MESSAGES, stream=True))
 
 
+@pytest.mark.parametrize(
+    ("provider", "fault"),
+    [
+        # Claude's streams without `message_stop` are whole once they have said why they stop, as OpenAI's without `[DONE]`.
+        ("gemini", "no-done"),
+        ("bedrock", "no-done"),
+        *((provider, fault) for provider in ("claude", "gemini", "bedrock") for fault in ("garbage", "hang-after-5")),
+    ],
+)
+def test_a_stream_without_its_end_is_no_success(client: OpenAI, provider: str, fault: str) -> None:
+    if fault == "hang-after-5":
+        client = client.with_options(timeout=20)
+    with pytest.raises(openai.APIError) as caught:
+        list(client.chat.completions.create(model=f"{provider}/simulated-{fault}", messages=MESSAGES, stream=True))
+    assert caught.value.code in {"upstream_cut", "upstream_garbage", "upstream_timeout", "upstream_error"}
+
+
 def test_tokens_are_counted_and_models_listed(claude: Anthropic, google: genai.Client) -> None:
     assert claude.messages.count_tokens(model="up/simulated", messages=MESSAGES).input_tokens > 0
     assert "priced-chat" in {model.id for model in claude.models.list()}

@@ -133,7 +133,7 @@ def simulate(
     api_key: Annotated[str | None, typer.Option("--api-key", help="The key callers must send; any when unset.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a simulated provider that speaks OpenAI's wire format, for tests and benchmarks."""
+    """Run a simulated provider that speaks the vendors' wire formats, for tests and benchmarks."""
     from tollkeeper.simulate import serve as serve_simulator
 
     def say(line: str) -> None:
