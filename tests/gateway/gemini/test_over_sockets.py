@@ -212,6 +212,17 @@ async def test_what_is_no_answer_is_a_named_error_settled_once(
     assert len(await gateway.settled()) == 1
 
 
+async def test_stream_that_is_cut_is_charged_for_the_input_that_google_counted(
+    gateway: Serving, google: FakeUpstream
+) -> None:
+    used = {"promptTokenCount": 900, "cachedContentTokenCount": 600, "totalTokenCount": 900}
+    google.script = stream(event(response(candidate({"text": "x" * 40}), usage=used)), ends=False)
+    await gateway.post(body=chat(model="gem", stream=True))
+    (row,) = await gateway.settled()
+    assert (row.usage.input, row.usage.cache_read, row.usage.output) == (300, 600, 10)
+    assert row.usage.is_estimated
+
+
 # Gemini in, OpenAI out
 
 

@@ -24,8 +24,7 @@ class Messages:
         self.found: list[Json] = []
         self._told = told
         self._calls = 0
-        # Calls that were not answered yet: (name, id).
-        self._open: list[tuple[str, str]] = []
+        self._open = _Open()
 
     def add_system(self, value: Any) -> None:
         where = "systemInstruction"
@@ -105,15 +104,8 @@ class Messages:
         return message
 
     def _match(self, name: str, given: str | None) -> str:
-        for at, (called, call_id) in enumerate(self._open):
-            if given == call_id or (given is None and called == name):
-                del self._open[at]
-                return call_id
-        if given is not None:
-            return given
-        if self._open:
-            return self._open.pop(0)[1]
-        return self._new_id()
+        call_id = self._open.take(name) if given is None else self._open.take_id(given)
+        return call_id or self._new_id()
 
     def _new_id(self) -> str:
         self._calls += 1
@@ -121,7 +113,7 @@ class Messages:
 
     def _add_model(self, parts: list[Any], where: str) -> None:
         turn = _Turn()
-        self._open = []
+        self._open = _Open()
         for position, entry in enumerate(parts):
             place = f"{where}.parts[{position}]"
             part = read_fields(entry, place)
@@ -156,7 +148,7 @@ class Messages:
         read_fields(args, f"{where}.args")
         given = call.get("id")
         call_id = self._new_id() if given is None else read_text(given, f"{where}.id")
-        self._open.append((name, call_id))
+        self._open.add(name, call_id)
         made: Json = {
             "id": call_id,
             "type": "function",
@@ -166,6 +158,20 @@ class Messages:
             made["extra_content"] = {"google": {"thought_signature": signature}}
         return made
 
+
+class _Open:
+    """Calls that were not answered yet, by their order and by their names, so that a thousand cost no more than one each."""
+
+    def __init__(self) -> None:
+        self._ids: deque[str] = deque()
+        self._of_names: dict[str, deque[str]] = {}
+        # How often an id stands in both of the others though it was answered.
+        self._taken: Counter[str] = Counter()
+
+    def add(self, name: str, call_id: str) -> None:
+        self._ids.append(call_id)
+        self._of_names.setdefault(name, deque()).append(call_id)
+XX
 
 class _Turn:
     """One turn of the model."""

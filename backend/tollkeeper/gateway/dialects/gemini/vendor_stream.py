@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from tollkeeper.contracts.chat import Call, Chunk
+from tollkeeper.contracts.chat import Call, Chunk, Usage
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.dialects.gemini.name import is_native
 from tollkeeper.gateway.dialects.gemini.vendor_endings import is_blocked, read_ending, read_logprobs, read_sources
@@ -52,6 +52,8 @@ class GeminiChunks:
         self._candidates: dict[int, _Candidate] = {}
         self._is_blocked = False
         self._usage: object = None
+        # What the first count says of the input, until a chunk has told it.
+        self._input: Usage | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -119,6 +121,8 @@ class GeminiChunks:
     def _read(self, data: dict[str, Any], native: bytes | None) -> Chunk | None:
         head = self._shown_head(data)
         if (usage := data.get("usageMetadata")) is not None:
+            if self._usage is None:
+                self._input = read_gemini_usage(usage)
             self._usage = usage
         if is_blocked(data):
             self._is_blocked = True
@@ -137,7 +141,10 @@ class GeminiChunks:
                 choices.append(choice)
         if not choices and native is None:
             return None
-        return Chunk({**head, "choices": choices}, is_content=bool(choices), text_length=length, native=native)
+        chunk = Chunk({**head, "choices": choices}, is_content=bool(choices), text_length=length, native=native)
+        if self._input is not None:
+            chunk.input_usage, self._input = self._input, None
+        return chunk
 
     def _choice(self, candidate: dict[str, Any], index: int) -> tuple[dict[str, Any] | None, int]:
         state = self._candidates.get(index)
