@@ -104,6 +104,8 @@ class Call:
     native: Mapping[str, Any] | None = None
     # What the caller's document says and the canonical form has no place for, by the caller's names.
     unexpressed: tuple[str, ...] = ()
+    # The caller's names of canonical fields that it calls otherwise, for telling it about them.
+    names: Mapping[str, str] | None = None
     # The first thing that the caller's document asks for and no other dialect has, as a path in it (`tools[0].type`):
     # refused where the vendor speaks another one.
     needs_native: str | None = None
@@ -139,6 +141,7 @@ class Call:
             dialect=self.dialect,
             native=self.native if self.native is None or fields.keys() <= NEUTRAL_FIELDS else None,
             unexpressed=self.unexpressed,
+            names=self.names,
             needs_native=self.needs_native,
             turn=self.turn,
             form=self.form,

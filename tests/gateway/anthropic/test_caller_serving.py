@@ -115,6 +115,15 @@ async def test_what_the_vendor_will_not_see_is_told(gateway: Serving) -> None:
     assert {"fallbacks", "thinking", "inference_geo"} <= dropped
 
 
+async def test_what_is_left_out_is_told_by_the_callers_names(tmp_path: Path, vendor: FakeUpstream) -> None:
+    snap = snapshot(
+        [provider("one", vendor.base_url, kind="mistral")], [route("gpt-4o-mini", ("one", "mistral-small"))]
+    )
+    async with serving(tmp_path, snap) as gateway:
+        response = await post(gateway, message(metadata={"user_id": "u"}))
+    assert response.headers["x-tollkeeper-dropped"] == "metadata.user_id"
+
+
 async def test_what_is_said_in_other_words_is_not_said_to_be_dropped(gateway: Serving, vendor: FakeUpstream) -> None:
     response = await post(gateway, message(thinking={"type": "enabled", "budget_tokens": 2_000}, speed="fast", top_k=1))
     assert "x-tollkeeper-dropped" not in response.headers

@@ -230,6 +230,8 @@ class Dispatch:
 def _dropped(exchange: Exchange, sent: Call, prepared: Call, dialect: VendorDialect) -> list[str]:
     """Which of the caller's fields the vendor does not see. Refused where the model's operator wants nothing left out."""
     dropped = dropped_fields(sent, prepared) if prepared.body is not sent.body else []
+    if sent.names:
+        dropped = [sent.names.get(name, name) for name in dropped]
     if sent.unexpressed and (sent.dialect != dialect.NAME or sent.native is None):
         dropped += sent.unexpressed
     if dropped and exchange.route.parameters.refuses_dropped:

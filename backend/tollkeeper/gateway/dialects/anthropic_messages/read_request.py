@@ -6,6 +6,7 @@ vendor's to say.
 
 from collections.abc import Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Final
 
 from tollkeeper.contracts.chat import Call, Operation
@@ -23,6 +24,16 @@ _SAME: Final = ("model", "stream", "temperature", "top_p")
 _OBJECTS: Final = ("cache_control", "thinking", "context_management")
 # Others cannot do without them what was asked for.
 _NEEDED: Final = ("mcp_servers", "container")
+_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "max_completion_tokens": "max_tokens",
+        "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+        "reasoning_effort": "output_config.effort",
+        "response_format": "output_config.format",
+        "stop": "stop_sequences",
+        "user": "metadata.user_id",
+    }
+)
 _MOST_STOPS: Final = 4
 # They are told in a header, and are the caller's to choose.
 _MOST_NAMES: Final = 32
@@ -77,7 +88,7 @@ def read_request(native: dict[str, Any], *, is_count: bool = False) -> Call:
     }
     call = read_common(body, Operation.CHAT)
     call.wants_usage = True
-    call.dialect = NAME
+    call.dialect, call.names = NAME, _NAMES
     call.native = without_foreign(native, reading.foreign) if reading.foreign else native
     call.unexpressed = tuple(name[:_LONGEST_NAME] for name in islice(reading.unexpressed, _MOST_NAMES))
     call.needs_native = reading.needs_native
