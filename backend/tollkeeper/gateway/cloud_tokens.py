@@ -63,12 +63,14 @@ class Tokens:
     def __init__(self, channel: Channel, clock: Clock) -> None:
         self._channel = channel
         self._entries: dict[tuple[Credential, str], _Entry] = {}
-        self._documents: dict[Credential, CloudDocument] = {}
+        # By the operator's word for the provider too: what a document may name depends on it.
+        self._documents: dict[tuple[Credential, bool, bool], CloudDocument] = {}
         self.clock = clock
 
     def document(self, family: DocumentFamily, config: ProviderConfig, credential: Credential) -> CloudDocument:
         """The credential's document, read once. Raises `CredentialRefused` for one that cannot work."""
-        found = self._documents.get(credential)
+        key = (credential, config.is_managed_by_file, config.allow_private_address)
+        found = self._documents.get(key)
         if found is None:
             try:
                 found = read_document(
@@ -85,7 +87,7 @@ class Tokens:
                 ) from None
             if len(self._documents) >= _MOST_ENTRIES:
                 self._documents.clear()
-            self._documents[credential] = found
+            self._documents[key] = found
         return found
 
     async def get(self, credential: Credential, purpose: str, fetch: Callable[[], Awaitable[Grant[T]]]) -> T:
@@ -188,10 +190,14 @@ class Tokens:
         return response.status, b"".join(parts)
 
     def _new_entry(self, key: tuple[Credential, str]) -> _Entry:
-        if len(self._entries) >= _MOST_ENTRIES:
-            now = self.clock.monotonic()
-            kept = {known: entry for known, entry in self._entries.items() if entry.task or entry.until > now}
-            self._entries = kept if len(kept) < _MOST_ENTRIES else {}
+        """A rare moment, and the one to let go of what is over: tokens of credentials that nobody has any more."""
+        now = self.clock.monotonic()
+        kept = {
+            known: entry
+            for known, entry in self._entries.items()
+            if entry.task is not None or max(entry.until, entry.retry_at) > now
+        }
+        self._entries = kept if len(kept) < _MOST_ENTRIES else {}
         entry = self._entries[key] = _Entry()
         return entry
 

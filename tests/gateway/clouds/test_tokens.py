@@ -1,6 +1,7 @@
 """Tokens are fetched once for all who wait, renewed before they end, and asked for at their own service only."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -246,3 +247,21 @@ async def test_neither_secret_nor_token_is_logged(service: FakeUpstream, tokens:
     assert [line["event"] for line in lines] == ["cloud_token_refused"]
     assert "entra-client-secret" not in said
     assert "entra.token.of.ours" not in said
+
+
+async def test_tokens_that_are_over_do_not_stay(service: FakeUpstream, tokens: Tokens, clock: ManualClock) -> None:
+    service.script = tokens_in_turn("one", "two", "three")
+    await token(tokens, azure(service))
+    clock.ahead += 4000
+    last = azure(service, client_id="other")
+    await token(tokens, last)
+
+    assert [credential for credential, _ in tokens._entries] == [last.credentials[0]]
+
+
+async def test_word_that_the_operator_takes_back_counts_at_once(service: FakeUpstream, tokens: Tokens) -> None:
+    service.script = tokens_in_turn("one")
+    owner = azure(service)
+    assert await token(tokens, owner) == "one"
+    with pytest.raises(CredentialRefused):
+        await token(tokens, replace(owner, allow_private_address=False))
