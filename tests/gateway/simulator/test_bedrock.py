@@ -127,6 +127,7 @@ def test_tools_go_round(server: Upstream) -> None:
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, "extraneous key"),
         ({"messages": ASKED["messages"] * 2}, "alternate"),
         ({"max_tokens": 5}, "extraneous key"),
+        ({"outputConfig": {"format": {}}}, "extraneous key"),
         ({"inferenceConfig": {"maxTokens": 0}}, "at least 1"),
         ({"toolConfig": {"tools": [{"toolSpec": {"name": "a.b", "inputSchema": {"json": SCHEMA}}}]}}, "name"),
         ({"toolConfig": {**TOOLS, "toolChoice": "auto"}}, "toolChoice"),

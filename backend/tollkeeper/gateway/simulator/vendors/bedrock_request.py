@@ -37,7 +37,11 @@ def read_question(request: Json) -> Json:
     _read_config(config, question)
     if has_tools:
         _read_tools(request["toolConfig"], question)
-    form = _given(request, "outputConfig").get("textFormat")
+    output = _given(request, "outputConfig")
+    _only(output, frozenset({"effort", "textFormat"}), "outputConfig")
+    if output.get("effort") is not None:
+        question["reasoning_effort"] = output["effort"]
+    form = output.get("textFormat")
     if form is not None:
         question["response_format"] = {"type": "json_schema", "json_schema": {"schema": _schema(form)}}
     return question
