@@ -73,6 +73,13 @@ def test_plain_call() -> None:
     assert (call.dialect, call.native, call.unexpressed, call.needs_native) == ("gemini", document, (), None)
 
 
+def test_caller_is_told_of_its_fields_by_their_own_names() -> None:
+    names = read(asked()).names or {}
+    assert names["top_k"] == "generationConfig.topK"
+    assert names["web_search_options"] == "tools.googleSearch"
+    assert names["max_completion_tokens"] == "generationConfig.maxOutputTokens"
+
+
 def test_stream_always_shows_its_usage() -> None:
     call = read(asked(), GeminiStream())
     assert (call.is_stream, call.wants_usage) == (True, True)

@@ -32,6 +32,17 @@ _COUNTS: Final[Mapping[str, tuple[str, int, int]]] = {
 }
 _LISTS: Final = frozenset({"stopSequences", "responseModalities"})
 _SCHEMAS: Final = frozenset({"responseSchema", "responseJsonSchema", "_responseJsonSchema"})
+# Of canonical fields, what the caller calls them.
+CONFIG_NAMES: Final[Mapping[str, str]] = {
+    **{ours: f"{_WHERE}.{theirs}" for theirs, (ours, _) in _NUMBERS.items()},
+    **{ours: f"{_WHERE}.{theirs}" for theirs, (ours, _, _) in _COUNTS.items()},
+    "stop": f"{_WHERE}.stopSequences",
+    "modalities": f"{_WHERE}.responseModalities",
+    "logprobs": f"{_WHERE}.responseLogprobs",
+    "response_format": f"{_WHERE}.responseMimeType",
+    "reasoning_effort": f"{_WHERE}.thinkingConfig",
+    "thinking": f"{_WHERE}.thinkingConfig",
+}
 CONFIG_FIELDS: Final = (
     _NUMBERS.keys() | _COUNTS.keys() | _LISTS | _SCHEMAS | {"responseLogprobs", "responseMimeType", "thinkingConfig"}
 )

@@ -3,7 +3,9 @@
 Calls and answers may come without ids: then they are numbered, and an answer belongs to the next call of its name.
 """
 
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -104,8 +106,11 @@ class Messages:
         return message
 
     def _match(self, name: str, given: str | None) -> str:
-        call_id = self._open.take(name) if given is None else self._open.take_id(given)
-        return call_id or self._new_id()
+        if given is not None:
+            self._open.take_id(given)
+            return given
+        call_id = self._open.take(name)
+        return self._new_id() if call_id is None else call_id
 
     def _new_id(self) -> str:
         self._calls += 1
@@ -159,19 +164,43 @@ class Messages:
         return made
 
 
+@dataclass(slots=True)
+class _Called:
+    call_id: str
+    is_open: bool = True
+
+
 class _Open:
-    """Calls that were not answered yet, by their order and by their names, so that a thousand cost no more than one each."""
+    """Calls that were not answered yet, in their order, so that each costs the same however many there are."""
 
     def __init__(self) -> None:
-        self._ids: deque[str] = deque()
-        self._of_names: dict[str, deque[str]] = {}
-        # How often an id stands in both of the others though it was answered.
-        self._taken: Counter[str] = Counter()
+        self._calls: deque[_Called] = deque()
+        self._by_name: dict[str, deque[_Called]] = {}
+        self._by_id: dict[str, deque[_Called]] = {}
 
     def add(self, name: str, call_id: str) -> None:
-        self._ids.append(call_id)
-        self._of_names.setdefault(name, deque()).append(call_id)
-XX
+        called = _Called(call_id)
+        self._calls.append(called)
+        self._by_name.setdefault(name, deque()).append(called)
+        self._by_id.setdefault(call_id, deque()).append(called)
+
+    def take(self, name: str) -> str | None:
+        """The first of that name, else the first of all."""
+        call_id = _first(self._by_name.get(name))
+        return _first(self._calls) if call_id is None else call_id
+
+    def take_id(self, call_id: str) -> None:
+        _first(self._by_id.get(call_id))
+
+
+def _first(calls: deque[_Called] | None) -> str | None:
+    while calls:
+        called = calls.popleft()
+        if called.is_open:
+            called.is_open = False
+            return called.call_id
+    return None
+
 
 class _Turn:
     """One turn of the model."""

@@ -1,12 +1,13 @@
 """Gemini's `GenerateContentRequest` → the canonical call. What only Gemini understands stays beside it, and is told by name."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.dialects.gemini.name import CHAT
-from tollkeeper.gateway.dialects.gemini.read_config import CONFIG_FIELDS, read_config
+from tollkeeper.gateway.dialects.gemini.read_config import CONFIG_FIELDS, CONFIG_NAMES, read_config
 from tollkeeper.gateway.dialects.gemini.read_contents import Messages
 from tollkeeper.gateway.dialects.gemini.read_fields import Json, camel, read_fields, read_text
 from tollkeeper.gateway.dialects.gemini.read_parts import Told
@@ -14,6 +15,15 @@ from tollkeeper.gateway.dialects.gemini.read_tools import read_tool_config, read
 from tollkeeper.gateway.openai_fields import missing
 
 _LONGEST_MODEL: Final = 256
+_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **CONFIG_NAMES,
+        "web_search_options": "tools.googleSearch",
+        "tool_choice": "toolConfig",
+        "service_tier": "serviceTier",
+        "cached_content": "cachedContent",
+    }
+)
 _TIERS: Final = {"standard": "default", "flex": "flex", "priority": "priority"}
 _READ: Final = frozenset(
     {
@@ -51,6 +61,7 @@ def read_request(native: Json, model: str, *, is_stream: bool) -> Call:
         dialect=CHAT,
         native=None if told.has_foreign else _in_one_spelling(native, document),
         unexpressed=tuple(told.unexpressed),
+        names=_NAMES,
         needs_native=told.needs_native,
     )
 
