@@ -138,7 +138,7 @@ class Services:
         return {
             "port": self.settings.port,
             "providers": [*real, "simulated"],
-            "only_simulated": not models,
+            "only_simulated": snapshot.is_only_simulated(),
             # The first thing anybody pastes should cost next to nothing.
             "example_model": min(models, key=_output_price).name if models else "simulated",
             "first_run": None

@@ -12,9 +12,11 @@ import pytest
 from rich.console import Console
 
 from tests.commands.conftest import Gateway
+from tests.gateway.serving import route, snapshot
 from tollkeeper import banner
 from tollkeeper.core.config import Settings
 from tollkeeper.core.first_run_file import write_first_run
+from tollkeeper.core.ids import uuid7
 
 FIRST_RUN = {"api_key": "tk-live_secret", "admin_email": "admin@localhost", "admin_password": "password [1]"}
 
@@ -88,6 +90,13 @@ def test_commands_are_named_as_they_can_be_typed(is_clone: bool, monkeypatch: py
     text = shown(width=400)
     for command in ("keys create", "serve --config", "doctor"):
         assert (f"./tollkeeper {command}" in text) is is_clone
+
+
+def test_wildcard_leads_to_a_real_provider() -> None:
+    built_in = route("simulated", ("simulated", "simulated"), is_simulated=True)
+    of_a_tenant = route("gpt-*", ("openai", "*"), tenant_id=uuid7())
+    assert snapshot([], [built_in, of_a_tenant]).is_only_simulated()
+    assert not snapshot([], [built_in, route("openai/*", ("openai", "{rest}"))]).is_only_simulated()
 
 
 def test_next_step_is_told_while_only_simulated_models_answer() -> None:

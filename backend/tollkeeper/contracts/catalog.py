@@ -207,6 +207,10 @@ class Snapshot:
     # Of a tenant, the most specific first.
     adjustments: Mapping[UUID, tuple[Adjustment, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
+    def is_only_simulated(self) -> bool:
+        """Whether no shared name, `prefix*` included, leads to a real provider."""
+        return all(route.is_simulated or route.tenant_id for route in (*self.models.values(), *self.wildcards))
+
     def find_model(self, tenant_id: UUID, name: str) -> ModelRoute | None:
         """The tenant's own route of that name, else the shared one, else the longest matching `prefix*`."""
         route = self.models.get((tenant_id, name)) or self.models.get((None, name))
