@@ -51,6 +51,20 @@ def test_a_price_is_shown_and_an_unknown_model_is_said_to_be_unknown(tollkeeper:
     assert "there is no model named nothing-such" in unknown.error
 
 
+def test_price_of_a_wildcards_model_is_shown(tollkeeper: Tollkeeper, gateway: Gateway) -> None:
+    headers = {"authorization": f"Bearer {gateway.first_run['api_key']}"}
+    for name in ("priced/*", "priced/long-*"):
+        body = {"name": name, "targets": [{"provider": "simulated", "model": "{rest}"}], "unpriced": "block"}
+        made = httpx.post(f"{gateway.origin}/api/v1/catalog/models", json=body, headers=headers)
+        assert made.status_code == 201, made.text
+    assert tollkeeper("prices", "show", "priced/long-one", "--json").json["route"] == "priced/long-*"
+    assert tollkeeper("prices", "show", "priced/one", "--json").json == {
+        "model": "priced/one",
+        "route": "priced/*",
+        "state": "unpriced: calls are refused",
+    }
+
+
 def test_only_what_the_owner_signed_is_put_in_force(tollkeeper: Tollkeeper, tmp_path: Path) -> None:
     owner = Ed25519PrivateKey.generate()
     source = write_list(tmp_path / "prices.json", "signed")

@@ -84,13 +84,23 @@ def show_price(
 ) -> None:
     """Show what calls of a model cost now; a model without a price says so."""
     rows = Client(url, key, data_dir).pages("/api/v1/catalog/models", most=100_000)
-    found = next((row for row in rows if row["name"] == model), None)
+    found = max((row for row in rows if _covers(row["name"], model)), key=_precision, default=None)
     if found is None:
         fail(f"there is no model named {model}. See: tollkeeper models list")
     price = found["price"]
     state = "priced" if price is not None else _UNPRICED[found["unpriced"]]
     shown = {name: value for name, value in (price or {}).items() if value not in (None, [])}
-    print_object({"model": model, "state": state, **shown}, as_json=as_json)
+    route = {} if found["name"] == model else {"route": found["name"]}
+    print_object({"model": model, **route, "state": state, **shown}, as_json=as_json)
+
+
+def _covers(name: str, model: str) -> bool:
+    return name == model or (name.endswith("*") and model.startswith(name[:-1]))
+
+
+def _precision(row: Mapping[str, Any]) -> tuple[bool, int]:
+    """As calls are routed: the very name first, then the longest `prefix*`."""
+    return not row["name"].endswith("*"), len(row["name"])
 
 
 @app.command("update")
