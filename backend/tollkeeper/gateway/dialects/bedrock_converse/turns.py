@@ -36,11 +36,14 @@ class Turns:
         self._traits = traits
         self._documents = 0
         self._answered: set[str] = set()
+        # Of the last turn; they go before whatever else the user says in it.
+        self._results: list[dict[str, Any]] = []
         self.system: list[dict[str, Any]] = []
         self.turns: list[dict[str, Any]] = []
         self.has_tools = False
         for position, message in enumerate(messages):
             self._add(message, f"messages[{position}]")
+        self._put_results()
         if not self.turns or self.turns[0]["role"] != "user":
             raise BadRequest(
                 "Bedrock needs a conversation that begins with something of the user's.",
@@ -76,7 +79,7 @@ class Turns:
         if self.turns and self.turns[-1]["role"] == role:
             self.turns[-1]["content"] += blocks
         else:
-            self.turns.append({"role": role, "content": blocks})
+            self._begin(role, blocks)
 
     def _append_result(self, message: Mapping[str, Any], where: str) -> None:
         call_id = message.get("tool_call_id")
@@ -95,14 +98,18 @@ class Turns:
             result["status"] = "error"
         found: list[dict[str, Any]] = [{"toolResult": result}, *marks[-1:]]
         if not self.turns or self.turns[-1]["role"] != "user":
-            self._append("user", found)
-            return
-        # Before whatever else the user says in this turn.
-        blocks = self.turns[-1]["content"]
-        place = next((n for n in range(len(blocks), 0, -1) if "toolResult" in blocks[n - 1]), 0)
-        while 0 < place < len(blocks) and "cachePoint" in blocks[place]:
-            place += 1
-        blocks[place:place] = found
+            self._begin("user", [])
+        self._results += found
+
+    def _begin(self, role: str, blocks: list[dict[str, Any]]) -> None:
+        self._put_results()
+        self.turns.append({"role": role, "content": blocks})
+
+    def _put_results(self) -> None:
+        if self._results:
+            turn = self.turns[-1]
+            turn["content"] = self._results + turn["content"]
+            self._results = []
 
     def _assistant(self, message: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
         if message.get("audio") is not None and message.get("content") is None:
