@@ -1,6 +1,7 @@
 """Canonical calls as Gemini's request: contents, tools, schemas, generation, and what is refused or dropped."""
 
 import copy
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -582,3 +583,16 @@ def test_arguments_that_nest_too_deep_are_refused() -> None:
         with pytest.raises(BadRequest) as caught:
             written(*messages)
         assert caught.value.code == "json_too_deep"
+
+
+def test_long_histories_cost_no_more_than_their_length() -> None:
+    """A quadratic search would take minutes."""
+    many = 20_000
+    details = [{"type": "reasoning.encrypted", "data": "s", "format": "gemini"}] * many
+    turns: list[Json] = [user("?"), assistant("a", reasoning_details=details), user("b")]
+    for number in range(many):
+        turns += [assistant(None, tool_call(f"c{number}", arguments="{}")), tool(f"c{number}", "x")]
+    turns += [tool("c0", "y")] * many
+    began = time.process_time()
+    written(*turns)
+    assert time.process_time() - began < 10

@@ -43,6 +43,8 @@ class Contents:
         self._system: list[Part] = []
         self._contents: list[Content] = []
         self._places: list[_Answers] = []
+        # Of each call's id the latest place.
+        self._of_calls: dict[str, _Answers] = {}
 
     def add(self, messages: Sequence[Mapping[str, Any]]) -> None:
         for position, message in enumerate(messages):
@@ -112,8 +114,7 @@ class Contents:
         if calls is not None and not isinstance(calls, list):
             raise wrong_type(f"{where}.tool_calls", "an array of objects", calls)
         signatures = {name: signature for name, signature in loose if name}
-        for _, signature in (one for one in loose if not one[0]):
-            _sign_text(parts, len(thoughts), signature)
+        _sign_texts(parts, parts[len(thoughts) :], [signature for name, signature in loose if not name])
         names: dict[str, str] = {}
         is_first = True
         for position, call in enumerate(calls or ()):
@@ -126,6 +127,7 @@ class Contents:
         if names:
             place = _Answers(names)
             self._places.append(place)
+            self._of_calls |= dict.fromkeys(names, place)
             self._contents += (place.content, place.media)
 
     def _call(self, call: Any, where: str, names: dict[str, str], signatures: Mapping[str, str]) -> Part:
@@ -155,7 +157,7 @@ class Contents:
         call_id = message.get("tool_call_id")
         if not isinstance(call_id, str):
             raise missing(f"{where}.tool_call_id")
-        place = next((one for one in reversed(self._places) if call_id in one.names), None)
+        place = self._of_calls.get(call_id)
         if place is None:
             raise BadRequest(
                 f"Invalid '{where}.tool_call_id': no earlier message of the assistant made this call.",
@@ -214,13 +216,14 @@ def _signed(message: Mapping[str, Any]) -> tuple[list[Part], list[tuple[str | No
     return thoughts, loose
 
 
-def _sign_text(parts: list[Part], first: int, signature: str) -> None:
-    """On the last text without one; Gemini itself sends an empty text where there is none."""
-    for part in reversed(parts[first:]):
-        if "text" in part and "thoughtSignature" not in part:
-            part["thoughtSignature"] = signature
-            return
-    parts.append({"text": "", "thoughtSignature": signature})
+def _sign_texts(parts: list[Part], said: Sequence[Part], signatures: Sequence[str]) -> None:
+    """On the last texts; Gemini itself sends an empty text where there is none."""
+    texts = [part for part in said if "text" in part]
+    for signature in signatures:
+        if texts:
+            texts.pop()["thoughtSignature"] = signature
+        else:
+            parts.append({"text": "", "thoughtSignature": signature})
 
 
 def _arguments(value: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tollkeeper.gateway.openai_usage import write_usage
 from tollkeeper.gateway.vendor_usage import read_gemini_usage
 
 _OBJECT = "chat.completion.chunk"
+_SOURCES = frozenset({"groundingMetadata", "citationMetadata"})
 # A tuple: a union written with | would be built anew at every check.
 _PLAIN_VALUE = (str, int, float, bool)
 # Of a candidate that is one piece of text.
@@ -177,7 +178,7 @@ class GeminiChunks:
             state.texts.append(parts.text)
         if parts.text:
             delta["content"] = parts.text
-        if sources := read_sources(candidate, "".join(state.texts)):
+        if not _SOURCES.isdisjoint(candidate) and (sources := read_sources(candidate, "".join(state.texts))):
             delta["annotations"] = sources
         return delta, parts.length
 

@@ -78,19 +78,20 @@ def write_ending(choice: Mapping[str, Any], unreadable: str | None) -> Json:
 
 def write_sources(annotations: Any, text: str) -> Json | None:
     """`groundingMetadata` of citations; places in the text are counted in bytes."""
-    chunks: list[Json] = []
+    pages: dict[tuple[str, str], int] = {}
     supports: list[Json] = []
     for annotation in annotations if isinstance(annotations, list) else ():
         inner = annotation.get("url_citation") if isinstance(annotation, dict) else None
         if not isinstance(inner, dict) or not isinstance(inner.get("url"), str):
             continue
-        page = {"web": {"uri": inner["url"], "title": inner.get("title") or ""}}
-        if page not in chunks:
-            chunks.append(page)
+        number = pages.setdefault((inner["url"], str(inner.get("title") or "")), len(pages))
         start, end = _bytes(inner.get("start_index"), text), _bytes(inner.get("end_index"), text)
         segment = {"startIndex": start, "endIndex": end}
-        supports.append({"segment": segment, "groundingChunkIndices": [chunks.index(page)]})
-    return {"groundingChunks": chunks, "groundingSupports": supports} if chunks else None
+        supports.append({"segment": segment, "groundingChunkIndices": [number]})
+    if not pages:
+        return None
+    chunks = [{"web": {"uri": uri, "title": title}} for uri, title in pages]
+    return {"groundingChunks": chunks, "groundingSupports": supports}
 
 
 def write_logprobs(logprobs: Any) -> Json | None:

@@ -1,6 +1,6 @@
 """Canonical messages, whole or in deltas, as the parts of a Gemini content."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -95,22 +95,19 @@ def _parse(text: Any) -> Any:
     return found
 
 
-def merge_details(known: list[dict[str, Any]], more: Any) -> None:
+Details = dict[object, dict[str, Any]]
+
+
+def merge_details(known: Details, more: Any) -> None:
     """Put the pieces of a stream together: those of one kind and index are one."""
     for piece in more if isinstance(more, list) else ():
         if not isinstance(piece, dict):
             continue
         index = piece.get("index")
-        same = next(
-            (
-                one
-                for one in known
-                if index is not None and (one.get("index"), one.get("type")) == (index, piece.get("type"))
-            ),
-            None,
-        )
+        place = (index, str(piece.get("type"))) if type(index) is int else len(known)
+        same = known.get(place)
         if same is None:
-            known.append(dict(piece))
+            known[place] = dict(piece)
             continue
         for name, value in piece.items():
             before = same.get(name)
@@ -118,38 +115,33 @@ def merge_details(known: list[dict[str, Any]], more: Any) -> None:
             same[name] = before + value if joins else value
 
 
-def sign(parts: list[Part], details: Sequence[Mapping[str, Any]]) -> None:
+def sign(parts: list[Part], details: Iterable[Mapping[str, Any]]) -> None:
     """Put the signatures of a finished turn on its parts: Gemini's own as they are, others' wrapped, on the first call or
     the last text.
     """
-    own = [one for one in details if "gemini" in str(one.get("format"))]
-    theirs = [dict(one) for one in details if "gemini" not in str(one.get("format"))]
-    for detail in own:
-        if isinstance(data := detail.get("data"), str):
-            _put(parts, data, wants_call=False)
-        elif isinstance(signature := detail.get("signature"), str):
-            _put_on_thought(parts, signature)
+    unsigned = [part for part in parts if "thoughtSignature" not in part]
+    texts = [part for part in unsigned if "text" in part and not part.get("thought")]
+    thoughts = [part for part in reversed(unsigned) if part.get("thought")]
+    theirs: list[dict[str, Any]] = []
+    for detail in details:
+        if "gemini" not in str(detail.get("format")):
+            theirs.append(dict(detail))
+        elif isinstance(data := detail.get("data"), str):
+            _sign_text(parts, texts, data)
+        elif isinstance(signature := detail.get("signature"), str) and thoughts:
+            thoughts.pop()["thoughtSignature"] = signature
     if any(one.get("signature") or one.get("data") for one in theirs):
-        _put(parts, foreign.wrap(theirs), wants_call=True)
+        wrapped = foreign.wrap(theirs)
+        call = next((part for part in unsigned if "functionCall" in part), None)
+        if call is not None:
+            call["thoughtSignature"] = wrapped
+        else:
+            _sign_text(parts, texts, wrapped)
 
 
-def _put(parts: list[Part], signature: str, *, wants_call: bool) -> None:
-    place = _find(parts, "functionCall") if wants_call else None
-    place = place or _find(reversed(parts), "text")
-    if place is None:
-        place = {"text": ""}
-        parts.append(place)
-    place["thoughtSignature"] = signature
-
-
-def _put_on_thought(parts: list[Part], signature: str) -> None:
-    for part in parts:
-        if part.get("thought") and "thoughtSignature" not in part:
-            part["thoughtSignature"] = signature
-            return
-
-
-def _find(parts: Iterable[Part], kind: str) -> Part | None:
-    return next(
-        (part for part in parts if kind in part and not part.get("thought") and "thoughtSignature" not in part), None
-    )
+def _sign_text(parts: list[Part], texts: list[Part], signature: str) -> None:
+    """The last text of those that have none; an empty one where there is none."""
+    if texts:
+        texts.pop()["thoughtSignature"] = signature
+    else:
+        parts.append({"text": "", "thoughtSignature": signature})

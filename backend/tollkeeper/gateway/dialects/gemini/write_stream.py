@@ -21,6 +21,7 @@ from tollkeeper.gateway.dialects.gemini.write_answer import (
 )
 from tollkeeper.gateway.dialects.gemini.write_errors import write_error_body
 from tollkeeper.gateway.dialects.gemini.write_parts import (
+    Details,
     Part,
     Unreadable,
     merge_details,
@@ -45,7 +46,7 @@ class _Candidate:
 
     def __init__(self) -> None:
         self.calls: dict[int, Json] = {}
-        self.details: list[Json] = []
+        self.details: Details = {}
         self.text: list[str] = []
         self.unreadable: str | None = None
 
@@ -146,10 +147,8 @@ class AnswerWriter(Writer):
         if delta.get("reasoning_details"):
             merge_details(state.details, delta["reasoning_details"])
         more: Json = {}
-        if (sources := write_sources(delta.get("annotations"), "".join(state.text))) is not None:
-            more["groundingMetadata"] = sources
-        if (logprobs := write_logprobs(choice.get("logprobs"))) is not None:
-            more["logprobsResult"] = logprobs
+        if delta.get("annotations") or choice.get("logprobs"):
+            more = _beside(choice, delta, state)
         if choice.get("finish_reason") is not None:
             self._end_candidate(choice, index, state, parts, more)
             return None
@@ -159,7 +158,7 @@ class AnswerWriter(Writer):
 
     def _end_candidate(self, choice: Json, index: int, state: _Candidate, parts: list[Part], more: Json) -> None:
         parts += state.flush()
-        sign(parts, state.details)
+        sign(parts, state.details.values())
         content = {"parts": parts or [{"text": ""}], "role": "model"}
         ending = write_ending(choice, state.unreadable)
         self._ended[index] = {"content": content, **ending, "index": index, **more}
@@ -195,6 +194,16 @@ class ArrayWriter(AnswerWriter):
     def _relay(self, native: bytes) -> bytes:
         # One event of ours, framed by the vendor's end.
         return self._frame(native.removeprefix(_FRAME).removesuffix(_END))
+
+
+def _beside(choice: Json, delta: Json, state: _Candidate) -> Json:
+    """What an answer rests on, and how likely its tokens were."""
+    found: Json = {}
+    if (sources := write_sources(delta.get("annotations"), "".join(state.text))) is not None:
+        found["groundingMetadata"] = sources
+    if (logprobs := write_logprobs(choice.get("logprobs"))) is not None:
+        found["logprobsResult"] = logprobs
+    return found
 
 
 def _join(known: Json, more: Json) -> None:
