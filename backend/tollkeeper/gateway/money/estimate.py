@@ -6,7 +6,7 @@ token ids one by one. A call is walked once, its shape only.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -65,7 +65,7 @@ class Survey:
     text_bytes: int
     ids: int = 0
     prompts: int = 1
-    pictures: tuple[Picture, ...] = ()
+    pictures: list[Picture] = field(default_factory=list)
     sound_ms: int = 0
     most_sound_ms: int = 0
     files: int = 0
@@ -74,7 +74,7 @@ class Survey:
     unseen: str | None = None
     open_cost: str | None = None
     # The strings of the body that are no text.
-    data: tuple[str, ...] = ()
+    data: list[str] = field(default_factory=list)
     # What is charged beside tokens at the most; None: what stands in a text call is counted from here.
     most: Amounts | None = None
 
@@ -209,7 +209,7 @@ def _picture(part: Mapping[str, Any], seen: Survey) -> None:
         size = picture_size(url)
     else:
         size = None
-    seen.pictures += ((size, detail if type(detail) is str else "auto"),)
+    seen.pictures.append((size, detail if type(detail) is str else "auto"))
 
 
 def _sound(part: Mapping[str, Any], seen: Survey) -> None:
@@ -240,7 +240,7 @@ def _take_out(data: str, seen: Survey) -> None:
     # Short ones are text for all it matters, and may be the same object as another short string.
     if len(data) > _SHORT:
         seen.text_bytes -= len(data)
-        seen.data += (data,)
+        seen.data.append(data)
 
 
 def _tools(tools: list[Any], seen: Survey) -> None:
@@ -309,7 +309,7 @@ def _pictures(call: Call, seen: Survey) -> None:
     detail = "high" if body.get("input_fidelity") == "high" else "auto"
     if form is not None:
         files = [*form.files("image"), *form.files("mask")]
-        seen.pictures = tuple((raw_picture_size(form.view(part)), detail) for part in files)
+        seen.pictures = [(raw_picture_size(form.view(part)), detail) for part in files]
     elif call.operation is Operation.IMAGE_EDITS:
         for name in ("images", "image", "mask"):
             value = body.get(name)

@@ -48,10 +48,12 @@ def _blocks(details: object) -> list[tuple[int, Block]]:
         known = merged.setdefault(key, {"index": index if type(index) is int else 0})
         for name in ("text", "data"):
             if isinstance(detail.get(name), str):
-                known[name] = known.get(name, "") + detail[name]
+                known.setdefault(name, []).append(detail[name])
         for name in ("type", "signature", "format"):
             if isinstance(detail.get(name), str):
                 known[name] = detail[name]
+    for detail in merged.values():
+        detail |= {name: "".join(detail[name]) for name in ("text", "data") if name in detail}
     return [(detail["index"], block) for detail in merged.values() if (block := _block(detail)) is not None]
 
 

@@ -3,6 +3,7 @@
 OpenAI has a message for every result, system messages anywhere and ids that may come again; Anthropic has none of that.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from tollkeeper.core.errors import BadRequest
@@ -25,15 +26,21 @@ class Turns:
         self.system: list[Block] = []
         self.turns: list[dict[str, Any]] = []
         # Of the tools that were called so far, as Anthropic names them.
-        self.tool_names: list[str] = []
+        self._names: dict[str, None] = {}
         self._has_system_turns = has_system_turns
         # The caller's id of a call → ours; an id that comes again gets another one.
         self._ids: dict[str, str] = {}
         self._used: set[str] = set()
+        # How often an id came: one that comes a thousand times is not tried a thousand times each.
+        self._counts: dict[str, int] = {}
         for position, message in enumerate(messages):
             following = messages[position + 1] if position + 1 < len(messages) else None
             self._read(message, f"messages[{position}]", following)
         self._finish()
+
+    @property
+    def tool_names(self) -> Sequence[str]:
+        return tuple(self._names)
 
     @property
     def lacks_thoughts(self) -> bool:
@@ -150,16 +157,16 @@ class Turns:
 
     def _named(self, name: str) -> str:
         fitted = fit_name(name)
-        if fitted not in self.tool_names:
-            self.tool_names.append(fitted)
+        self._names[fitted] = None
         return fitted
 
     def _new_id(self, call_id: str) -> str:
-        fitted = fit_id(call_id)
-        count = 1
+        count = self._counts.get(call_id, 0) + 1
+        fitted = fit_id(call_id if count == 1 else f"{call_id}#{count}")
         while fitted in self._used:
             count += 1
             fitted = fit_id(f"{call_id}#{count}")
+        self._counts[call_id] = count
         self._used.add(fitted)
         self._ids[call_id] = fitted
         return fitted

@@ -35,6 +35,8 @@ class Messages:
         self._found: list[Message] = []
         # The assistant's message that the next item of the assistant belongs to.
         self._open: Message | None = None
+        # What a message says in several items, joined at the end.
+        self._parts: list[tuple[Message, list[Content]]] = []
         self._system: list[Content] = []
         if instructions is not None:
             self._system.append(self._content(instructions, "instructions"))
@@ -48,6 +50,8 @@ class Messages:
                 self._item(item, f"input[{position}]")
         else:
             raise wrong_type("input", "a string or an array of objects", items)
+        for message, contents in self._parts:
+            message["content"] = _joined(contents)
         if self._system:
             return [{"role": "system", "content": _joined(self._system)}, *self._found]
         return self._found
@@ -103,7 +107,12 @@ class Messages:
         message = self._open
         if message is None or (message["content"] is not None and "tool_calls" not in message):
             message = self._assistant()
-        message["content"] = content if message["content"] is None else _joined([message["content"], content])
+        if message["content"] is None:
+            message["content"] = content
+        elif self._parts and self._parts[-1][0] is message:
+            self._parts[-1][1].append(content)
+        else:
+            self._parts.append((message, [message["content"], content]))
 
     def _call(self, item: Mapping[str, Any], kind: str, name: str) -> None:
         call_id, called = _required(item, "call_id", name), _required(item, "name", name)

@@ -166,7 +166,7 @@ def _choice(choice: object) -> object:
 
 def _items(messages: Sequence[Mapping[str, Any]], *, is_foreign: bool) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
-    custom: list[object] = []
+    custom: set[str] = set()
     for position, message in enumerate(messages):
         role = message["role"]
         if role == "assistant":
@@ -184,16 +184,17 @@ def _items(messages: Sequence[Mapping[str, Any]], *, is_foreign: bool) -> list[d
     return items
 
 
-def _tool_output(message: Mapping[str, Any], content: Any, custom: list[object]) -> dict[str, Any]:
+def _tool_output(message: Mapping[str, Any], content: Any, custom: set[str]) -> dict[str, Any]:
     if message.get("is_error"):
         told = {"type": "input_text", "text": "Error:"}
         content = [told, *content] if isinstance(content, list) else f"Error: {content}"
     call_id = message.get("tool_call_id")
-    kind = "custom_tool_call_output" if call_id in custom else "function_call_output"
+    is_custom = isinstance(call_id, str) and call_id in custom
+    kind = "custom_tool_call_output" if is_custom else "function_call_output"
     return {"type": kind, "call_id": call_id, "output": content}
 
 
-def _assistant(message: Mapping[str, Any], items: list[dict[str, Any]], custom: list[object]) -> None:
+def _assistant(message: Mapping[str, Any], items: list[dict[str, Any]], custom: set[str]) -> None:
     items += _reasoning(message.get("reasoning_details"))
     content = message.get("content")
     parts: list[dict[str, Any]] = []
@@ -212,7 +213,8 @@ def _assistant(message: Mapping[str, Any], items: list[dict[str, Any]], custom: 
     for call in _objects(message.get("tool_calls")):
         inner = call.get("custom")
         if isinstance(inner, dict):
-            custom.append(call.get("id"))
+            if isinstance(call.get("id"), str):
+                custom.add(call["id"])
             said = {"type": "custom_tool_call", "name": inner.get("name"), "input": inner.get("input") or ""}
         else:
             inner = call.get("function")
