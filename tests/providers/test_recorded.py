@@ -16,12 +16,10 @@ from tollkeeper.gateway.simulator.vendors.anthropic import AnthropicWire
 from tollkeeper.gateway.simulator.vendors.bedrock import BedrockWire
 from tollkeeper.gateway.simulator.vendors.gemini import GeminiWire, Verb
 from tollkeeper.gateway.simulator.vendors.responses import ResponsesWire
-from tollkeeper.gateway.simulator.vendors.responses import ResponsesWire
 
 # As strict as the vendors.
 WIRES: dict[str, Wire] = {
     "openai_chat": OpenAIWire(Operation.CHAT),
-    "openai_responses": ResponsesWire(),
     "openai_responses": ResponsesWire(),
     "anthropic_messages": AnthropicWire("req_1"),
     "gemini": GeminiWire("simulated", Verb.GENERATE, is_sse=False),
