@@ -255,6 +255,9 @@ async def test_types_that_are_no_text_are_the_providers_to_refuse(gateway: Servi
 async def test_longer_answer_than_the_model_gives_is_refused(name: str, tmp_path: Path, vendor: FakeUpstream) -> None:
     async with served(tmp_path, vendor, route("m", ("one", "m"), max_output_tokens=100)) as gateway:
         assert await refused(gateway, chat(model="m", **{name: 101})) == ("unsupported_capability", name)
+        told = (await gateway.post(body=chat(model="m", **{name: 101}))).json()["error"]["message"]
+        assert "at most 100 tokens" in told
+        assert "or for another model" in told
         assert not vendor.seen
         assert (await gateway.post(body=chat(model="m", **{name: 100}))).status_code == 200
 

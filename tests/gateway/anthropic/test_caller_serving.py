@@ -144,6 +144,7 @@ async def test_what_only_anthropic_can_do_is_refused_and_not_left_out(
     response = await post(gateway, message(**fields))
     assert response.status_code == 400
     assert response.json()["error"]["details"] == {"error_code": "unsupported_parameter", "param": param}
+    assert "ask for a model whose provider speaks this API" in response.json()["error"]["message"]
     assert vendor.seen == []
 
 

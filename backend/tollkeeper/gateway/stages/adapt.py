@@ -151,7 +151,11 @@ def _without_thinking(call: Call) -> Call:
 
 
 def _lacking(call: Call, words: str, param: str) -> BadRequest:
-    return BadRequest(f"The model `{call.model}` {words}.", code="unsupported_capability", param=param)
+    return BadRequest(
+        f"The model `{call.model}` {words}. Ask for less, or for another model.",
+        code="unsupported_capability",
+        param=param,
+    )
 
 
 def _bounded(exchange: Exchange, call: Call, longest: int) -> Call:

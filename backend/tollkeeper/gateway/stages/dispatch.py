@@ -284,7 +284,8 @@ def _has_native(call: Call, path: str, dialect: VendorDialect) -> bool:
 
 def _unsupported(path: str, target: Target) -> BadRequest:
     return BadRequest(
-        f"'{path}' asks for what the provider of the model '{target.model}' does not have in this API.",
+        f"'{path}' asks for what the provider of the model '{target.model}' does not have in this API. "
+        "Leave it out, or ask for a model whose provider speaks this API itself.",
         code="unsupported_parameter",
         param=path,
     )
