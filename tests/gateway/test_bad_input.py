@@ -46,6 +46,8 @@ BODIES = [
     ("number as model", with_field("x", "1").replace(b'"gpt-4o-mini"', b"7"), "invalid_type", "model"),
     ("empty model", with_field("x", "1").replace(b"gpt-4o-mini", b""), "invalid_value", "model"),
     ("line break in model", with_field("x", "1").replace(b"gpt-4o-mini", b"a\\r\\nb"), "invalid_value", "model"),
+    ("way up as model", with_field("x", "1").replace(b"gpt-4o-mini", b".."), "invalid_value", "model"),
+    ("way up in model", with_field("x", "1").replace(b"gpt-4o-mini", b"azure/../gpt"), "invalid_value", "model"),
     ("endless model", with_field("x", "1").replace(b"gpt-4o-mini", b"m" * 300), "invalid_value", "model"),
     ("no messages", b'{"model":"gpt-4o-mini"}', "missing_required_parameter", "messages"),
     ("empty messages", b'{"model":"gpt-4o-mini","messages":[]}', "missing_required_parameter", "messages"),

@@ -89,6 +89,7 @@ def test_public_address_is_public(address: str) -> None:
         "https://example.com/#x", "https://exa%6dple.com/", "https://example.com:0/", "https://example.com:99999/",
         "https://example.com/a b", "https://example.com/\r\nx: y", "https://exa\tmple.com", "//example.com", "https:///x",
         "https://ex\u00e4mple.com/", "https://[::1", "https://example.com?x", "http://", "file:///etc/passwd",
+        "https://example.com/openai/deployments/../chat", "https://example.com/model/./converse", "https://example.com/a/..?x",
     ],
 )  # fmt: skip
 def test_url_that_two_parsers_could_read_in_two_ways_is_refused(url: str) -> None:

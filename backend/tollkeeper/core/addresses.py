@@ -80,10 +80,14 @@ def find_location(url: str) -> Location | None:
     if found is None:
         return None
     scheme = found["scheme"]
+    path = found["path"] or "/"
+    # Who stands between would leave the path for another one.
+    if not {".", ".."}.isdisjoint(path.partition("?")[0].split("/")):
+        return None
     port = int(found["port"]) if found["port"] else (443 if scheme == "https" else 80)
     if not 0 < port < 65536:
         return None
-    return Location(scheme=scheme, host=found["host"].strip("[]").lower(), port=port, path=found["path"] or "/")
+    return Location(scheme=scheme, host=found["host"].strip("[]").lower(), port=port, path=path)
 
 
 def _bracketed(host: str) -> str:

@@ -12,6 +12,7 @@ from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.core.errors import BadRequest
 
 _LONGEST_MODEL: Final = 256
+_DOTS: Final = frozenset({".", ".."})
 # A tuple: a union written with | would be built anew at every check.
 _NUMBER: Final = (int, float)
 # Fields that are numbers at every vendor; a boolean or a string there would reach estimates and prices.
@@ -59,13 +60,20 @@ def _read_model(body: dict[str, Any]) -> str:
         raise missing("model")
     if not isinstance(model, str):
         raise wrong_type("model", "a string", model)
-    if not model or len(model) > _LONGEST_MODEL or not model.isprintable() or model.isspace():
+    check_model(model)
+    return model
+
+
+def check_model(name: str) -> None:
+    """Some vendors have the name in their addresses, where `..` would lead elsewhere."""
+    is_name = 0 < len(name) <= _LONGEST_MODEL and name.isprintable() and not name.isspace()
+    if not is_name or ("." in name and not _DOTS.isdisjoint(name.split("/"))):
         raise BadRequest(
-            f"Invalid value for 'model': expected a name of 1 to {_LONGEST_MODEL} printable characters.",
+            f"Invalid value for 'model': expected a name of 1 to {_LONGEST_MODEL} printable characters, none of its parts "
+            "'.' or '..'.",
             param="model",
             code="invalid_value",
         )
-    return model
 
 
 def _read_stream_options(options: object, *, is_stream: bool) -> bool:

@@ -5,16 +5,14 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tollkeeper.contracts.chat import Call, Operation
-from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.dialects.gemini.name import CHAT
 from tollkeeper.gateway.dialects.gemini.read_config import CONFIG_FIELDS, CONFIG_NAMES, read_config
 from tollkeeper.gateway.dialects.gemini.read_contents import Messages
 from tollkeeper.gateway.dialects.gemini.read_fields import Json, camel, read_fields, read_text
 from tollkeeper.gateway.dialects.gemini.read_parts import Told
 from tollkeeper.gateway.dialects.gemini.read_tools import read_tool_config, read_tools
-from tollkeeper.gateway.openai_fields import missing
+from tollkeeper.gateway.openai_fields import check_model, missing
 
-_LONGEST_MODEL: Final = 256
 _NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         **CONFIG_NAMES,
@@ -101,10 +99,5 @@ def _read_rest(document: Mapping[str, Any], body: Json, told: Told) -> None:
 def read_model(path: str) -> str:
     """The model's name out of `…/models/{model}:{method}`; it may hold slashes and colons."""
     name = path.split("/models/", 1)[1].rpartition(":")[0].removeprefix("models/")
-    if not name or len(name) > _LONGEST_MODEL or not name.isprintable() or name.isspace():
-        raise BadRequest(
-            f"Invalid model name: expected 1 to {_LONGEST_MODEL} printable characters.",
-            param="model",
-            code="invalid_value",
-        )
+    check_model(name)
     return name
