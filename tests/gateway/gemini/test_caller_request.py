@@ -483,6 +483,7 @@ def test_embedding_calls() -> None:
     ("document", "param"),
     [
         ({}, "requests"),
+        ({"requests": [{"content": {"parts": [{"text": "a"}]}}], "content": {"parts": [{"text": "b"}]}}, "content"),
         ({"requests": [7]}, "requests[0]"),
         ({"requests": [{}]}, "requests[0].content"),
         ({"requests": [{"content": {"parts": [{"text": 7}]}}]}, "requests[0].content.parts[0].text"),
@@ -503,6 +504,12 @@ def test_bad_embedding_calls(document: Json, param: str) -> None:
     with pytest.raises(BadRequest) as caught:
         read(document, GeminiEmbedBatch())
     assert caught.value.param == param
+
+
+def test_one_embedding_is_not_several() -> None:
+    with pytest.raises(BadRequest) as caught:
+        read({"content": {"parts": [{"text": "a"}]}, "requests": 7}, GeminiEmbed())
+    assert (caught.value.param, caught.value.code) == ("requests", "unsupported_parameter")
 
 
 GOOD: Json = {

@@ -27,6 +27,7 @@ class GeminiEmbed(GeminiCaller):
     def read_call(self, body: bytes, headers: Mapping[bytes, bytes], path: str) -> Call:  # noqa: ARG002 - the interface
         model = read_model(path)
         native = read_object(body, self._max_json_depth)
+        _refuse(native, "requests")
         told = Told()
         text, dimensions = _request(native, "", told)
         return _call(native, model, text, dimensions, told)
@@ -45,6 +46,7 @@ class GeminiEmbedBatch(GeminiCaller):
     def read_call(self, body: bytes, headers: Mapping[bytes, bytes], path: str) -> Call:  # noqa: ARG002 - the interface
         model = read_model(path)
         native = read_object(body, self._max_json_depth)
+        _refuse(native, "content")
         requests = read_list(read_fields(native, "body").get("requests"), "requests")
         if not requests:
             raise missing("requests")
@@ -64,6 +66,12 @@ class GeminiEmbedBatch(GeminiCaller):
         if chunk.native is not None:
             return chunk.native
         return orjson.dumps({"embeddings": _vectors(chunk), **_usage(chunk)})
+
+
+def _refuse(native: Json, name: str) -> None:
+    """The field of the other method: a document with both could be read as either."""
+    if name in native:
+        raise BadRequest(f"'{name}' has no meaning to this method.", param=name, code="unsupported_parameter")
 
 
 def _request(value: Any, prefix: str, told: Told) -> tuple[str, int | None]:
