@@ -214,6 +214,13 @@ def test_picture_that_cannot_be_sent_is_refused_by_its_place(url: Any) -> None:
     assert refused.value.param == "messages[0].content[1].image_url"
 
 
+@pytest.mark.parametrize("data", ["éé", "!!!!", "data:;base64,éé", "data:text/plain;base64,é"])
+def test_file_that_is_no_base64_is_refused(data: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        turns([user([{"type": "file", "file": {"file_data": data}}])])
+    assert refused.value.code == "unsupported_input"
+
+
 def test_files_are_documents() -> None:
     said = turns(
         [

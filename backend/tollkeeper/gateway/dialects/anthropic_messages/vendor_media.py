@@ -5,7 +5,6 @@ passed on, because Anthropic fetches them itself.
 """
 
 from base64 import b64decode, b64encode
-from binascii import Error as NotBase64
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -91,7 +90,7 @@ def _type_of(data: str) -> str | None:
     """By the marks at the beginning of the bytes; None for what is none of these."""
     try:
         head = b64decode(data[:_HEAD])
-    except NotBase64:
+    except ValueError:  # no base64, or no ASCII
         return None
     if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"

@@ -5,7 +5,6 @@ bytes say.
 """
 
 from base64 import b64decode, b64encode
-from binascii import Error as NotBase64
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -138,7 +137,7 @@ def _type_of(data: str) -> str | None:
     """What the first bytes say, by the formats' own marks."""
     try:
         head = b64decode(data[:_HEAD] + "=" * (-len(data[:_HEAD]) % 4))
-    except (NotBase64, ValueError):
+    except ValueError:  # no base64, or no ASCII
         return None
     if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
