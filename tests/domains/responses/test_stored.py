@@ -173,6 +173,16 @@ async def test_items_are_found_by_the_ids_they_were_given(store: Store) -> None:
     assert await store.lookup.items(store.ours, [str(first.input[0]["id"])]) == {}
 
 
+async def test_ids_that_no_column_holds_are_unknown(store: Store) -> None:
+    odd = ("msg_\0", "m" * 20_000, "msg_ok")
+    turn_of_vendor = StoredResponse(
+        uuid7(), None, [], {"output": [{"id": name, "type": "message"} for name in odd]}, odd
+    )
+    assert await store.sink.keep(store.ours, turn_of_vendor)
+    assert (await store.lookup.items(store.ours, odd)).keys() == {"msg_ok"}
+    assert await store.lookup.items(store.ours, odd[:2]) == {}
+
+
 async def test_deleted_turns_end_their_conversations(store: Store) -> None:
     turns = await conversation(store, "One", "Two", "Three")
     assert await store.sink.delete(store.ours, turns[1].id)

@@ -12,7 +12,7 @@ from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.db.session import Database
 from tollkeeper.domains.responses import repository
-from tollkeeper.domains.responses.service import Access, unseal
+from tollkeeper.domains.responses.service import Access, can_be_found, unseal
 
 # A caller waits for it, and has nothing to fall back on.
 _SECONDS: Final = 2.0
@@ -48,7 +48,9 @@ class SqlResponses:
         return None if turns is None else turns[::-1]
 
     async def items(self, principal: Principal, item_ids: Sequence[str]) -> Mapping[str, Item]:
-        wanted = set(item_ids)
+        wanted = set(filter(can_be_found, item_ids))
+        if not wanted:
+            return {}
 
         async def read(session: AsyncSession) -> list[StoredResponse]:
             links = await repository.with_items(session, principal.project_id, sorted(wanted), most=_MOST_TURNS)

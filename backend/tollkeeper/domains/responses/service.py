@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 _FIELD: Final = "stored_response"
 _VERSION: Final = 1
+_LONGEST_ID: Final = 512
 
 
 class Access:
@@ -72,6 +73,11 @@ class Access:
         if not task.cancelled():
             # Nobody takes it: an error that is not looked at would be logged as lost.
             task.exception()
+
+
+def can_be_found(item_id: str) -> bool:
+    """Ids of ours can; a vendor's or a caller's may be what no column or index holds."""
+    return len(item_id) <= _LONGEST_ID and item_id.isprintable()
 
 
 def write_document(stored: StoredResponse) -> bytes:

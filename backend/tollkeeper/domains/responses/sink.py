@@ -13,7 +13,7 @@ from tollkeeper.core.crypto import SecretBox
 from tollkeeper.db.models import responses as rows
 from tollkeeper.db.session import Database
 from tollkeeper.domains.responses import repository
-from tollkeeper.domains.responses.service import Access, seal, write_document
+from tollkeeper.domains.responses.service import Access, can_be_found, seal, write_document
 
 # An answer waits for it, and goes out all the same.
 _SECONDS: Final = 1.0
@@ -39,7 +39,7 @@ class ResponseSink:
             tenant_id=principal.tenant_id,
             project_id=principal.project_id,
             previous_id=stored.previous_id,
-            item_ids=list(stored.item_ids),
+            item_ids=list(filter(can_be_found, stored.item_ids)),
             envelope=seal(self._box, principal.tenant_id, stored.id, document),
             expires_at=self._clock.now() + timedelta(days=self._days),
         )
