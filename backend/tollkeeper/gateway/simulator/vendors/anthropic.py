@@ -13,7 +13,7 @@ from tollkeeper.gateway.simulator.frames import JSON, Event, Frames, stream, who
 from tollkeeper.gateway.simulator.refusal import Refusal
 from tollkeeper.gateway.simulator.script import Script
 from tollkeeper.gateway.simulator.vendors.anthropic_request import read_question, thinks
-from tollkeeper.gateway.simulator.vendors.question import Json, Told, raw_digest, reject, sign, tell
+from tollkeeper.gateway.simulator.vendors.question import Json, Told, raw_digest, reading, reject, sign, tell
 
 _TYPES: Final = {
     400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
@@ -65,11 +65,12 @@ class AnthropicWire(Wire):
         return raw_digest(request, "messages")
 
     def answer(self, request: dict[str, Any], model: str, family: Family, wish: Directives, digest: bytes) -> Script:  # noqa: ARG002 - the interface
-        question = read_question(request, counts=self._counts)
+        with reading():
+            question = read_question(request, counts=self._counts)
+            wanted = thinks(request)
         if self._counts:
             tokens = count_prompt(question)
             return whole(orjson.dumps({"input_tokens": tokens}), wish, Script(200, {}, (), model=model))
-        wanted = thinks(request)
         if wanted is not None and family is not Family.EMBEDDING:
             family = Family.REASONING if wanted else Family.TEXT
         told = tell(question, model, family, wish)

@@ -13,7 +13,7 @@ from tollkeeper.gateway.simulator.refusal import Refusal
 from tollkeeper.gateway.simulator.script import Script
 from tollkeeper.gateway.simulator.vendors import event_stream
 from tollkeeper.gateway.simulator.vendors.bedrock_request import read_question, thinks
-from tollkeeper.gateway.simulator.vendors.question import Json, Told, raw_digest, sign, tell
+from tollkeeper.gateway.simulator.vendors.question import Json, Told, raw_digest, reading, sign, tell
 
 _NAMES: Final = {
     400: "ValidationException", 401: "UnrecognizedClientException", 403: "AccessDeniedException",
@@ -58,10 +58,11 @@ class BedrockWire(Wire):
         return raw_digest(request, "converse")
 
     def answer(self, request: dict[str, Any], model: str, family: Family, wish: Directives, digest: bytes) -> Script:  # noqa: ARG002 - the interface
-        wanted = thinks(request)
+        with reading():
+            question, wanted = read_question(request), thinks(request)
         if wanted is not None and family is not Family.EMBEDDING:
             family = Family.REASONING if wanted else Family.TEXT
-        told = tell(read_question(request), model, family, wish)
+        told = tell(question, model, family, wish)
         if self._is_stream:
             return stream(_events(told), _end(told), _FRAMES, wish, told.script())
         return whole(orjson.dumps(_document(told)), wish, told.script())

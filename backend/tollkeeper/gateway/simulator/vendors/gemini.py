@@ -17,7 +17,7 @@ from tollkeeper.gateway.simulator.frames import JSON, Event, Frames, stream, who
 from tollkeeper.gateway.simulator.refusal import Refusal
 from tollkeeper.gateway.simulator.script import Script
 from tollkeeper.gateway.simulator.vendors.gemini_request import read_question, thoughts_of
-from tollkeeper.gateway.simulator.vendors.question import Json, Told, raw_digest, reject, sign, tell
+from tollkeeper.gateway.simulator.vendors.question import Json, Told, raw_digest, reading, reject, sign, tell
 
 # google.rpc.Code by HTTP status.
 _STATUSES: Final = {
@@ -79,15 +79,18 @@ class GeminiWire(Wire):
 
     def answer(self, request: dict[str, Any], model: str, family: Family, wish: Directives, digest: bytes) -> Script:  # noqa: ARG002 - the interface
         if self._verb in (Verb.EMBED, Verb.EMBED_MANY):
-            return self._embed(request, model, wish)
+            with reading():
+                return self._embed(request, model, wish)
         if self._verb is Verb.COUNT:
-            tokens = count_prompt(read_question(request.get("generateContentRequest") or request))
+            with reading():
+                tokens = count_prompt(read_question(request.get("generateContentRequest") or request))
             return whole(orjson.dumps({"totalTokens": tokens}), wish, Script(200, {}, (), model=model))
-        shows, thinks = thoughts_of(request)
-        needs_signatures = family is Family.REASONING
+        with reading():
+            question = read_question(request, needs_signatures=family is Family.REASONING)
+            shows, thinks = thoughts_of(request)
         if thinks is not None:
             family = Family.REASONING if thinks else Family.TEXT
-        told = tell(read_question(request, needs_signatures=needs_signatures), model, family, wish)
+        told = tell(question, model, family, wish)
         if wish.is_refusal:
             blocked = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, **_tail(told, 0)}
             script = dataclasses.replace(told.script(), completion_tokens=0)

@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,15 @@ def sign(text: str) -> str:
 
 def reject(message: str, param: str | None = None) -> Refusal:
     return Refusal(400, message, param=param)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Around readers: they check what matters, and what is of another shape altogether is refused here."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise reject(f"The request is malformed ({error}).") from error
 
 
 def pair_up(asked: Sequence[str], answered: Sequence[str]) -> bool:
