@@ -127,7 +127,7 @@ def test_what_anthropic_has_no_word_for_is_told() -> None:
         "made_up": 1,
     }
     told = dropped(**fields)
-    assert set(told) == fields.keys() - {"web_search_options"}
+    assert set(told) == fields.keys()
     assert request(**fields).keys() == {"model", "max_tokens", "messages"}
 
 

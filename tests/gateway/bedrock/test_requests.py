@@ -424,6 +424,10 @@ def test_tiers_and_bedrocks_own_fields() -> None:
     assert dropped({"service_tier": "scale"}) == ["service_tier"]
 
 
+def test_search_that_bedrock_does_not_have_is_told() -> None:
+    assert dropped({"web_search_options": {}}) == ["web_search_options"]
+
+
 def test_guardrail_is_the_operators_whatever_the_caller_says() -> None:
     own = {"guardrailIdentifier": "mine", "guardrailVersion": "1"}
     request = asked({"guardrailConfig": own}, guardrail={"id": "gr-1", "version": 7})

@@ -126,6 +126,9 @@ def _prepare_sampling(body: Mapping[str, Any], kind: Kind, max_tokens: int, chan
 
 def _says_nothing(name: str, value: object) -> bool:
     """Defaults that SDKs write out."""
+    if name == "web_search_options" and value is not None:
+        # An empty one asks for a search as well.
+        return False
     if value is None or value is False or value in ({}, []):
         return True
     if name == "metadata":

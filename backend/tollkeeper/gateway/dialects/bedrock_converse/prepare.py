@@ -118,6 +118,9 @@ def _says_nothing(name: str, value: object) -> bool:
     """Defaults that SDKs write out."""
     if name == "parallel_tool_calls":
         return value is not False
+    if name == "web_search_options" and value is not None:
+        # An empty one asks for a search as well.
+        return False
     if value is None or value is False or value in ({}, []):
         return True
     return (name.endswith("_penalty") and value == 0) or (name == "modalities" and value == ["text"])
