@@ -1,5 +1,9 @@
 """A probe tells an operator whether a provider answers, and if not why, in words and without a secret."""
 
+from typing import Any
+
+import pytest
+
 from tests.gateway.serving import provider
 from tests.gateway.upstream import FakeUpstream, answer_json
 from tollkeeper.contracts.ports import ProbeResult
@@ -10,11 +14,11 @@ from tollkeeper.gateway.providers import PROVIDERS
 from tollkeeper.gateway.upstream import Upstream
 
 
-async def probe(base_url: str) -> ProbeResult:
+async def probe(base_url: str, **fields: Any) -> ProbeResult:
     clock = SystemClock()
     upstream = Upstream(Settings(), clock)
     try:
-        (result,) = await Probe(PROVIDERS, upstream, clock).probe(provider("one", base_url))
+        (result,) = await Probe(PROVIDERS, upstream, clock).probe(provider("one", base_url, **fields))
     finally:
         await upstream.aclose()
     return result
@@ -56,3 +60,19 @@ async def test_a_provider_that_is_not_there_is_a_sentence_not_an_exception() -> 
     assert not result.ok
     assert result.message.startswith("The provider cannot be reached. 127.0.0.1: ")
     assert "refused" in result.message.lower()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "word"),
+    [("openai", {"api": "soap"}, "'api'"), ("vertex", {"project": 7}, "project and location")],
+)
+async def test_options_that_no_call_could_go_out_with_are_told(
+    vendor: FakeUpstream, kind: str, options: dict[str, Any], word: str
+) -> None:
+    vendor.script = answer_json({"object": "list", "data": []})
+
+    result = await probe(vendor.base_url, kind=kind, options=options)
+
+    assert not result.ok
+    assert word in result.message
+    assert not vendor.seen

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tollkeeper.contracts.catalog import Credential, ProviderConfig
+from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
+from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.contracts.ports import ProbeResult
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import TollkeeperError
@@ -57,6 +58,7 @@ class Probe:
             secret_headers=provider.headers(credential),
         )
         try:
+            _check_options(provider, config)
             if isinstance(provider, Authorizing):
                 request.signed_headers = await provider.authorize(request, self._tokens)
             if url is None:
@@ -88,6 +90,14 @@ class Probe:
         return ProbeResult(
             ok=True, message=f"{count} models.", latency_ms=latency_ms, models=count, credential_id=credential_id
         )
+
+
+def _check_options(provider: Provider, config: ProviderConfig) -> None:
+    """Raises what every call would meet: options that say nothing this kind of provider knows."""
+    call = Call(Operation.CHAT, "model", is_stream=False, body={"model": "model", "messages": []})
+    target = Target(config.name, "model")
+    provider.dialect(config, call, target)
+    provider.url(config, call, target)
 
 
 def _models_url(provider: Provider, config: ProviderConfig) -> str | None:
