@@ -177,6 +177,14 @@ async def test_only_our_own_headers_leave(client: Upstream, vendor: FakeUpstream
     ]  # fmt: skip
 
 
+async def test_long_headers_of_callers_are_not_kept(client: Upstream, vendor: FakeUpstream) -> None:
+    config = provider("one", vendor.base_url)
+    for number in range(3):
+        await fetch(client, request(config, headers={"anthropic-beta": f"{number}" * 10_000}))
+    assert [len(sent.header("anthropic-beta") or "") for sent in vendor.seen] == [10_000] * 3
+    assert len(client._routes) == 0
+
+
 @pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "a\nb", "a\0b"])
 async def test_header_that_leaves_its_line_is_refused(client: Upstream, vendor: FakeUpstream, value: str) -> None:
     with pytest.raises(UpstreamError) as refused:

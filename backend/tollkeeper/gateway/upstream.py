@@ -32,6 +32,8 @@ _IDLE_PER_ORIGIN: Final = 512
 _DRAIN_SECONDS: Final = 1.0
 # Word that a connection had been closed takes a round trip; a vendor that ends it later may have worked on the call.
 _STALE_SECONDS: Final = 1.0
+_MOST_ROUTES: Final = 4_096
+_LONGEST_HEAD: Final = 4_096
 # What may be read of a vendor's headers; everything else, Set-Cookie first, ends here.
 READABLE_HEADERS: Final = frozenset(
     {
@@ -225,9 +227,12 @@ class Upstream:
         # The objects are held by the route, so an id cannot have passed to another object.
         if route is not None:
             return route
-        if len(self._routes) >= 4096:
+        if len(self._routes) >= _MOST_ROUTES:
             self._routes.clear()
-        route = self._routes[key] = self._make_route(request)
+        route = self._make_route(request)
+        # Models' names and versions of dialects are the callers' to choose, and memory is not.
+        if len(route.head) <= _LONGEST_HEAD:
+            self._routes[key] = route
         return route
 
     def _make_route(self, request: UpstreamRequest) -> "_Route":
