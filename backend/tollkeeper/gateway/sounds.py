@@ -12,6 +12,8 @@ USUAL_BYTES: Final = 8_000
 # Beyond so many frames (28 minutes) the rest is told from the mean of those counted.
 _MOST_FRAMES: Final = 65_536
 _TAIL_BYTES: Final = 65_536
+# Of a container that are looked at: files have a dozen, those that are made to be looked at have millions.
+_MOST_PARTS: Final = 4_096
 # Lossless and raw sound has no more than this: 8 channels of 32 bits at 192 kHz.
 _MOST_BYTES: Final = 6_144_000
 _MOST_LOSSY_BYTES: Final = 192_000
@@ -50,7 +52,9 @@ def sound_length(content: bytes, start: int, end: int) -> tuple[int, int, bool]:
 def _wav(data: memoryview) -> Length:
     """By the bytes that are there, whatever the header says of their number: streams write 0 or the largest."""
     place, size = 12, len(data)
-    while place + 8 <= size:
+    for _ in range(_MOST_PARTS):
+        if place + 8 > size:
+            break
         kind, length = bytes(data[place : place + 4]), int.from_bytes(data[place + 4 : place + 8], "little")
         if kind == b"fmt ":
             fields = bytes(data[place + 8 : place + 24])
@@ -115,7 +119,9 @@ def _mp4(data: memoryview) -> Length:
 
 
 def _box(data: memoryview, place: int, end: int, name: bytes) -> tuple[int, int] | None:
-    while place + 8 <= end:
+    for _ in range(_MOST_PARTS):
+        if place + 8 > end:
+            break
         length, start = int.from_bytes(data[place : place + 4]), place + 8
         if length == 1 and place + 16 <= end:
             length, start = int.from_bytes(data[place + 8 : place + 16]), place + 16
