@@ -114,7 +114,7 @@ class Call:
     # A multipart body: `body` has its texts, and its bytes go out as they came but for those that were changed.
     form: Form | None = None
     # What is charged beside tokens where that is not text: as far as the call tells, and the most it can be (None: the
-    # same). `unbounded`: why nobody knows the most.
+    # same). `unbounded`: why nobody knows the most; of a chat call what only `native` says of its input.
     asked: Amounts | None = None
     at_most: Amounts | None = None
     unbounded: str | None = None

@@ -46,7 +46,25 @@ _OPEN_FIELDS: Final[Mapping[str, str]] = {
 }
 # Fields that stand for text which the vendor keeps: at most as much as the model can read.
 _KEPT_FIELDS: Final = frozenset({"previous_response_id", "conversation", "cached_content", "cachedContent"})
-_TOLD_FIELDS: Final = _KEPT_FIELDS.union(_OPEN_FIELDS)
+# Where Google's clients for OpenAI's format put its own fields (`google.cached_content`).
+_EXTRA: Final = "extra_body"
+_TOLD_FIELDS: Final = _KEPT_FIELDS.union(_OPEN_FIELDS, {_EXTRA})
+# What stands behind an address of these is no picture, whatever the part says.
+_NO_PICTURES: Final = (
+    ".pdf",
+    ".txt",
+    ".md",
+    ".csv",
+    ".html",
+    ".json",
+    ".mp3",
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".mp4",
+    ".mov",
+    ".webm",
+)
 
 _OTHERS: Final = frozenset(Operation) - {Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS}
 
@@ -85,14 +103,7 @@ def survey(call: Call) -> Survey:
     if call.operation is Operation.CHAT:
         messages = body.get("messages")
         if type(messages) is list:
-            for message in messages:
-                if type(message) is dict:
-                    content = message.get("content")
-                    if type(content) is list:
-                        _parts(content, seen)
-                    if "audio" in message and message["audio"] is not None:
-                        seen.has_sound = True
-                        seen.unseen = "a sound that the vendor keeps"
+            _messages(messages, seen)
         tools = body.get("tools")
         if tools and type(tools) is list:
             _tools(tools, seen)
@@ -102,6 +113,8 @@ def survey(call: Call) -> Survey:
         _no_chat(call, seen)
     if not _TOLD_FIELDS.isdisjoint(body):
         _fields(body, seen)
+    if call.needs_native is not None or call.unbounded is not None:
+        seen.unseen = seen.unseen or call.unbounded or "something that only the vendor reads"
     return seen
 
 
@@ -111,7 +124,7 @@ def _size(call: Call) -> int:
 
 def beyond_bytes(call: Call) -> int:
     """What only the caller's own document says, and a vendor of its dialect reads."""
-    if not call.unexpressed or call.native is None:
+    if call.native is None or not (call.unexpressed or call.needs_native):
         return 0
     return max(0, len(orjson.dumps(call.native)) - len(orjson.dumps(call.body)))
 
@@ -169,6 +182,17 @@ def estimate_usage(input_tokens: int, text_length: int) -> Usage:
     return Usage(input=input_tokens, output=estimate_output_tokens(text_length), is_estimated=True)
 
 
+def _messages(messages: list[Any], seen: Survey) -> None:
+    for message in messages:
+        if type(message) is dict:
+            content = message.get("content")
+            if type(content) is list:
+                _parts(content, seen)
+            if "audio" in message and message["audio"] is not None:
+                seen.has_sound = True
+                seen.unseen = "a sound that the vendor keeps"
+
+
 def _parts(parts: list[Any], seen: Survey) -> None:
     for part in parts:
         if type(part) is not dict:
@@ -207,9 +231,17 @@ def _picture(part: Mapping[str, Any], seen: Survey) -> None:
     elif type(url) is str:
         _take_out(url, seen)
         size = picture_size(url)
+        if size is None and _is_no_picture(url):
+            seen.unseen = "a file"
     else:
         size = None
     seen.pictures.append((size, detail if type(detail) is str else "auto"))
+
+
+def _is_no_picture(url: str) -> bool:
+    if url[:5].lower() == "data:":
+        return url[5:11].lower() != "image/"
+    return url.partition("?")[0].lower().endswith(_NO_PICTURES)
 
 
 def _sound(part: Mapping[str, Any], seen: Survey) -> None:
@@ -260,7 +292,9 @@ def _fields(body: Mapping[str, Any], seen: Survey) -> None:
         # False and null leave it out; an empty object asks for it.
         if body.get(name) not in (None, False):
             seen.open_cost = words
-    if any(body.get(name) for name in _KEPT_FIELDS):
+    extra = body.get(_EXTRA)
+    inner = [body, extra, *extra.values()] if type(extra) is dict else [body]
+    if any(type(one) is dict and one.get(name) for one in inner for name in _KEPT_FIELDS):
         seen.unseen = "text that the vendor keeps"
 
 

@@ -38,6 +38,7 @@ class Messages:
                 texts.append(read_text(part["text"], f"{place}.text"))
             else:
                 self._told.leave_out(f"{where}.parts")
+                self._told.has_hidden_file = True
         if any(texts):
             self.found.append({"role": "system", "content": "\n\n".join(filter(None, texts))})
 
@@ -137,7 +138,9 @@ class Messages:
             elif (code := read_code(part, place)) is not None:
                 turn.say(code, signature, is_thought=False)
             elif part.get("inlineData") is not None or part.get("fileData") is not None:
-                read_media(part, place, self._told)
+                media = read_media(part, place, self._told)
+                if media is not None and media["type"] == "file":
+                    self._told.has_hidden_file = True
                 self._told.leave_out(f"{place}.{'inlineData' if part.get('inlineData') is not None else 'fileData'}")
             else:
                 read_media(part, place, self._told)

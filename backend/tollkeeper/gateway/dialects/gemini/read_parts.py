@@ -23,6 +23,8 @@ class Told:
     needs_native: str | None = None
     # A signature in it is none of Gemini's: it must not go there as it is.
     has_foreign: bool = False
+    # A file that stays behind where other vendors are asked, and that Google reads.
+    has_hidden_file: bool = False
 
     def leave_out(self, name: str) -> None:
         shown = name[:_LONGEST_TOLD]

@@ -61,6 +61,7 @@ def read_request(native: Json, model: str, *, is_stream: bool) -> Call:
         unexpressed=tuple(told.unexpressed),
         names=_NAMES,
         needs_native=told.needs_native,
+        unbounded="a file" if told.has_hidden_file else None,
     )
 
 
