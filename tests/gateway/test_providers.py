@@ -88,7 +88,8 @@ def test_generic_server_gets_unknown_fields_and_nulls_as_they_are() -> None:
         ("mistral", {"max_completion_tokens": 5}, {"max_tokens": 5}),
         ("deepseek", {"max_completion_tokens": 5, "max_tokens": None}, {"max_tokens": 5}),
         ("ollama", {"max_tokens": 5}, {"max_tokens": 5}),
-        ("ollama", {"max_completion_tokens": 5}, {"max_completion_tokens": 5}),
+        ("ollama", {"max_completion_tokens": 5}, {"max_tokens": 5}),
+        ("vllm", {"max_completion_tokens": 5}, {"max_completion_tokens": 5}),
     ],
 )
 def test_output_cap_reaches_the_vendor_under_the_name_it_knows(

@@ -116,6 +116,7 @@ def _local(
     takes_tokens: bool = False,
     offers: frozenset[Operation] = frozenset(),
     reasoning_fields: tuple[str, ...] = (),
+    max_tokens_field: str | None = None,
 ) -> Vendor:
     """A server on the operator's own machine: no credential, nothing dropped, closing the connection stops the work."""
     return Vendor(
@@ -123,7 +124,7 @@ def _local(
         title,
         f"http://127.0.0.1:{port}/v1",
         needs_credential=False,
-        max_tokens_field=None,
+        max_tokens_field=max_tokens_field,
         drops=_NOTHING,
         keeps=_OF_LOCAL_SERVERS,
         embeds_base64=embeds_base64,
@@ -245,7 +246,8 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         has_responses=True,
         offers=_RANKING,
     ),
-    _local("ollama", "Ollama", 11434),
+    # It ignores the newer name in silence (ollama/ollama#7125, 2026-08).
+    _local("ollama", "Ollama", 11434, max_tokens_field="max_tokens"),
     _local(
         "vllm",
         "vLLM",
