@@ -13,6 +13,7 @@ from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.dialects.openai_responses import OpenAIResponsesVendor
+from tollkeeper.gateway.openai_fields import dropped_fields
 from tollkeeper.gateway.providers import PROVIDERS
 
 USER = {"role": "user", "content": "Hi"}
@@ -261,6 +262,15 @@ def test_calls_go_over_the_api_that_vendor_model_and_option_say(
     for target in (Target("p", "*"), Target("p", model)):
         assert entry.url(config, entry.prepare(config, call, target), target) == f"http://127.0.0.1/v1{path}"
         assert (entry.dialect(config, call, target).NAME == "openai_responses") == (path == "/responses")
+
+
+def test_thinking_of_another_dialect_is_asked_for_as_an_effort() -> None:
+    entry, config = PROVIDERS["openai"], provider("p", "http://127.0.0.1/v1", kind="openai")
+    call = asked(thinking={"type": "enabled", "budget_tokens": 1024})
+    call.dialect = "anthropic_messages"
+    ready = entry.prepare(config, call, Target("p", "o3-pro"))
+    assert written(ready)["reasoning"] == {"effort": "low"}
+    assert dropped_fields(call, ready) == []
 
 
 def test_unknown_api_is_the_operators_mistake() -> None:

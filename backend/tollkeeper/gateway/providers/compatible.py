@@ -6,6 +6,7 @@ from typing import Any, Final
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
 from tollkeeper.contracts.chat import ABSENT, Call, Operation
 from tollkeeper.core.errors import BadRequest, UpstreamError
+from tollkeeper.gateway.canonical import effort_of
 from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.dialects.openai_completions import OpenAICompletions
@@ -113,6 +114,8 @@ class Compatible:
         if self._speaks_responses(config, call, target):
             if call.native is None or call.dialect != OpenAIResponsesVendor.NAME:
                 changes |= dict.fromkeys(unexpressed_fields(body) | (vendor.drops & body.keys()), ABSENT)
+                if "thinking" in body and (effort := effort_of(body)) is not None:
+                    changes["reasoning_effort"] = effort
             return call.replace(**changes) if changes else call
         if call.dialect not in _OWN_DIALECTS and call.operation is Operation.CHAT:
             # Translated from another dialect.
