@@ -12,6 +12,7 @@ STORED_RESPONSES = """
         id uuid NOT NULL,
         tenant_id uuid NOT NULL,
         project_id uuid,
+        environment text NOT NULL,
         previous_id uuid,
         item_ids text[] NOT NULL,
         envelope bytea NOT NULL,
@@ -19,6 +20,7 @@ STORED_RESPONSES = """
         expires_at timestamptz NOT NULL,
         created_at timestamptz DEFAULT now() NOT NULL,
         CONSTRAINT pk_stored_responses PRIMARY KEY (id),
+        CONSTRAINT ck_stored_responses_environment CHECK (environment IN ('live', 'test')),
         CONSTRAINT fk_stored_responses_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id)
     )
 """

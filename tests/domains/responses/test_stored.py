@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.gateway.serving import ManualClock, principal
-from tollkeeper.contracts.principal import Principal
+from tollkeeper.contracts.principal import Environment, Principal
 from tollkeeper.contracts.responses import StoredResponse
 from tollkeeper.core.crypto import EnvelopeError, MasterKey, SecretBox
 from tollkeeper.core.errors import BadRequest, DependencyUnavailable
@@ -140,10 +140,15 @@ async def test_a_conversation_is_found_whole_oldest_first(store: Store) -> None:
 
 
 async def test_nobody_else_finds_it(store: Store) -> None:
-    """Another tenant, another project of the tenant, and a key without the project."""
+    """Another tenant, another project of the tenant, a key without the project, and a key for trying out."""
     project = principal(tenant_id=store.ours.tenant_id, project_id=uuid7())
     other = principal(tenant_id=store.ours.tenant_id, project_id=uuid7())
-    for owner, strangers in ((store.ours, (store.theirs, project)), (project, (store.ours, other, store.theirs))):
+    trial = replace(store.ours, environment=Environment.TEST)
+    for owner, strangers in (
+        (store.ours, (store.theirs, project, trial)),
+        (project, (store.ours, other, store.theirs)),
+        (trial, (store.ours,)),
+    ):
         [kept] = await conversation(store, "Hi", who=owner)
         assert await store.lookup.items(owner, kept.item_ids)
         for stranger in strangers:

@@ -89,6 +89,7 @@ class Vault:
                 StoredResponse(
                     id=response_id,
                     tenant_id=self.tenant_id,
+                    environment="live",
                     item_ids=[],
                     envelope=envelope,
                     expires_at=datetime.now(UTC) + timedelta(days=1),

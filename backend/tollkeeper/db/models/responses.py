@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Computed, ForeignKeyConstraint, Index, LargeBinary
+from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tollkeeper.db.base import Base, Created, Identified
@@ -19,6 +19,7 @@ class StoredResponse(Identified, Created, Base):
 
     tenant_id: Mapped[UUID]
     project_id: Mapped[UUID | None]
+    environment: Mapped[str]
     previous_id: Mapped[UUID | None]
     item_ids: Mapped[list[str]]
     envelope: Mapped[bytes] = mapped_column(LargeBinary)
@@ -27,6 +28,7 @@ class StoredResponse(Identified, Created, Base):
 
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
+        CheckConstraint("environment IN ('live', 'test')", name="environment"),
         Index("ix_stored_responses_item_ids", "item_ids", postgresql_using="gin"),
         Index("ix_stored_responses_expires_at", "expires_at"),
         Index("ix_stored_responses_kek_id", "kek_id", "id"),

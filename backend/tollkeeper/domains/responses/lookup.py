@@ -28,13 +28,13 @@ class SqlResponses:
 
     async def find(self, principal: Principal, response_id: UUID) -> StoredResponse | None:
         row = await self._access.run(
-            principal.tenant_id, lambda session: repository.find(session, principal.project_id, response_id)
+            principal.tenant_id, lambda session: repository.find(session, principal, response_id)
         )
         return None if row is None else unseal(self._box, row)
 
     async def history(self, principal: Principal, response_id: UUID) -> Sequence[StoredResponse] | None:
         async def read(session: AsyncSession) -> list[StoredResponse] | None:
-            links = await repository.chain(session, principal.project_id, response_id, most=_MOST_TURNS)
+            links = await repository.chain(session, principal, response_id, most=_MOST_TURNS)
             if not links:
                 return None
             if links[-1].previous_id is not None:
@@ -53,7 +53,7 @@ class SqlResponses:
             return {}
 
         async def read(session: AsyncSession) -> list[StoredResponse]:
-            links = await repository.with_items(session, principal.project_id, sorted(wanted), most=_MOST_TURNS)
+            links = await repository.with_items(session, principal, sorted(wanted), most=_MOST_TURNS)
             return await self._read(session, links)
 
         found: dict[str, Item] = {}

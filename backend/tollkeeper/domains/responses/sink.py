@@ -38,6 +38,7 @@ class ResponseSink:
             id=stored.id,
             tenant_id=principal.tenant_id,
             project_id=principal.project_id,
+            environment=principal.environment.value,
             previous_id=stored.previous_id,
             item_ids=list(filter(can_be_found, stored.item_ids)),
             envelope=seal(self._box, principal.tenant_id, stored.id, document),
@@ -52,7 +53,7 @@ class ResponseSink:
 
     async def delete(self, principal: Principal, response_id: UUID) -> bool:
         return await self._access.run(
-            principal.tenant_id, lambda session: repository.remove(session, principal.project_id, response_id)
+            principal.tenant_id, lambda session: repository.remove(session, principal, response_id)
         )
 
     async def close(self) -> None:
