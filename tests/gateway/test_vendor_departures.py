@@ -255,8 +255,9 @@ def test_thinking_of_a_call_in_another_dialect_goes_back_to_vllm_too() -> None:
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-def test_cap_reaches_a_local_server_as_it_came_and_openai_by_its_new_name(name: str) -> None:
-    assert sent("ollama", {"messages": [], name: 5})[name] == 5
+def test_cap_reaches_a_local_server_as_it_came_and_others_by_the_name_they_know(name: str) -> None:
+    assert sent("vllm", {"messages": [], name: 5})[name] == 5
+    assert sent("ollama", {"messages": [], name: 5}) == {"model": "m", "messages": [], "max_tokens": 5}
     assert sent("openai", {"messages": [], name: 5}, "o3-mini") == {
         "model": "o3-mini", "messages": [], "max_completion_tokens": 5,
     }  # fmt: skip

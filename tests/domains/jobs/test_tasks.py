@@ -155,6 +155,13 @@ async def test_rows_that_have_served_go_and_the_others_stay(
                 """),
                 values,
             )
+            await session.execute(
+                text(f"""
+                    INSERT INTO stored_responses (id, tenant_id, environment, item_ids, envelope, expires_at)
+                    VALUES (:id, :tenant, 'live', '{{}}', '\\x0000000000', now() + interval '1 day' - interval '{days} days')
+                """),
+                {"id": uuid7(), "tenant": tenant},
+            )
     result = await run(kinds["retention"])
     assert result["deleted"] == {
         "jobs": 5,
@@ -165,6 +172,7 @@ async def test_rows_that_have_served_go_and_the_others_stay(
         "consumed_tokens": 1,
         "one_time_links": 3,
         "invitations": 1,
+        "stored_responses": 3,
     }
     assert len(await table.all()) == 3
 
