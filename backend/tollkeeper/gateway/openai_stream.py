@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from tollkeeper.contracts.chat import Batch, Chunk
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway import sse
+from tollkeeper.gateway.batches import Batches
 
 # Bounds what is looked at again when a run turns out to be none.
 _MOST_TOGETHER: Final = 64
@@ -42,44 +43,20 @@ def read_events(
     return _Batches(reads, chunks, from_whole)
 
 
-class _Batches:
-    """No generator: the event loop keeps a list of those, and ends each one that is not read to its end in a task."""
-
-    __slots__ = ("_chunks", "_error", "_events", "_from_whole", "_is_over", "_reads")
+class _Batches(Batches):
+    __slots__ = ("_chunks", "_events", "_from_whole")
 
     def __init__(self, reads: AsyncIterator[bytes], chunks: Chunks, from_whole: Callable[[bytes], Chunk]) -> None:
-        self._reads = reads
+        super().__init__(reads)
         self._chunks = chunks
         self._from_whole = from_whole
         self._events = sse.EventReader()
-        self._is_over = False
-        # What came of the rest of a read whose beginning has been handed over.
-        self._error: UpstreamError | None = None
 
-    def __aiter__(self) -> AsyncIterator[Batch]:
-        return self
+    def _feed(self, data: bytes, batch: list[Chunk]) -> None:
+        self._is_over = _read(self._events.feed(data), self._chunks, batch)
 
-    async def __anext__(self) -> Batch:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        while not self._is_over:
-            try:
-                data = await self._reads.__anext__()
-            except StopAsyncIteration:
-                self._is_over = True
-                return _last(self._events.close(), self._chunks, self._from_whole)
-            batch: list[Chunk] = []
-            try:
-                self._is_over = _read(self._events.feed(data), self._chunks, batch)
-            except UpstreamError as error:
-                self._is_over = True
-                if not batch:
-                    raise
-                self._error = error
-            if batch:
-                return batch
-        raise StopAsyncIteration
+    def _close(self, batch: list[Chunk]) -> None:
+        batch += _last(self._events.close(), self._chunks, self._from_whole)
 
 
 def _read(events: list[bytes], chunks: Chunks, batch: list[Chunk]) -> bool:

@@ -7,51 +7,26 @@ from typing import Any, Final
 
 import orjson
 
-from tollkeeper.contracts.chat import Batch, Call, Chunk
+from tollkeeper.contracts.chat import Call, Chunk
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway import sse
+from tollkeeper.gateway.batches import Batches
 from tollkeeper.gateway.dialects.anthropic_messages.vendor_answer import read_message
 from tollkeeper.gateway.dialects.anthropic_messages.vendor_events import MessageEvents
 
 _STOP: Final = b'{"type":"message_stop"}'
 
 
-class MessageStream:
-    """One batch per read that completes an event. No generator: the event loop ends each of those in a task."""
-
-    __slots__ = ("_error", "_events", "_is_over", "_messages", "_reads")
+class MessageStream(Batches):
+    __slots__ = ("_events", "_messages")
 
     def __init__(self, reads: AsyncIterator[bytes], call: Call) -> None:
-        self._reads = reads
+        super().__init__(reads)
         self._messages = MessageEvents(call)
         self._events = sse.EventReader()
-        self._is_over = False
-        # What came of the rest of a read whose beginning has been handed over.
-        self._error: UpstreamError | None = None
 
-    def __aiter__(self) -> AsyncIterator[Batch]:
-        return self
-
-    async def __anext__(self) -> Batch:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        while not self._is_over:
-            batch: list[Chunk] = []
-            try:
-                data = await self._reads.__anext__()
-                self._read(self._events.feed(data), batch)
-            except StopAsyncIteration:
-                self._is_over = True
-                self._close(batch)
-            except UpstreamError as error:
-                self._is_over = True
-                if not batch:
-                    raise
-                self._error = error
-            if batch:
-                return batch
-        raise StopAsyncIteration
+    def _feed(self, data: bytes, batch: list[Chunk]) -> None:
+        self._read(self._events.feed(data), batch)
 
     def _read(self, events: list[bytes], batch: list[Chunk]) -> None:
         messages = self._messages

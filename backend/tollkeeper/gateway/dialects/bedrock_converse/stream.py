@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import orjson
 
-from tollkeeper.contracts.chat import Batch, Call, Chunk
+from tollkeeper.contracts.chat import Call, Chunk
 from tollkeeper.core.errors import UpstreamError
+from tollkeeper.gateway.batches import Batches
 from tollkeeper.gateway.dialects.bedrock_converse.answer import (
     annotation_of,
     finish_reason,
@@ -23,53 +24,26 @@ from tollkeeper.gateway.openai_repair import new_id
 from tollkeeper.gateway.openai_usage import write_usage
 
 
-class ConverseStream:
-    """No generator: the event loop keeps a list of those, and ends each one that is not read to its end in a task."""
-
-    __slots__ = ("_chunks", "_error", "_frames", "_is_over", "_reads")
+class ConverseStream(Batches):
+    __slots__ = ("_chunks", "_frames")
 
     def __init__(self, reads: AsyncIterator[bytes], call: Call) -> None:
-        self._reads = reads
+        super().__init__(reads)
         self._frames = FrameReader()
         self._chunks = _Chunks(call)
-        self._is_over = False
-        # What came of the rest of a read whose beginning has been handed over.
-        self._error: UpstreamError | None = None
 
-    def __aiter__(self) -> AsyncIterator[Batch]:
-        return self
-
-    async def __anext__(self) -> Batch:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        while not self._is_over:
-            try:
-                data = await self._reads.__anext__()
-            except StopAsyncIteration:
+    def _feed(self, data: bytes, batch: list[Chunk]) -> None:
+        for frame in self._frames.feed(data):
+            batch += self._chunks.read(frame)
+            if self._chunks.is_over:
                 self._is_over = True
-                return self._last()
-            batch: list[Chunk] = []
-            try:
-                for frame in self._frames.feed(data):
-                    batch += self._chunks.read(frame)
-                    if self._chunks.is_over:
-                        self._is_over = True
-                        break
-            except UpstreamError as error:
-                self._is_over = True
-                if not batch:
-                    raise
-                self._error = error
-            if batch:
-                return batch
-        raise StopAsyncIteration
+                return
 
-    def _last(self) -> Batch:
+    def _close(self, batch: list[Chunk]) -> None:
         """The end of the body without `metadata`: good when the message had ended."""
         if not self._frames.is_empty or not self._chunks.is_finished:
             raise UpstreamError("The provider cut its answer off.", code="upstream_cut")
-        return self._chunks.end({})
+        batch += self._chunks.end({})
 
 
 class _Chunks:

@@ -8,6 +8,7 @@ import orjson
 from tollkeeper.contracts.chat import Batch, Call, Chunk
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway import sse
+from tollkeeper.gateway.batches import Batches
 from tollkeeper.gateway.dialects.openai_responses import vendor_answer
 from tollkeeper.gateway.dialects.openai_responses.vendor_events import ResponsesEvents
 from tollkeeper.gateway.dialects.openai_responses.vendor_request import ENCRYPTED, write_request
@@ -90,65 +91,34 @@ class OpenAIResponsesVendor:
         return _Batches(reads, ResponsesEvents(call, is_native=call.dialect == self.NAME), self, call)
 
 
-class _Batches:
-    """No generator: the event loop keeps a list of those, and ends each one that is not read to its end in a task."""
-
-    __slots__ = ("_call", "_dialect", "_error", "_events", "_reader", "_reads")
+class _Batches(Batches):
+    __slots__ = ("_call", "_dialect", "_events", "_reader")
 
     def __init__(
         self, reads: AsyncIterator[bytes], events: ResponsesEvents, dialect: OpenAIResponsesVendor, call: Call
     ) -> None:
-        self._reads = reads
+        super().__init__(reads)
         self._events = events
         self._dialect = dialect
         self._call = call
         self._reader = sse.EventReader()
-        # What came of the rest of a read whose beginning has been handed over.
-        self._error: UpstreamError | None = None
 
-    def __aiter__(self) -> AsyncIterator[Batch]:
-        return self
+    def _feed(self, data: bytes, batch: list[Chunk]) -> None:
+        self._events.read(self._reader.feed(data), batch)
+        self._is_over = self._events.is_over
 
-    async def __anext__(self) -> Batch:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        while not self._events.is_over:
-            try:
-                data = await self._reads.__anext__()
-            except StopAsyncIteration:
-                return self._last()
-            if batch := self._read(self._reader.feed(data)):
-                return batch
-        raise StopAsyncIteration
-
-    def _read(self, events: list[bytes]) -> list[Chunk]:
-        batch: list[Chunk] = []
-        try:
-            self._events.read(events, batch)
-        except UpstreamError as error:
-            self._events.is_over = True
-            if not batch:
-                raise
-            self._error = error
-        return batch
-
-    def _last(self) -> Batch:
+    def _close(self, batch: list[Chunk]) -> None:
         """The end of the body: good only after the event that says so, or when it was a whole answer."""
         rest = self._reader.close()
         if not self._events.has_begun and rest.lstrip().startswith(b"{"):
             # A vendor that ignores `stream`, or refuses under status 200.
-            self._events.is_over = True
-            return _as_stream(self._dialect.read_whole(rest, self._call), self._call)
+            batch += _as_stream(self._dialect.read_whole(rest, self._call), self._call)
+            return
         event = sse.last_event(rest)
-        batch = [] if event is None else self._read([event])
+        if event is not None:
+            self._events.read([event], batch)
         if not self._events.is_over:
-            self._events.is_over = True
-            cut = UpstreamError("The provider cut its answer off.", code="upstream_cut")
-            if not batch:
-                raise cut
-            self._error = cut
-        return batch
+            raise UpstreamError("The provider cut its answer off.", code="upstream_cut")
 
 
 def _as_stream(whole: Chunk, call: Call) -> Batch:
