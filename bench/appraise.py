@@ -10,9 +10,10 @@ from timeit import repeat
 
 import orjson
 
-from tollkeeper.contracts.catalog import ModelRoute, Price, PriceTier, ServiceTier, Target
+from tollkeeper.contracts.catalog import ModelRoute, Price, PriceTier, ServiceTier
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.contracts.principal import Environment, Principal
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import Permission
 from tollkeeper.gateway.money.appraise import appraise

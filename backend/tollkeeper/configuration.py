@@ -35,7 +35,7 @@ from tollkeeper.contracts.catalog import (
     ProviderConfig,
     ProviderKind,
 )
-from tollkeeper.contracts.catalog import Target as RouteTarget
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.config_file import load_config_file
 from tollkeeper.core.config_source import ConfigError, Node, Place, Problem, path_text
 from tollkeeper.core.money import nano_from_usd
@@ -358,7 +358,7 @@ def _convert_model(model: FileModel) -> ModelRoute:
     return ModelRoute(
         id=stable_id("model", model.name),
         name=model.name,
-        targets=tuple(RouteTarget(target.provider, target.model, target.weight) for target in model.targets),
+        targets=tuple(Target(target.provider, target.model, target.weight) for target in model.targets),
         strategy=model.strategy,
         price=read_price(model.price, "file", model.name) if model.price else None,
         blocks_unpriced=model.unpriced == "block",

@@ -15,8 +15,9 @@ import httpx
 import uvicorn
 from uvicorn.server import ServerState
 
-from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig, Snapshot, Target
+from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig, Snapshot
 from tollkeeper.contracts.principal import Environment, KeyRecord, Principal, SecretDigest
+from tollkeeper.contracts.routing import Target
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.config import Settings

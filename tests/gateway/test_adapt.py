@@ -11,9 +11,10 @@ import pytest
 
 from tests.gateway.serving import TENANT, Serving, chat, provider, route, serving, snapshot
 from tests.gateway.upstream import FakeUpstream
-from tollkeeper.contracts.catalog import REST, ModelRoute, Target
+from tollkeeper.contracts.catalog import REST, ModelRoute
 from tollkeeper.contracts.chat import ABSENT
 from tollkeeper.contracts.parameters import ModelParameters
+from tollkeeper.contracts.routing import Target
 from tollkeeper.gateway.money.hold import Appraisal
 from tollkeeper.gateway.money.terms import Terms
 from tollkeeper.gateway.native_parameters import with_native

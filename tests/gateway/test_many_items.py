@@ -12,7 +12,8 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from tollkeeper.contracts.catalog import ProviderConfig, Target
+from tollkeeper.contracts.catalog import ProviderConfig
+from tollkeeper.contracts.routing import Target
 from tollkeeper.gateway.money.estimate import bound_input_tokens
 from tollkeeper.gateway.paths import Paths
 from tollkeeper.gateway.providers import PROVIDERS

@@ -26,8 +26,8 @@ from tests.gateway.upstream import (
     event,
     stream,
 )
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.core.secrets import new_key
 from tollkeeper.gateway.dialect import CallerDialect, VendorDialect

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.gateway.serving import provider, route, snapshot
-from tollkeeper.contracts.catalog import Target
+from tollkeeper.contracts.routing import Target
 from tollkeeper.gateway.routing.plan import plan
 
 SNAP = snapshot([provider(name, None) for name in "abc"], [])

@@ -7,8 +7,8 @@ import pytest
 
 from tests.gateway.serving import chat, provider, route, serving, snapshot
 from tests.gateway.upstream import FakeUpstream
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.addresses import is_public
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.addresses import locate

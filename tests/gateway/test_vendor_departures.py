@@ -25,8 +25,8 @@ from tests.gateway.upstream import (
     silent,
     stream,
 )
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.gateway.providers import PROVIDERS
 
 STREAM = chat(stream=True)

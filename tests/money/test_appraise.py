@@ -8,18 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.money.records import make_principal
-from tollkeeper.contracts.catalog import (
-    EMPTY_SNAPSHOT,
-    Adjustment,
-    ModelRoute,
-    Price,
-    PriceTier,
-    ServiceTier,
-    Snapshot,
-    Target,
-)
+from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, Adjustment, ModelRoute, Price, PriceTier, ServiceTier, Snapshot
 from tollkeeper.contracts.chat import Call, Operation, Usage
 from tollkeeper.contracts.money import Budget, RuleScope, ScopeKind, Window, WindowKind
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.money.appraise import OUTPUT, appraise, appraise_exactly
 from tollkeeper.gateway.money.forecast import Forecasts

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tests.gateway.forms import HEADERS, form, transcription
 from tests.money.records import make_principal
-from tollkeeper.contracts.catalog import ModelRoute, Price, Target
+from tollkeeper.contracts.catalog import ModelRoute, Price
 from tollkeeper.contracts.chat import Amounts, Call, Operation, Usage
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.dialects.openai_images import OpenAIImages
 from tollkeeper.gateway.dialects.openai_moderations import OpenAIModerations

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from tollkeeper.contracts.cloud import DocumentFamily
 from tollkeeper.contracts.parameters import NO_PARAMETERS, NOTHING, ModelParameters
+from tollkeeper.contracts.routing import RoutePolicy, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +61,6 @@ class ProviderKind:
 
 # So that `openai/*` can lead to OpenAI's own names.
 REST: Final = "{rest}"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One place to try: a provider and the model's name there.
-
-    `*` stands for the name the caller asked for; `REST`, of a route whose name ends in `*`, for what that stands for.
-    """
-
-    provider: str
-    model: str
-    weight: int = 1
-    # The longest answer of the model there, and never more than the route's: for vendors that have to be told.
-    max_output_tokens: int | None = None
 
 
 class ServiceTier(StrEnum):
@@ -181,6 +168,8 @@ class ModelRoute:
     # What it can do, by the names of `CAPABILITIES`; a name that is not there is unknown, and allowed.
     capabilities: Mapping[str, bool] = field(default_factory=lambda: NOTHING)
     parameters: ModelParameters = NO_PARAMETERS
+    # Leads to other targets than its own, by rules; None: `strategy` over `targets`.
+    policy: RoutePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
+from tollkeeper.contracts.catalog import Credential, ProviderConfig
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.contracts.ports import ProbeResult
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.gateway.cloud_tokens import Authorizing, Tokens

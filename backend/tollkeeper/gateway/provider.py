@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
+from tollkeeper.contracts.catalog import Credential, ProviderConfig
 from tollkeeper.contracts.chat import Call
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import TollkeeperError, UpstreamError
 from tollkeeper.gateway.dialect import VendorDialect
 

@@ -7,14 +7,16 @@ calling `next`), *watch* (`reply.watch(tap)`) and *settle* (`exchange.on_finish(
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 from uuid import UUID
 
 import structlog
 
-from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, Snapshot, Target
+from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, Snapshot
 from tollkeeper.contracts.chat import Amounts, Call, Operation, Reply, Usage
 from tollkeeper.contracts.principal import Principal
+from tollkeeper.contracts.routing import FallbackKind, Target
 from tollkeeper.contracts.usage import Intent
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.ids import format_id
@@ -40,6 +42,7 @@ class Outcome:
 
 
 Finisher = Callable[[Outcome], None]
+NO_FALLBACKS: Final[Mapping[FallbackKind, tuple[Target, ...]]] = MappingProxyType({})
 
 
 @dataclass(slots=True)  # not frozen: made for every attempt, and freezing doubles its price
@@ -132,6 +135,8 @@ class Exchange:
     # resolve: the route and the targets in the order they will be tried
     route: ModelRoute = field(init=False)
     plan: tuple[Target, ...] = ()
+    # resolve: where it goes instead after failures of these kinds; paid for by the same hold
+    fallbacks: Mapping[FallbackKind, tuple[Target, ...]] = field(default_factory=lambda: NO_FALLBACKS)
     # admit: what the call may come to, and what it has put aside for that; None where no budget limits it
     appraisal: Appraisal | None = None
     hold: Hold | None = None

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import orjson
 
-from tollkeeper.contracts.catalog import ProviderConfig, Target
+from tollkeeper.contracts.catalog import ProviderConfig
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.openai_fields import dropped_fields

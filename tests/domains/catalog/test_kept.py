@@ -7,7 +7,8 @@ from types import MappingProxyType
 import pytest
 import structlog
 
-from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig, Target
+from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.crypto import MasterKey, SecretBox
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.ids import uuid7

@@ -9,7 +9,8 @@ import structlog
 from tests.domains.catalog.kinds import KINDS
 from tests.domains.catalog.waiting import running, until
 from tollkeeper.configuration import load_configuration
-from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute, ProviderConfig, Target
+from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute, ProviderConfig
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.domains.catalog.loader import (

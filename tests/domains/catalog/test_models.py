@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from tests.domains.catalog.conftest import World, build_world
 from tests.domains.catalog.kinds import KINDS
 from tests.domains.catalog.waiting import running, until
-from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute, Target
+from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute
 from tollkeeper.contracts.parameters import NO_PARAMETERS
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest, NotFound, PreconditionFailed
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.declared import ManagedElsewhere

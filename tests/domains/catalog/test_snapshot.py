@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from tests.domains.catalog.kinds import KINDS
-from tollkeeper.contracts.catalog import REST, DeclaredCatalog, ModelRoute, Price, ProviderConfig, Snapshot, Target
+from tollkeeper.contracts.catalog import REST, DeclaredCatalog, ModelRoute, Price, ProviderConfig, Snapshot
 from tollkeeper.contracts.parameters import ModelParameters
+from tollkeeper.contracts.routing import Target
 from tollkeeper.domains.catalog.environment import environment_catalog
 from tollkeeper.domains.catalog.prices import FREE, Figures, PriceList, load_price_list, stable_id
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPrice, build_snapshot

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.gateway.serving import provider
-from tollkeeper.contracts.catalog import Snapshot, Target
+from tollkeeper.contracts.catalog import Snapshot
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.core.ids import uuid7
 from tollkeeper.domains.catalog.environment import environment_catalog

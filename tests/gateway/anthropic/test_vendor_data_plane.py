@@ -13,8 +13,9 @@ from tests.gateway.anthropic import wire
 from tests.gateway.anthropic.vendor_calls import function
 from tests.gateway.serving import KEY, Serving, chat, events_of, provider, route, serving, snapshot
 from tests.gateway.upstream import FakeUpstream, Script, answer, answer_json, stream
-from tollkeeper.contracts.catalog import ModelRoute, Price, Target
+from tollkeeper.contracts.catalog import ModelRoute, Price
 from tollkeeper.contracts.chat import Usage
+from tollkeeper.contracts.routing import Target
 from tollkeeper.contracts.usage import CallStatus
 from tollkeeper.core.ids import uuid7
 

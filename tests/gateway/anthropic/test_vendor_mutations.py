@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.gateway.anthropic import wire
 from tests.gateway.anthropic.vendor_calls import CONFIG, calling, function, result, user
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Chunk
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.dialects.anthropic_messages import AnthropicVendor
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from tests.gateway.serving import provider
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call
+from tollkeeper.contracts.routing import Target
 from tollkeeper.gateway.dialects.anthropic_messages import AnthropicVendor
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
 from tollkeeper.gateway.openai_fields import dropped_fields

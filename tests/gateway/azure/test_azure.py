@@ -22,8 +22,8 @@ from tests.gateway.upstream import (
     running_upstream,
     stream,
 )
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation, Usage
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.provider import FailureClass
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds

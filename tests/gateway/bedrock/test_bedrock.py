@@ -12,8 +12,8 @@ import pytest
 from tests.gateway.clouds.token_service import aws, config, form, origin, sts
 from tests.gateway.serving import chat, events_of, provider, route, serving, snapshot
 from tests.gateway.upstream import FakeUpstream, Script, Seen, answer_json, http_chunk, running_upstream
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation, Usage
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.cloud_aws import AwsKeys, sign
 from tollkeeper.gateway.provider import CredentialRefused

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.gateway.serving import provider
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.dialects.bedrock_converse.request import request_of
 from tollkeeper.gateway.openai_fields import dropped_fields

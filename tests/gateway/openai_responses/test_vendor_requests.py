@@ -9,8 +9,8 @@ import pytest
 from tests.gateway.openai_responses.responses_payloads import function_call, message, numbered, response, text_events
 from tests.gateway.serving import chat, events_of, provider, route, serving, snapshot
 from tests.gateway.upstream import FakeUpstream, answer_json, stream
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.dialects.openai_responses import OpenAIResponsesVendor
 from tollkeeper.gateway.openai_fields import dropped_fields

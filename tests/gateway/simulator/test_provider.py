@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.gateway.serving import Serving, provider, route, serving, snapshot
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.contracts.usage import CallStatus
 from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat

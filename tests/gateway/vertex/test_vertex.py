@@ -10,8 +10,8 @@ import pytest
 from tests.gateway.clouds.token_service import config, origin, service_account, tokens_in_turn
 from tests.gateway.serving import chat, events_of, provider, route, serving, snapshot
 from tests.gateway.upstream import FakeUpstream, answer_json, event, running_upstream, stream
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call, Operation, Usage
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.openai_fields import dropped_fields
 from tollkeeper.gateway.provider import FailureClass

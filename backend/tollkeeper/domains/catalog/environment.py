@@ -5,14 +5,8 @@ Only while the configuration file declares no provider: who wrote one decides al
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tollkeeper.contracts.catalog import (
-    Credential,
-    DeclaredCatalog,
-    ModelRoute,
-    ProviderConfig,
-    ProviderKind,
-    Target,
-)
+from tollkeeper.contracts.catalog import Credential, DeclaredCatalog, ModelRoute, ProviderConfig, ProviderKind
+from tollkeeper.contracts.routing import Target
 from tollkeeper.domains.catalog.fields import origin_of
 from tollkeeper.domains.catalog.prices import PriceList, stable_id
 

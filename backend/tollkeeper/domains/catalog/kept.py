@@ -13,15 +13,8 @@ from urllib.parse import urlsplit
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from tollkeeper.contracts.catalog import (
-    Adjustment,
-    Credential,
-    ModelRoute,
-    Price,
-    PriceTier,
-    ProviderConfig,
-    Target,
-)
+from tollkeeper.contracts.catalog import Adjustment, Credential, ModelRoute, Price, PriceTier, ProviderConfig
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.sealed_file import note_other_release, read_sealed, shape_of, to_json, write_sealed

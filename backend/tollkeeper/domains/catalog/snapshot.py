@@ -12,16 +12,8 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
-from tollkeeper.contracts.catalog import (
-    REST,
-    Adjustment,
-    DeclaredCatalog,
-    ModelRoute,
-    Price,
-    ProviderConfig,
-    Snapshot,
-    Target,
-)
+from tollkeeper.contracts.catalog import REST, Adjustment, DeclaredCatalog, ModelRoute, Price, ProviderConfig, Snapshot
+from tollkeeper.contracts.routing import Target
 from tollkeeper.domains.catalog.parameters import common_capabilities
 from tollkeeper.domains.catalog.prices import FREE, UNKNOWN_FIGURES, Figures, PriceList, stable_id
 

@@ -14,7 +14,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from tollkeeper.contracts.catalog import Adjustment, Credential, ModelRoute, Price, ProviderConfig
-from tollkeeper.contracts.catalog import Target as RouteTarget
+from tollkeeper.contracts.routing import Target as RouteTarget
 from tollkeeper.db.models.catalog import Model, PriceAdjustment, Provider, ProviderCredential
 from tollkeeper.db.models.catalog import Price as PriceRow
 from tollkeeper.db.session import Database

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import orjson
 
-from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, Price, ServiceTier, Snapshot, Target
+from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, Price, ServiceTier, Snapshot
 from tollkeeper.contracts.chat import Call, Operation, Usage
 from tollkeeper.contracts.principal import Principal
+from tollkeeper.contracts.routing import Target
 from tollkeeper.gateway.money import encodings, tokens
 from tollkeeper.gateway.money.estimate import (
     Survey,

@@ -6,8 +6,9 @@ Only such a call may go out with less put aside than its worst case.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tollkeeper.contracts.catalog import ProviderConfig, Target
+from tollkeeper.contracts.catalog import ProviderConfig
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.gateway.money.extent import TEXTS
 from tollkeeper.gateway.provider import Provider
 

@@ -1,7 +1,7 @@
 """What is put on record before an attempt is sent. `admit` puts the first attempt's into the hold, `dispatch` writes each."""
 
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Usage
+from tollkeeper.contracts.routing import Target
 from tollkeeper.contracts.usage import Intent
 from tollkeeper.gateway.money.estimate import estimate_input_tokens
 from tollkeeper.gateway.money.extent import asked_of, measure

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from tollkeeper.contracts.catalog import Target
 from tollkeeper.contracts.chat import Call
+from tollkeeper.contracts.routing import Target
 from tollkeeper.gateway.money import encodings, tokens
 from tollkeeper.gateway.money.estimate import FILE_TOKENS, media_most, survey
 from tollkeeper.gateway.money.families import family_of

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKind, Target
+from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKind
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.anthropic_messages import (

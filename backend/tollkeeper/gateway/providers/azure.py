@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 import orjson
 
-from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKind, Target
+from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKind
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.contracts.cloud import DocumentFamily, is_document
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.cloud_entra import entra_token
 from tollkeeper.gateway.cloud_tokens import Tokens

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKind, Target
+from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKind
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.contracts.cloud import DocumentFamily, is_document
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.cloud_aws import sign_request
 from tollkeeper.gateway.cloud_tokens import Tokens

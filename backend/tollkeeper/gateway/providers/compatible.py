@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
+from tollkeeper.contracts.catalog import Credential, ProviderConfig
 from tollkeeper.contracts.chat import ABSENT, Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.canonical import effort_of
 from tollkeeper.gateway.dialect import VendorDialect

@@ -8,8 +8,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Final
 
-from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
+from tollkeeper.contracts.catalog import Credential, ProviderConfig
 from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
 from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat

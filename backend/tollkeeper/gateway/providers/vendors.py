@@ -30,7 +30,8 @@ OPENAI_ONLY: Final = frozenset(
 _NO_LOGPROBS: Final = OPENAI_ONLY | {"logit_bias", "logprobs", "top_logprobs"}
 
 
-# Of the vendors' own references, looked up 2026-11.
+# What a row `offers` beside chat was looked up in the references of Fireworks, Nebius, Novita, OpenRouter, Scaleway,
+# Together and Venice (2026-11); of the others it is what was known without. A call for what a row lacks is refused here.
 _LISTENING: Final = frozenset({Operation.TRANSCRIPTIONS, Operation.TRANSLATIONS})
 _AUDIO: Final = _LISTENING | {Operation.SPEECH}
 _DRAWING: Final = frozenset({Operation.IMAGE_GENERATIONS})

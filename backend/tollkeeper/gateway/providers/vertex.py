@@ -10,9 +10,10 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
-from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKind, Target
+from tollkeeper.contracts.catalog import Credential, ProviderConfig, ProviderKind
 from tollkeeper.contracts.chat import ABSENT, Batch, Call, Chunk, Operation
 from tollkeeper.contracts.cloud import DocumentFamily, is_document
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.cloud_google import google_token
 from tollkeeper.gateway.cloud_tokens import Tokens

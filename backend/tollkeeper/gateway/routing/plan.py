@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from tollkeeper.contracts.catalog import ModelRoute, Snapshot, Target
+from tollkeeper.contracts.catalog import ModelRoute, Snapshot
 from tollkeeper.contracts.principal import name_allowed
+from tollkeeper.contracts.routing import Target
 
 
 def plan(

@@ -12,10 +12,11 @@ from uuid import UUID
 
 import structlog
 
-from tollkeeper.contracts.catalog import ProviderConfig, Target
+from tollkeeper.contracts.catalog import ProviderConfig
 from tollkeeper.contracts.chat import Call, Chunk, Reply
 from tollkeeper.contracts.key_bounds import endpoint_of
 from tollkeeper.contracts.principal import Principal
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.gateway.money.admission import Admitted

@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from tollkeeper.contracts.catalog import Credential, ProviderConfig, Target
+from tollkeeper.contracts.catalog import Credential, ProviderConfig
 from tollkeeper.contracts.chat import Call, Reply
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import (
     BadRequest,

@@ -3,9 +3,10 @@
 import random
 from dataclasses import replace
 
-from tollkeeper.contracts.catalog import REST, ModelRoute, Target
+from tollkeeper.contracts.catalog import REST, ModelRoute
 from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.principal import Environment, Principal, name_allowed
+from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest, Forbidden, ModelNotFound, NoTargetAvailable
 from tollkeeper.gateway.routing.plan import plan
 from tollkeeper.gateway.stage import Exchange, Next
