@@ -26,6 +26,7 @@ from typing import Any
 
 import pytest
 
+from tests.failures import write_failures
 from tests.scheduling import GroupScheduling
 from tollkeeper.core.embedded import EmbeddedPostgres, EmbeddedValkey, Endpoint
 from tollkeeper.core.embedded.binaries import REDIS_62
@@ -39,6 +40,10 @@ _STALE_SECONDS = 600
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Long texts are named for their parameter: made keys differ between workers, and all must collect the same tests."""
     return argname if isinstance(val, str | bytes) and len(val) > 30 else None
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    write_failures(terminalreporter.stats)
 
 
 def migrate_template(url: str) -> None:

@@ -14,6 +14,10 @@ _FOLDERS: Final = ("tests/commands/", "tests/e2e/", "tests/isolation/")
 _FOLDERS_OF_FILES: Final = ("tests/faults/", "tests/matrix/", "tests/shows/", "tests/sweep/")
 
 
+# Real processes under a real clock: a neighbour that takes both cores for a second can fail them.
+TIMED: Final = (*_FOLDERS, *_FOLDERS_OF_FILES)
+
+
 class GroupScheduling(LoadGroupScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]

@@ -1,0 +1,70 @@
+"""What the gate makes of failures: only timed tests get a second chance, alone, and it is told."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import gate
+from tests.failures import FAILURES, read_failures, write_failures
+from tests.gate import MOST_REPEATED, Step, repetition, run_all
+
+TIMED = "tests/faults/test_kill.py::test_one"
+
+
+def note(folder: Path, *tests: str) -> None:
+    (folder / "failures").write_text("".join(f"{test}\n" for test in tests))
+
+
+class Report:
+    def __init__(self, nodeid: str) -> None:
+        self.nodeid = nodeid
+
+
+def test_failures_and_errors_are_taken_down_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FAILURES, str(tmp_path / "failures"))
+    write_failures({"failed": [Report("a"), Report("b")], "error": [Report("a")], "passed": [Report("c")]})
+    assert read_failures(tmp_path / "failures") == ["a", "b"]
+
+
+def test_a_timed_test_is_repeated_alone(tmp_path: Path) -> None:
+    note(tmp_path, TIMED)
+    step = repetition(tmp_path)
+    assert step is not None
+    assert step.command[-1] == TIMED
+    assert "-n" not in step.command
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        pytest.param([], id="nothing was taken down"),
+        pytest.param(["tests/gateway/test_plan.py::test_one"], id="one that no clock decides"),
+        pytest.param([TIMED, "tests/money/test_price.py::test_one"], id="one of each"),
+        pytest.param([f"{TIMED}[{number}]" for number in range(MOST_REPEATED + 1)], id="too many for a neighbour"),
+    ],
+)
+def test_other_failures_stand(tmp_path: Path, tests: list[str]) -> None:
+    note(tmp_path, *tests)
+    assert repetition(tmp_path) is None
+
+
+@pytest.mark.parametrize("again", [0, 1])
+def test_what_fails_again_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: int) -> None:
+    note(tmp_path, TIMED)
+    monkeypatch.setattr(gate, "repetition", lambda _: Step("repeated alone", exiting(again)))
+    monkeypatch.setattr(gate, "coverage", lambda: Step("coverage", exiting(0)))
+    results = run_all([Step("pytest", exiting(1))], tmp_path)
+    assert all(result.passed for result in results) is (again == 0)
+
+
+def test_a_repetition_does_not_make_up_for_coverage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note(tmp_path, TIMED)
+    monkeypatch.setattr(gate, "repetition", lambda _: Step("repeated alone", exiting(0)))
+    monkeypatch.setattr(gate, "coverage", lambda: Step("coverage", exiting(2)))
+    results = run_all([Step("pytest", exiting(1))], tmp_path)
+    assert [result.passed for result in results] == [False, True, False]
+
+
+def exiting(code: int) -> list[str]:
+    return [sys.executable, "-c", f"raise SystemExit({code})"]
