@@ -1,0 +1,202 @@
+"""One place's breaker: a state machine that counts failures and says who may call. Pure: clock and chance come in.
+
+Closed lets everybody through. It opens after failures in a row, or when too large a share of the calls of its window
+failed. Once the open time is over it is half-open: one trial at a time, and the floor's share of the calls beside it.
+Enough trials in a row close it; one that fails opens it for twice as long. What began before it last changed its state
+no longer counts.
+"""
+
+from collections import deque
+from enum import IntEnum, StrEnum
+from typing import Final
+
+from tollkeeper.contracts.routing import BreakerRule
+
+# At once, in half-open, however many calls the floor would let through.
+MOST_TRIALS: Final = 10
+# Open times are shortened by up to this share, so that the workers of a fleet do not come back together.
+JITTER: Final = 0.25
+# The longest window a rule may have, in seconds.
+LONGEST_WINDOW: Final = 60
+_MOST_LEVELS: Final = 16
+_MILLION: Final = 1_000_000
+
+
+class State(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Pass(IntEnum):
+    """How a call was let through; what its end means depends on it."""
+
+    REFUSED = 0
+    CALL = 1
+    TRIAL = 2
+    # Of a target that nothing can stand in for: it is called though the breaker is open, until it seems dead.
+    RESORT = 3
+
+
+class Breaker:
+    __slots__ = (
+        "_buckets",
+        "_closed_at",
+        "_level",
+        "_successes",
+        "_suspect_until",
+        "_trial_at",
+        "_trials",
+        "generation",
+        "in_a_row",
+        "since",
+        "state",
+        "until",
+        "why",
+    )
+
+    def __init__(self, now: float) -> None:
+        self.state = State.CLOSED
+        self.since = now
+        # When the open time ends; 0 unless open.
+        self.until = 0.0
+        self.why: str | None = None
+        # Counts changes of state: what began in an earlier one is not counted in this one.
+        self.generation = 0
+        self.in_a_row = 0
+        # Of each second with calls: the second, calls, failures. The last is the newest.
+        self._buckets: deque[list[int]] = deque()
+        self._level = 0
+        self._closed_at: float | None = None
+        self._trials = 0
+        self._trial_at = 0.0
+        self._successes = 0
+        self._suspect_until = 0.0
+
+    def admit(self, rule: BreakerRule, now: float, chance: float, *, last_resort: bool = False) -> Pass:
+        """`chance` in [0, 1) decides about the floor's share."""
+        if self.state is State.CLOSED:
+            return Pass.CALL
+        if self.state is State.OPEN and now >= self.until:
+            self._become(State.HALF_OPEN, now)
+        if self.state is State.HALF_OPEN and self._has_room(rule, now, chance):
+            self._trials += 1
+            self._trial_at = now
+            return Pass.TRIAL
+        if last_resort and self.in_a_row < 2 * rule.failures:
+            return Pass.RESORT
+        return Pass.REFUSED
+
+    def succeeded(self, rule: BreakerRule, how: Pass, generation: int, now: float) -> None:
+        if how is Pass.RESORT:
+            self.in_a_row = 0
+        if generation != self.generation:
+            return
+        if how is Pass.TRIAL:
+            self._trials -= 1
+            self._successes += 1
+            if self._successes >= rule.successes:
+                self._close(now)
+        elif how is Pass.CALL:
+            self.in_a_row = 0
+            self._count(int(now))
+
+    def failed(self, rule: BreakerRule, how: Pass, generation: int, now: float, chance: float) -> None:
+        """`chance` in [0, 1) spreads the end of the open time."""
+        if how is Pass.RESORT:
+            self.in_a_row += 1
+        if generation != self.generation:
+            return
+        if how is Pass.TRIAL:
+            self.in_a_row += 1
+            self._level = min(self._level + 1, _MOST_LEVELS)
+            self._open(rule, now, chance, "a trial failed")
+        elif how is Pass.CALL:
+            self.in_a_row += 1
+            self._count(int(now), failures=1)
+            why = self._reason(rule, now)
+            if why is not None:
+                is_again = self._closed_at is not None and now - self._closed_at <= rule.most_open_seconds
+                self._level = min(self._level + 1, _MOST_LEVELS) if is_again else 0
+                self._open(rule, now, chance, why)
+
+    def left(self, how: Pass, generation: int) -> None:
+        """Ended without a word on the target: a trial makes room for another."""
+        if how is Pass.TRIAL and generation == self.generation:
+            self._trials -= 1
+
+    def suspect(self, until: float) -> None:
+        """Others had trouble there: up to then the first failure of a call opens it."""
+        self._suspect_until = max(self._suspect_until, until)
+
+    def is_suspect(self, now: float) -> bool:
+        return self.state is State.CLOSED and now < self._suspect_until
+
+    def reset(self, now: float) -> None:
+        self._level = 0
+        self._suspect_until = 0.0
+        self._close(now)
+        self._closed_at = None
+
+    def window(self, seconds: float, now: float) -> tuple[int, int]:
+        """Calls and failures of the last seconds, the current one included."""
+        oldest = int(now) - int(seconds)
+        calls = failures = 0
+        for second, made, failed in reversed(self._buckets):
+            if second <= oldest:
+                break
+            calls += made
+            failures += failed
+        return calls, failures
+
+    def retry_at(self, now: float) -> float:
+        """When a call may be let through again; half-open, the end of the trials that run is not known."""
+        if self.state is State.CLOSED:
+            return 0.0
+        return self.until if self.state is State.OPEN and now < self.until else now + 1.0
+
+    def _has_room(self, rule: BreakerRule, now: float, chance: float) -> bool:
+        if self._trials <= 0 or now - self._trial_at >= rule.most_open_seconds:
+            # A trial whose end nobody tells does not hold the place forever.
+            return True
+        return self._trials < MOST_TRIALS and chance * _MILLION < rule.floor_millionths
+
+    def _reason(self, rule: BreakerRule, now: float) -> str | None:
+        if self.in_a_row >= rule.failures:
+            return f"{self.in_a_row} failures in a row"
+        if now < self._suspect_until:
+            return "a failure here, and trouble of other workers"
+        calls, failures = self.window(rule.window_seconds, now)
+        if calls >= rule.least_calls and failures * _MILLION > calls * rule.most_errors_millionths:
+            return f"{failures} of {calls} calls failed"
+        return None
+
+    def _count(self, second: int, failures: int = 0) -> None:
+        buckets = self._buckets
+        if not buckets or buckets[-1][0] < second:
+            buckets.append([second, 0, 0])
+            while buckets[0][0] <= second - LONGEST_WINDOW:
+                buckets.popleft()
+        last = buckets[-1]
+        last[1] += 1
+        last[2] += failures
+
+    def _open(self, rule: BreakerRule, now: float, chance: float, why: str) -> None:
+        seconds = min(rule.open_seconds * 2**self._level, rule.most_open_seconds)
+        self.why = why
+        self._become(State.OPEN, now)
+        self.until = now + seconds * (1 - JITTER * chance)
+
+    def _close(self, now: float) -> None:
+        self.why = None
+        self.in_a_row = 0
+        self._buckets.clear()
+        self._closed_at = now
+        self._become(State.CLOSED, now)
+
+    def _become(self, state: State, now: float) -> None:
+        self.state = state
+        self.since = now
+        self.until = 0.0
+        self.generation += 1
+        self._trials = self._successes = 0
