@@ -73,6 +73,8 @@ from tollkeeper.gateway.money.counters import Counters
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.money.reaper import Reaper
 from tollkeeper.gateway.money.shipper import Shipper
+from tollkeeper.gateway.pressure.metrics import QueueMetrics
+from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.probe import Probe
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
 from tollkeeper.gateway.upstream import Upstream
@@ -249,6 +251,14 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 response_lookup=response_lookup,
                 response_sink=response_sink,
                 access_log=access_log,
+                slots=Slots(
+                    clock,
+                    QueueMetrics(metrics.registry),
+                    most_running=settings.max_running_calls,
+                    most_waiting=settings.max_waiting_calls,
+                    longest_seconds=settings.max_wait_seconds,
+                    workers=settings.workers,
+                ),
             ),
             provider_probe=Probe(PROVIDERS, upstream, clock),
             readiness=Readiness(

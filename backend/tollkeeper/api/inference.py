@@ -158,6 +158,13 @@ _REQUEST_HEADERS: Final[Mapping[str, Json]] = {
         "description": "How long you will wait: the deadline of the whole call, in milliseconds.",
         "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
     },
+    "x-tollkeeper-priority": {
+        "description": (
+            "While more calls are there than can be served, higher ones come first. `high` needs the tenant's "
+            "flag `priority_calls`."
+        ),
+        "schema": {"enum": ["high", "normal", "low", "batch"], "default": "normal"},
+    },
     "x-tollkeeper-key-id": {
         "description": "With an access token in place of a key: as which of your keys to act.",
         "schema": {"type": "string", "pattern": "^key_[0-9a-f]{32}$"},
@@ -217,7 +224,10 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
     429: ("A rate limit of the key or of the tenant is used up, or the provider's is.", "rate_limit_exceeded"),
     500: ("A fault of the gateway.", "internal_error"),
     502: ("The provider failed, or answered with something that is no answer.", "upstream_error"),
-    503: ("No target is left, or a store the call needs does not answer.", "no_target_available"),
+    503: (
+        "No target is left, a store the call needs does not answer, or more calls are there than can be served.",
+        "no_target_available",
+    ),
     504: ("The provider did not answer in time.", "upstream_timeout"),
 }
 _PHRASES: Final[Mapping[int, str]] = {status.value: status.phrase for status in HTTPStatus}

@@ -99,6 +99,15 @@ class Settings(BaseSettings):
     upstream_ca_bundle: Path | None = Field(
         None, description="CA certificates (PEM) trusted for providers and identity providers."
     )
+    max_running_calls: int = Field(
+        4_096, ge=1, le=100_000, description="Inference calls that a worker serves at once; others wait."
+    )
+    max_waiting_calls: int = Field(
+        1_024, ge=0, le=100_000, description="Inference calls that wait for others to end; more are refused."
+    )
+    max_wait_seconds: float = Field(
+        10, gt=0, le=600, description="Longest wait of a call for others to end, before it is refused."
+    )
     drain_seconds: float = Field(30, ge=0, description="How long running calls may finish after SIGTERM.")
     default_requests_per_minute: int = Field(
         0, ge=0, description="Rate of a key without a limit of its own; 0 is unlimited."
@@ -124,6 +133,20 @@ class Settings(BaseSettings):
     )
     stored_response_max_bytes: int = Field(
         4 * MIB, ge=1024, le=64 * MIB, description="Largest answer that is kept, with the input of its own turn."
+    )
+
+    # Files and batches
+    file_max_bytes: int = Field(200 * MIB, ge=1024, le=1024 * MIB, description="Largest file that can be uploaded.")
+    file_quota_bytes: int = Field(
+        10_240 * MIB, ge=1024, description="What the files of one tenant may take up together."
+    )
+    batch_file_days: int = Field(
+        30, ge=1, le=3650, description="Days that files of batches are kept whose uploader did not say how long."
+    )
+    batch_jobs: int = Field(2, ge=0, le=16, description="Batches that one worker runs at a time; 0 runs none here.")
+    batch_calls: int = Field(8, ge=1, le=256, description="Calls of one batch that are under way at a time.")
+    batch_tenant_calls: int = Field(
+        16, ge=1, le=1024, description="Calls of all batches of one tenant that one worker has under way at a time."
     )
 
     # Jobs

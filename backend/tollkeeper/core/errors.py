@@ -18,7 +18,8 @@
     ├── UpstreamError                  502 upstream_error (or the vendor's own 4xx)
     │   ├── UpstreamTimeout            504 upstream_timeout
     │   └── NoTargetAvailable          503 no_target_available
-    └── DependencyUnavailable          503 dependency_unavailable
+    ├── DependencyUnavailable          503 dependency_unavailable
+    └── Overloaded                     503 overloaded
 
 The message tells the caller what to do next and never holds a secret, an address, SQL or an upstream body that is not
 meant for the caller. The two boundaries (`gateway/app.py`, `web/errors.py`) turn an error into bytes in the caller's
@@ -177,4 +178,12 @@ class DependencyUnavailable(TollkeeperError):
 
     status = 503
     code = "dependency_unavailable"
+    type = "server_error"
+
+
+class Overloaded(TollkeeperError):
+    """More calls than the gateway, or a provider's bound, lets run and wait at once; `Retry-After` says when to come back."""
+
+    status = 503
+    code = "overloaded"
     type = "server_error"

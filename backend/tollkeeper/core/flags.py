@@ -37,9 +37,15 @@ KEY_IMPORT: Final = Flag(
     is_self_service=False,
     sentence="The tenant's administrators may import keys of another gateway.",
 )
+PRIORITY_CALLS: Final = Flag(
+    "priority_calls",
+    default=False,
+    is_self_service=False,
+    sentence="Calls may ask to be served before others while calls wait (`x-tollkeeper-priority: high`).",
+)
 
 FLAGS: Final[Mapping[str, Flag]] = MappingProxyType(
-    {flag.name: flag for flag in (PROVIDER_HEADERS, MAINTAINERS_MAKE_PROJECTS, KEY_IMPORT)}
+    {flag.name: flag for flag in (PROVIDER_HEADERS, MAINTAINERS_MAKE_PROJECTS, KEY_IMPORT, PRIORITY_CALLS)}
 )
 
 

@@ -26,6 +26,7 @@ from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.hold import Holds
 from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.provider import Channel, Provider
 from tollkeeper.gateway.providers import PROVIDERS
 from tollkeeper.gateway.stage import Exchange, Next, Stage
@@ -39,6 +40,7 @@ from tollkeeper.gateway.stages.dispatch import Dispatch
 from tollkeeper.gateway.stages.meter import Meter
 from tollkeeper.gateway.stages.read import read
 from tollkeeper.gateway.stages.resolve import resolve
+from tollkeeper.gateway.stages.wait import Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Services:
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     # What calls have put aside; None: nothing limits money.
     holds: Holds | None = None
+    # Who runs and who waits; None: nothing bounds them.
+    slots: Slots | None = None
     # Whoever closes the journal closes them before.
     drains: Drains = field(default_factory=Drains)
 
@@ -103,6 +107,7 @@ def make_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
         resolve,
         Converse(services.response_lookup, services.response_sink),
         Meter(services.journal, services.clock, services.metrics, services.drains, services.holds),
+        Wait(services.slots),
         Claim(services.claims, services.clock),
         adapt,
         Admit(
@@ -125,6 +130,7 @@ def make_count_stages(services: Services, authenticate: Authenticate) -> list[St
         read,
         resolve,
         converse,
+        Wait(services.slots),
         CountTokens(services.admission, services.providers, services.channel, services.clock, services.holds),
     ]
 

@@ -22,6 +22,7 @@ from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.ids import format_id
 from tollkeeper.gateway.dialect import CallerDialect
 from tollkeeper.gateway.money.hold import Appraisal, Hold
+from tollkeeper.gateway.pressure.slots import Slot
 
 log = structlog.get_logger(__name__)
 
@@ -137,6 +138,8 @@ class Exchange:
     plan: tuple[Target, ...] = ()
     # resolve: where it goes instead after failures of these kinds; paid for by the same hold
     fallbacks: Mapping[FallbackKind, tuple[Target, ...]] = field(default_factory=lambda: NO_FALLBACKS)
+    # wait: its place among the calls that run; None where nothing bounds them
+    slot: Slot | None = None
     # admit: what the call may come to, and what it has put aside for that; None where no budget limits it
     appraisal: Appraisal | None = None
     hold: Hold | None = None

@@ -221,6 +221,7 @@ async def test_flags_of_the_platform_are_not_the_tenants_to_set(plane: ControlPl
         "provider_headers": True,
         "maintainers_make_projects": True,
         "key_import": False,
+        "priority_calls": False,
     }
 
 

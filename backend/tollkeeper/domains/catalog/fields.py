@@ -32,6 +32,7 @@ _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]{0,4096}")
 _LARGEST_FACTOR: Final = 1_000
+_MOST_CONCURRENCY: Final = 1_000_000
 # Set by the HTTP client itself; a second value would make a request that two parsers read differently.
 _RESERVED_HEADERS: Final = frozenset(
     {
@@ -123,6 +124,14 @@ def _check_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
         if not _HEADER_VALUE.fullmatch(value.get_secret_value()):
             raise ValueError(f"the value of header {name} has characters that cannot be sent")
     return headers
+
+
+def _check_options(options: dict[str, Any]) -> dict[str, Any]:
+    """What every kind of provider knows; the rest is its kind's to read."""
+    most = options.get("max_concurrency", 1)
+    if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= _MOST_CONCURRENCY:
+        raise ValueError(f"max_concurrency is a whole number from 1 to {_MOST_CONCURRENCY}")
+    return options
 
 
 def _check_secret(secret: SecretStr) -> SecretStr:
@@ -223,7 +232,7 @@ PricePerUnit = Annotated[Usd, AfterValidator(_check_unit_price)]
 LONGEST_ANSWER: Final = "The longest answer that the model gives, in tokens; left out: as the vendor publishes it."
 WHOLE_CONTEXT: Final = "What the model reads and writes together, in tokens; left out: as the vendor publishes it."
 Tokens = Annotated[int, Field(ge=1, le=100_000_000, strict=True)]
-Options = dict[str, Any]
+Options = Annotated[dict[str, Any], AfterValidator(_check_options)]
 
 
 class Timeouts(BaseModel):

@@ -30,6 +30,7 @@ SINGLE_HEADERS: Final = frozenset(
         b"content-length",
         b"x-tollkeeper-key-id",
         b"x-tollkeeper-timeout-ms",
+        b"x-tollkeeper-priority",
     }
 )
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import orjson
 
-from tollkeeper.core.errors import NoTargetAvailable, TollkeeperError, UpstreamError
+from tollkeeper.core.errors import NoTargetAvailable, Overloaded, TollkeeperError, UpstreamError
 
 # "Errors", Claude docs, 2026-10. Others: by their hundred.
 _TYPES: Final[Mapping[int, str]] = {
@@ -24,11 +24,11 @@ _OVERLOADED: Final = 529
 
 
 def status_of(error: TollkeeperError) -> int:
-    """529 where a vendor has no room: clients wait for that, and look into nothing."""
+    """529 where a vendor or the gateway has no room: clients wait for that, and look into nothing."""
     if (
         error.status == 503
         and error.should_retry is not False
-        and isinstance(error, (UpstreamError, NoTargetAvailable))
+        and isinstance(error, (UpstreamError, NoTargetAvailable, Overloaded))
     ):
         return _OVERLOADED
     return error.status

@@ -1,0 +1,54 @@
+"""One call that wants to run, and the lane of a provider that takes so many at a time."""
+
+from enum import IntEnum
+from uuid import UUID
+
+
+class Priority(IntEnum):
+    """Higher ones are served first while calls wait; nobody who runs is interrupted."""
+
+    BATCH = 0
+    LOW = 1
+    NORMAL = 2
+    HIGH = 3
+
+
+class Place(IntEnum):
+    """Where an entry is. It goes from left to right and never back."""
+
+    NEW = 0
+    WAITING = 1
+    RUNNING = 2
+    GONE = 3
+
+
+class Lane:
+    """A provider that runs at most `most` calls at once."""
+
+    __slots__ = ("most", "name", "running", "waiting")
+
+    def __init__(self, name: str, most: int) -> None:
+        self.name = name
+        self.most = most
+        self.running = 0
+        self.waiting = 0
+
+    @property
+    def has_room(self) -> bool:
+        return self.running < self.most
+
+
+class Entry:
+    """`lane` None: a provider without a bound of its own. Times are seconds of the monotonic clock."""
+
+    __slots__ = ("give_up_at", "lane", "number", "place", "priority", "since", "tenant_id")
+
+    def __init__(self, tenant_id: UUID, lane: Lane | None, priority: Priority) -> None:
+        self.tenant_id = tenant_id
+        self.lane = lane
+        self.priority = priority
+        self.place = Place.NEW
+        # Of those that wait: since when, until when, and the order in which they came.
+        self.since = 0.0
+        self.give_up_at = 0.0
+        self.number = 0
