@@ -6,18 +6,18 @@ Enough trials in a row close it; one that fails opens it for twice as long. What
 no longer counts.
 """
 
-from collections import deque
 from enum import IntEnum, StrEnum
 from typing import Final
 
 from tollkeeper.contracts.routing import BreakerRule
+from tollkeeper.gateway.routing.tally import Tally
 
 # At once, in half-open, however many calls the floor would let through.
 MOST_TRIALS: Final = 10
 # Open times are shortened by up to this share, so that the workers of a fleet do not come back together.
 JITTER: Final = 0.25
 # The longest window a rule may have, in seconds.
-LONGEST_WINDOW: Final = 60
+LONGEST_WINDOW: Final = 60.0
 _MOST_LEVELS: Final = 16
 _MILLION: Final = 1_000_000
 
@@ -40,15 +40,16 @@ class Pass(IntEnum):
 
 class Breaker:
     __slots__ = (
-        "_buckets",
         "_closed_at",
         "_level",
         "_successes",
         "_suspect_until",
+        "_tally",
         "_trial_at",
         "_trials",
         "generation",
         "in_a_row",
+        "is_hearsay",
         "since",
         "state",
         "until",
@@ -61,11 +62,12 @@ class Breaker:
         # When the open time ends; 0 unless open.
         self.until = 0.0
         self.why: str | None = None
+        # It opened because others had trouble: no news for them.
+        self.is_hearsay = False
         # Counts changes of state: what began in an earlier one is not counted in this one.
         self.generation = 0
         self.in_a_row = 0
-        # Of each second with calls: the second, calls, failures. The last is the newest.
-        self._buckets: deque[list[int]] = deque()
+        self._tally = Tally(1.0, LONGEST_WINDOW)
         self._level = 0
         self._closed_at: float | None = None
         self._trials = 0
@@ -99,7 +101,7 @@ class Breaker:
                 self._close(now)
         elif how is Pass.CALL:
             self.in_a_row = 0
-            self._count(int(now))
+            self._tally.add(now)
 
     def failed(self, rule: BreakerRule, how: Pass, generation: int, now: float, chance: float) -> None:
         """`chance` in [0, 1) spreads the end of the open time."""
@@ -110,11 +112,14 @@ class Breaker:
         if how is Pass.TRIAL:
             self.in_a_row += 1
             self._level = min(self._level + 1, _MOST_LEVELS)
-            self._open(rule, now, chance, "a trial failed")
+            self._open(rule, now, chance, self.why or "a trial failed")
         elif how is Pass.CALL:
             self.in_a_row += 1
-            self._count(int(now), failures=1)
+            self._tally.add(now, 1)
             why = self._reason(rule, now)
+            self.is_hearsay = why is None and now < self._suspect_until
+            if self.is_hearsay:
+                why = "a failure here, and trouble of other workers"
             if why is not None:
                 is_again = self._closed_at is not None and now - self._closed_at <= rule.most_open_seconds
                 self._level = min(self._level + 1, _MOST_LEVELS) if is_again else 0
@@ -140,14 +145,7 @@ class Breaker:
 
     def window(self, seconds: float, now: float) -> tuple[int, int]:
         """Calls and failures of the last seconds, the current one included."""
-        oldest = int(now) - int(seconds)
-        calls = failures = 0
-        for second, made, failed in reversed(self._buckets):
-            if second <= oldest:
-                break
-            calls += made
-            failures += failed
-        return calls, failures
+        return self._tally.sums(seconds, now)
 
     def retry_at(self, now: float) -> float:
         """When a call may be let through again; half-open, the end of the trials that run is not known."""
@@ -164,22 +162,10 @@ class Breaker:
     def _reason(self, rule: BreakerRule, now: float) -> str | None:
         if self.in_a_row >= rule.failures:
             return f"{self.in_a_row} failures in a row"
-        if now < self._suspect_until:
-            return "a failure here, and trouble of other workers"
         calls, failures = self.window(rule.window_seconds, now)
         if calls >= rule.least_calls and failures * _MILLION > calls * rule.most_errors_millionths:
             return f"{failures} of {calls} calls failed"
         return None
-
-    def _count(self, second: int, failures: int = 0) -> None:
-        buckets = self._buckets
-        if not buckets or buckets[-1][0] < second:
-            buckets.append([second, 0, 0])
-            while buckets[0][0] <= second - LONGEST_WINDOW:
-                buckets.popleft()
-        last = buckets[-1]
-        last[1] += 1
-        last[2] += failures
 
     def _open(self, rule: BreakerRule, now: float, chance: float, why: str) -> None:
         seconds = min(rule.open_seconds * 2**self._level, rule.most_open_seconds)
@@ -190,7 +176,7 @@ class Breaker:
     def _close(self, now: float) -> None:
         self.why = None
         self.in_a_row = 0
-        self._buckets.clear()
+        self._tally.clear()
         self._closed_at = now
         self._become(State.CLOSED, now)
 

@@ -46,6 +46,12 @@ class Latency:
             self._buckets = [count >> 1 for count in buckets]
             self._total = sum(self._buckets)
 
+    def at_least(self, seconds: float, now: float) -> None:
+        """A wait that ended without an answer: it counts where it was longer than what is expected anyway."""
+        expected = self.estimate(now)
+        if expected is not None and seconds > expected:
+            self._value, self._at = seconds, now
+
     def estimate(self, now: float) -> float | None:
         """Peak EWMA in seconds; None before the first answer."""
         value, idle = self._value, now - self._at

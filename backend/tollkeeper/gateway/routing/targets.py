@@ -1,0 +1,346 @@
+"""Every target a worker has called: implements `health.Gate` for its calls, and the report for its operators.
+
+Decisions are made here, by what this worker's own calls met. An opening is told to the others as a hint, and theirs
+make a place here suspect for a while; without Redis there are none. Nothing here waits for anything.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
+from tollkeeper.contracts.routing import BreakerRule, Fork, Place
+from tollkeeper.contracts.target_health import TargetHealth
+from tollkeeper.core.ids import uuid7
+from tollkeeper.gateway.routing.breaker import Pass, State
+from tollkeeper.gateway.routing.canary import branch_places, canary_name, is_failing
+from tollkeeper.gateway.routing.health import UNKNOWN, Standing
+from tollkeeper.gateway.routing.hints import Hint, HintKind, read_hint, write_hint
+from tollkeeper.gateway.routing.place import Cell, Refusals, Spot, Visit
+from tollkeeper.gateway.routing.retry_budget import RetryBudget
+
+log = structlog.get_logger(__name__)
+
+MOST_SPOTS: Final = 4_096
+# A model asked for by a `prefix*` has the caller's own name: there may be any number of them.
+_DROPPED_AT_ONCE: Final = 512
+_MOST_CANARIES: Final = 1_000
+_JUDGED_EVERY: Final = 1.0
+# A hint is worth this much more than the open time it tells of: the others' first call may come later.
+_SUSPECT_LONGER: Final = 5.0
+
+
+@dataclass(slots=True)
+class _Canary:
+    fork: Fork
+    name: str
+    canary: frozenset[tuple[str, str]]
+    first: frozenset[tuple[str, str]]
+    judge_at: float
+
+
+class Targets:
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        *,
+        worker_id: UUID | None = None,
+        chance: Callable[[], float] = random.random,
+        tell: Callable[[bytes], None] | None = None,
+        recall: Callable[[str], None] | None = None,
+    ) -> None:
+        """`tell` takes a hint to the other workers; `recall` asks whether a canary was rolled back before this worker's
+        time, and the answer comes as a hint. Neither waits.
+        """
+        self.chance = chance
+        self.worker_id = worker_id or uuid7()
+        self.tell = tell
+        self.recall = recall
+        # Since the start: (provider, model, state), (provider, model) and the same.
+        self.transitions: Counter[tuple[str, str, str]] = Counter()
+        self.pauses: Counter[tuple[str, str]] = Counter()
+        self.quarantines: Counter[tuple[str, str]] = Counter()
+        self.rollbacks = 0
+        self._snapshot = snapshot
+        self._seen = snapshot()
+        self._spots: dict[tuple[str, str], Spot] = {}
+        self._refusals: dict[tuple[str, UUID | None], Refusals] = {}
+        self._budgets: dict[str, RetryBudget] = {}
+        self._canaries: dict[int, _Canary] = {}
+        self._rolled_back: dict[str, None] = {}
+
+    def standing(self, provider: str, model: str, now: float) -> Standing:
+        spot = self._spots.get((provider, model))
+        if spot is None:
+            return UNKNOWN
+        return Standing(
+            spot.latency.estimate(now), spot.p95(now), spot.in_flight, self._blocked_until(spot, now), spot.cache_share
+        )
+
+    def enter(self, place: Place, rule: BreakerRule, now: float, *, last_resort: bool = False) -> Visit | None:
+        spot = self._spots.get((place.provider, place.model))
+        cell = None if spot is None else spot.cells.get(place.credential_id)
+        if cell is None:
+            cell = self._add(place, now)
+        spot = cell.spot
+        breaker = cell.breaker
+        if cell.pause.until > now or cell.quarantine.until > now or cell.refusals.quarantine.until > now:
+            return None
+        if breaker.state is State.CLOSED:
+            how = Pass.CALL
+        else:
+            before = breaker.state
+            how = breaker.admit(rule, now, self.chance(), last_resort=last_resort)
+            if breaker.state is not before:
+                self.turned(cell, before, now)
+            if how is Pass.REFUSED:
+                return None
+        if cell.quarantine.is_on:
+            cell.quarantine.admit(now)
+        if cell.refusals.quarantine.is_on:
+            cell.refusals.quarantine.admit(now)
+        spot.in_flight += 1
+        spot.used = now
+        return Visit(cell, rule, how, now, self)
+
+    def blocked(self, place: Place, now: float) -> tuple[str, float]:
+        spot = self._spots.get((place.provider, place.model))
+        cell = None if spot is None else spot.cells.get(place.credential_id)
+        why = None if cell is None else cell.why(now)
+        return why or ("breaker_open", 0.0)
+
+    def retry_budget(self, provider: str, now: float) -> RetryBudget:
+        budget = self._budgets.get(provider)
+        if budget is None:
+            budget = self._budgets[provider] = RetryBudget(now)
+        return budget
+
+    def budgets(self) -> Iterable[tuple[str, RetryBudget]]:
+        return self._budgets.items()
+
+    def is_rolled_back(self, fork: Fork, now: float) -> bool:
+        """Judged once a second at most. Rolled back it stays, for every worker, until it is reset or another one."""
+        known = self._canaries.get(id(fork))
+        if known is None or known.fork is not fork:
+            known = self._meet(fork, now)
+        if known.name in self._rolled_back:
+            return True
+        if now < known.judge_at or fork.canary is None:
+            return False
+        known.judge_at = now + _JUDGED_EVERY
+        seconds = fork.canary.window_seconds
+        canary, first = self._sums(known.canary, seconds, now), self._sums(known.first, seconds, now)
+        if not is_failing(fork.canary, canary, first):
+            return False
+        self._roll_back(known.name)
+        self.rollbacks += 1
+        log.warning("canary_rolled_back", policy=fork.name, calls=canary[0], failures=canary[1], others=first)
+        if self.tell is not None:
+            self.tell(write_hint(Hint(HintKind.ROLLED_BACK, self.worker_id, canary=known.name)))
+        return True
+
+    def hear(self, message: bytes, now: float) -> None:
+        """A hint of another worker. Whatever it says, only calls made here open a breaker here."""
+        hint = read_hint(message)
+        if hint is None:
+            log.debug("hint_not_understood")
+            return
+        if hint.sender == self.worker_id:
+            return
+        if hint.canary is not None:
+            self._roll_back(hint.canary)
+        elif hint.place is not None and hint.place.provider in self._snapshot().providers:
+            spot = self._spots.get((hint.place.provider, hint.place.model))
+            cell = None if spot is None else spot.cells.get(hint.place.credential_id)
+            cell = cell or self._add(hint.place, now)
+            cell.breaker.suspect(now + hint.seconds + _SUSPECT_LONGER)
+
+    def reset(self, provider: str, now: float, *, model: str | None = None, credential_id: UUID | None = None) -> int:
+        """Forget the troubles of a provider, or of one model or credential there; how many places had some."""
+        count = 0
+        for cell in self._cells():
+            place = cell.place
+            if place.provider != provider or (model is not None and place.model != model):
+                continue
+            if credential_id is not None and place.credential_id != credential_id:
+                continue
+            count += cell.is_troubled
+            before = cell.breaker.state
+            cell.reset(now)
+            if before is not State.CLOSED:
+                self.turned(cell, before, now)
+        for known in self._canaries.values():
+            if any(provider == name and model in {None, its} for name, its in known.canary):
+                self._rolled_back.pop(known.name, None)
+        return count
+
+    def report(self, now: float) -> list[TargetHealth]:
+        return [_health(cell, now) for cell in self._cells()]
+
+    def troubled(self, provider: str, now: float) -> bool:
+        """Whether no place of the provider that was called may be called now."""
+        cells = [cell for cell in self._cells() if cell.place.provider == provider]
+        return bool(cells) and all(cell.why(now) is not None for cell in cells)
+
+    def look(self, now: float) -> None:
+        """Once in a while: forget providers that are gone, and the troubles of those that are configured anew."""
+        snapshot, seen = self._snapshot(), self._seen
+        if snapshot is seen:
+            return
+        self._seen = snapshot
+        providers = snapshot.providers
+        credentials = {name: _credential_ids(config) for name, config in providers.items()}
+        self._refusals = {
+            names: one for names, one in self._refusals.items() if names[1] in credentials.get(names[0], ())
+        }
+        self._spots = {names: spot for names, spot in self._spots.items() if names[0] in providers}
+        for spot in self._spots.values():
+            spot.cells = {key: cell for key, cell in spot.cells.items() if key in credentials[spot.provider]}
+        self._budgets = {name: budget for name, budget in self._budgets.items() if name in providers}
+        self._canaries.clear()
+        for cell in self._cells():
+            name, credential_id = cell.place.provider, cell.place.credential_id
+            if not _is_same(seen.providers.get(name), providers[name], credential_id):
+                before = cell.breaker.state
+                cell.reset(now)
+                if before is not State.CLOSED:
+                    self.turned(cell, before, now)
+
+    def turned(self, cell: Cell, before: State, now: float) -> None:
+        breaker, place = cell.breaker, cell.place
+        self.transitions[place.provider, place.model, breaker.state] += 1
+        if breaker.state is State.OPEN:
+            seconds = breaker.until - now
+            if before is State.CLOSED:
+                log.warning(
+                    "breaker_opened",
+                    provider=place.provider,
+                    model=place.model,
+                    credential=place.credential_id,
+                    why=breaker.why,
+                )
+            if self.tell is not None and not breaker.is_hearsay:
+                self.tell(write_hint(Hint(HintKind.OPENED, self.worker_id, place, seconds)))
+        elif breaker.state is State.CLOSED:
+            log.info("breaker_closed", provider=place.provider, model=place.model, credential=place.credential_id)
+
+    def paused(self, cell: Cell, now: float) -> None:
+        self.pauses[cell.place.provider, cell.place.model] += 1
+        log.info(
+            "target_paused",
+            provider=cell.place.provider,
+            model=cell.place.model,
+            seconds=round(cell.pause.until - now, 1),
+        )
+
+    def quarantined(self, cell: Cell, now: float) -> None:
+        self.quarantines[cell.place.provider, cell.place.model] += 1
+        log.warning(
+            "credential_quarantined",
+            provider=cell.place.provider,
+            model=cell.place.model,
+            credential=cell.place.credential_id,
+            seconds=round(cell.held_until() - now, 1),
+        )
+
+    def _blocked_until(self, spot: Spot, now: float) -> float:
+        earliest = 0.0
+        for cell in spot.cells.values():
+            until = cell.blocked_until(now)
+            if until == 0.0:
+                return 0.0
+            earliest = until if earliest == 0.0 else min(earliest, until)
+        config = self._snapshot().providers.get(spot.provider)
+        if config is not None and any(credential.id not in spot.cells for credential in config.credentials):
+            return 0.0
+        return earliest
+
+    def _add(self, place: Place, now: float) -> Cell:
+        names = (place.provider, place.model)
+        spot = self._spots.get(names)
+        if spot is None:
+            if len(self._spots) >= MOST_SPOTS:
+                self._drop()
+            spot = self._spots[names] = Spot(place.provider, place.model, now)
+        refusals = self._refusals.setdefault((place.provider, place.credential_id), Refusals())
+        cell = spot.cells[place.credential_id] = Cell(place, spot, refusals, now)
+        return cell
+
+    def _drop(self) -> None:
+        """Those unused for longest; calls that are still under way there end all the same."""
+        oldest = sorted(self._spots.items(), key=lambda item: item[1].used)
+        for names, _ in oldest[:_DROPPED_AT_ONCE]:
+            del self._spots[names]
+
+    def _cells(self) -> list[Cell]:
+        return [cell for spot in self._spots.values() for cell in spot.cells.values()]
+
+    def _meet(self, fork: Fork, now: float) -> _Canary:
+        if len(self._canaries) >= _MOST_CANARIES:
+            self._canaries.clear()
+        first, canary = branch_places(fork, 0), branch_places(fork, 1)
+        # A place that both branches lead to tells nothing of either.
+        known = _Canary(fork, canary_name(fork), canary - first, first - canary, now + _JUDGED_EVERY)
+        self._canaries[id(fork)] = known
+        if self.recall is not None:
+            self.recall(known.name)
+        return known
+
+    def _roll_back(self, name: str) -> None:
+        if len(self._rolled_back) >= _MOST_CANARIES:
+            del self._rolled_back[next(iter(self._rolled_back))]
+        self._rolled_back[name] = None
+
+    def _sums(self, places: Collection[tuple[str, str]], seconds: float, now: float) -> tuple[int, int]:
+        spots = [spot for names in places if (spot := self._spots.get(names)) is not None]
+        sums = [spot.tally.sums(seconds, now) for spot in spots]
+        return sum(calls for calls, _ in sums), sum(failures for _, failures in sums)
+
+
+def _is_same(before: ProviderConfig | None, after: ProviderConfig, credential_id: UUID | None) -> bool:
+    """Whether what the place was troubled with may still hold: the same address and options, the same secret."""
+    if before is after:
+        return True
+    if before is None or before.base_url != after.base_url or before.options != after.options:
+        return False
+    if before.kind != after.kind or before.headers != after.headers or before.proxy_url != after.proxy_url:
+        return False
+    return _secret(before, credential_id) == _secret(after, credential_id)
+
+
+def _credential_ids(config: ProviderConfig) -> frozenset[UUID | None]:
+    return frozenset(credential.id for credential in config.credentials) or frozenset((None,))
+
+
+def _secret(config: ProviderConfig, credential_id: UUID | None) -> str | None:
+    return next((credential.secret for credential in config.credentials if credential.id == credential_id), None)
+
+
+def _health(cell: Cell, now: float) -> TargetHealth:
+    place, breaker, spot = cell.place, cell.breaker, cell.spot
+    why = cell.why(now)
+    state: str = breaker.state
+    if why is not None and why[0] != "breaker_open":
+        state = why[0]
+    calls, failures = breaker.window(60.0, now)
+    return TargetHealth(
+        provider=place.provider,
+        model=place.model,
+        credential_id=place.credential_id,
+        state=state,
+        why=breaker.why,
+        since_seconds=max(0.0, now - breaker.since),
+        until_seconds=None if why is None else why[1],
+        latency_seconds=spot.latency.estimate(now),
+        p50_seconds=spot.latency.quantile(0.5),
+        p95_seconds=spot.p95(now),
+        in_flight=spot.in_flight,
+        calls=calls,
+        failures=failures,
+        is_suspect=breaker.is_suspect(now),
+    )
