@@ -135,7 +135,21 @@ class FakeHolds:
         hold.held_nano += add_nano
         return True
 
-    def settle(self, hold: Hold, charge_nano: int, *, rows: int, input_tokens: int, output_tokens: int) -> None:
+    def shrink(self, hold: Hold, spent_nano: int) -> None:
+        self.held -= hold.held_nano - spent_nano
+        self.room += hold.held_nano - spent_nano
+        hold.held_nano = hold.spent_nano = spent_nano
+
+    def settle(
+        self,
+        hold: Hold,
+        charge_nano: int,
+        *,
+        rows: int,
+        input_tokens: int,
+        output_tokens: int,
+        own_tokens: tuple[int, int] | None = None,
+    ) -> None:
         self.settled.append((charge_nano, rows, input_tokens, output_tokens))
         if not hold.is_settled:
             hold.is_settled = True

@@ -55,6 +55,18 @@ class Intent:
     run_id: str | None = None
     # What the tenant would be charged for `estimated_cost_nano`; None: just that.
     estimated_charge_nano: int | None = None
+    # Which of its call's holds pays for it; 0 the first.
+    hold: int = 0
+
+    @property
+    def hold_id(self) -> UUID:
+        """The record that holds its money."""
+        return hold_id(self.request_id, self.hold)
+
+
+def hold_id(request_id: UUID, number: int) -> UUID:
+    """A call's own id for its first hold; the others differ in the last bits, so that people see what belongs together."""
+    return UUID(int=request_id.int ^ number) if number else request_id
 
 
 @dataclass(slots=True)  # as `Intent`

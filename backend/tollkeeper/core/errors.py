@@ -37,6 +37,8 @@ class TollkeeperError(Exception):
     code: str = "internal_error"
     type: ClassVar[str] = "server_error"
     message: str
+    # A rule about one provider refused: another one may take the call.
+    is_of_provider: bool = False
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from tollkeeper.contracts.usage import Intent
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.core.ids import format_id
 from tollkeeper.gateway.dialect import CallerDialect
-from tollkeeper.gateway.money.hold import Appraisal, Hold
+from tollkeeper.gateway.money.hold import Appraisal, Entries, Hold
 from tollkeeper.gateway.pressure.slots import Slot
 
 log = structlog.get_logger(__name__)
@@ -143,6 +143,9 @@ class Exchange:
     # admit: what the call may come to, and what it has put aside for that; None where no budget limits it
     appraisal: Appraisal | None = None
     hold: Hold | None = None
+    # The provider whose own rules the call is under; "" while it is between two. `crossing` takes it on to others.
+    entered: str = ""
+    entries: Entries | None = None
     # What was put into the hold for the first attempt, and its line: made once, because it is not cheap.
     first_intent: Intent | None = None
     first_line: bytes | None = None

@@ -209,11 +209,31 @@ class Admission:
         hold.held_nano += add_nano
         return True
 
-    def settle(self, hold: Hold, charge_nano: int, *, rows: int, input_tokens: int, output_tokens: int) -> None:
+    def settle(
+        self,
+        hold: Hold,
+        charge_nano: int,
+        *,
+        rows: int,
+        input_tokens: int,
+        output_tokens: int,
+        own_tokens: tuple[int, int] | None = None,
+    ) -> None:
         if hold.is_untold and not hold.is_settled:
             for part in hold.parts:
                 self._share.ended(part)
-        self.registry.settle(hold, charge_nano, rows, input_tokens, output_tokens)
+        self.registry.settle(hold, charge_nano, rows, (input_tokens, output_tokens), own_tokens)
+
+    def shrink(self, hold: Hold, spent_nano: int) -> None:
+        """No attempt under way is paid from it: only what was spent stays aside, until `extend` or `settle`."""
+        hold.spent_nano = spent_nano
+        if hold.held_nano == spent_nano:
+            return
+        hold.held_nano, hold.is_full = spent_nano, False
+        hold.sequence += 1
+        for part in hold.parts:
+            if part.terms.budgets:
+                self.registry.put(hold, part)
 
     # One space
 

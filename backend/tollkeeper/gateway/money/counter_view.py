@@ -45,8 +45,8 @@ class LiveCounters:
     async def holds(self, tenant_id: UUID, ref: str, *, limit: int) -> Sequence[OpenHold]:
         found: dict[UUID, Record] = {}
         async for record in read_records(self._link, tenant_id, limit=_MOST_RECORDS):
-            if ref in record.refs and record.state in "hs" and record.request_id is not None:
-                found[record.request_id] = record
+            if ref in record.refs and record.state in "hs" and record.hold_id is not None:
+                found[record.hold_id] = record
         oldest = sorted(found.values(), key=lambda record: record.since_ms)[:limit]
         return [self._hold(record) for record in oldest]
 
@@ -72,9 +72,9 @@ class LiveCounters:
 
     def _hold(self, record: Record) -> OpenHold:
         intent = record.intent()
-        assert record.request_id is not None
+        assert record.hold_id is not None
         return OpenHold(
-            request_id=record.request_id,
+            request_id=record.hold_id if intent is None else intent.request_id,
             worker_id=record.owner,
             amount_nano=record.amount_nano,
             age_seconds=max(0.0, self._clock.unix() - record.since_ms / 1000),

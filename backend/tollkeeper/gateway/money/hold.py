@@ -66,6 +66,19 @@ class Hold:
     opened_ms: int = 0
     # Made while Redis was away, or changed since: it is to be told.
     is_untold: bool = False
+    # Which of its call's holds it is (`Intent.hold`).
+    number: int = 0
+
+
+@dataclass(slots=True)
+class Entries:
+    """The holds of a call that goes to several providers, where these have rules of their own (`crossing.py`).
+
+    By provider; those without rules of their own share the one under "".
+    """
+
+    by_provider: dict[str, Hold | None]
+    count: int = 0
 
 
 class Holds(Protocol):
@@ -75,9 +88,23 @@ class Holds(Protocol):
         """Put more aside; False when a budget has no room for it (then nothing changed)."""
         ...
 
-    def settle(self, hold: Hold, charge_nano: int, *, rows: int, input_tokens: int, output_tokens: int) -> None:
+    def shrink(self, hold: Hold, spent_nano: int) -> None:
+        """No attempt under way is paid from it: only what was spent stays aside, until `extend` or `settle`."""
+        ...
+
+    def settle(
+        self,
+        hold: Hold,
+        charge_nano: int,
+        *,
+        rows: int,
+        input_tokens: int,
+        output_tokens: int,
+        own_tokens: tuple[int, int] | None = None,
+    ) -> None:
         """The call is over and took so much, all attempts together, in so many rows of the ledger (0: nothing was sent).
 
+        `own_tokens`: input and output at the hold's provider, where the call had others too.
         Never waits, never raises; a second time is nothing.
         """
         ...

@@ -5,12 +5,17 @@ from tollkeeper.contracts.routing import Target
 from tollkeeper.contracts.usage import Intent
 from tollkeeper.gateway.money.estimate import estimate_input_tokens
 from tollkeeper.gateway.money.extent import asked_of, measure
+from tollkeeper.gateway.money.hold import Hold
 from tollkeeper.gateway.money.price import ONE_CALL, adjustment_of, charge_nano, cost_nano, measure_of
 from tollkeeper.gateway.stage import Exchange
 
 
-def make_intent(exchange: Exchange, target: Target, attempt: int) -> Intent:
-    """Its estimate is what the input costs: the least that an interrupted attempt is charged."""
+def make_intent(exchange: Exchange, target: Target, attempt: int, hold: Hold | None = None) -> Intent:
+    """Its estimate is what the input costs: the least that an interrupted attempt is charged.
+
+    `hold`: what pays for it, where that is not the exchange's.
+    """
+    hold = hold or exchange.hold
     principal, call, price = exchange.principal, exchange.call, exchange.route.price
     tokens = estimate_input_tokens(call) if exchange.appraisal is None else exchange.appraisal.input_tokens
     cost = charge = None
@@ -42,6 +47,7 @@ def make_intent(exchange: Exchange, target: Target, attempt: int) -> Intent:
         team_id=principal.team_id,
         project_id=principal.project_id,
         tags=dict(principal.tags) if principal.tags else None,
-        budgets=() if exchange.hold is None else exchange.hold.refs,
+        budgets=() if hold is None else hold.refs,
         run_id=principal.run_id,
+        hold=0 if hold is None else hold.number,
     )

@@ -29,6 +29,8 @@ MAX_TEXT: Final = 256
 # What a settlement may add to its intent; room for it is kept from the moment the intent is written.
 MAX_SETTLE_BYTES: Final = 1_024
 _PREFIX: Final = 16  # "xxxxxxxx xxxxxx "
+# What lines of earlier releases lack.
+_LATER: Final = [None] * 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ def pack_intent(intent: Intent) -> bytes:
             intent.budgets or None,
             intent.run_id,
             intent.estimated_charge_nano,
+            intent.hold,
         )
     )
 
@@ -165,7 +168,7 @@ def _intent(fields: list[Any]) -> Intent:
     request_id, attempt, tenant_id, key_id, user_id, operation, model, provider, upstream_model, *rest = fields
     tokens, price_version, cost, is_stream, environment, end_user, *later = rest
     # A line that an earlier release wrote ends here, or further on.
-    team_id, project_id, tags, budgets, run_id, charge = (*later, None, None, None, None, None, None)[:6]
+    team_id, project_id, tags, budgets, run_id, charge, hold = later + _LATER[len(later) :]
     return Intent(
         request_id=UUID(request_id),
         attempt=attempt,
@@ -188,6 +191,7 @@ def _intent(fields: list[Any]) -> Intent:
         budgets=tuple(budgets or ()),
         run_id=run_id,
         estimated_charge_nano=charge,
+        hold=hold or 0,
     )
 
 

@@ -57,7 +57,8 @@ class Record:
     payload: bytes
 
     @property
-    def request_id(self) -> UUID | None:
+    def hold_id(self) -> UUID | None:
+        """That of the call, of its first hold (`Intent.hold_id`)."""
         return None if self.state == "l" else UUID(hex=self.field)
 
     def intent(self) -> Intent | None:
@@ -185,9 +186,9 @@ class Reaper:
         look = _Look(await self._fleet.live_workers() - self._lost, dict.fromkeys(self._lost, True))
         for space in await self._find_spaces():
             await self._look_at(space, look)
-        for request_id, records in look.calls.items():
-            if request_id not in self._written:
-                self._write_row(request_id, records)
+        for hold_id, records in look.calls.items():
+            if hold_id not in self._written:
+                self._write_row(hold_id, records)
         self._written = {
             one: is_shipped for one, is_shipped in self._written.items() if one in look.calls or not is_shipped
         }
@@ -211,8 +212,8 @@ class Reaper:
 
     def acknowledge(self, settlements: Sequence[Settlement]) -> None:
         """The ledger has these rows: the records of those we wrote may go."""
-        shipped = [one.intent for one in settlements if self._written.get(one.intent.request_id) is False]
-        self._written.update((intent.request_id, True) for intent in shipped)
+        shipped = [one.intent for one in settlements if self._written.get(one.intent.hold_id) is False]
+        self._written.update((intent.hold_id, True) for intent in shipped)
         if shipped:
             self._spawn(self._forget(shipped), "reaper-forget")
 
@@ -242,7 +243,7 @@ class Reaper:
             for ref in intent.budgets:
                 space = PLATFORM if ref.startswith(OF_PLATFORM) else intent.tenant_id
                 refs.setdefault(space, set()).add(ref.removeprefix(OF_PLATFORM))
-                fields.setdefault(space, []).append(intent.request_id.hex)
+                fields.setdefault(space, []).append(intent.hold_id.hex)
         try:
             for space, named in refs.items():
                 await self._counters.close_records(space, list(dict.fromkeys(fields[space])), named)
@@ -275,17 +276,17 @@ class Reaper:
         if batch:
             await self._counters.close_records(space, [one.field for one in batch], refs)
 
-    def _write_row(self, request_id: UUID, records: Sequence[Record]) -> None:
-        """One row for a call, whichever spaces it is held in; `acknowledge` forgets it there when the ledger has it."""
+    def _write_row(self, hold_id: UUID, records: Sequence[Record]) -> None:
+        """One row for a hold, whichever spaces it is in; `acknowledge` forgets it there when the ledger has it."""
         intent = next((found for record in records if (found := record.intent()) is not None), None)
         if intent is None:
             self._unreadable += 1
-            log.error("record_unreadable", request_id=str(request_id), tenant_id=str(records[0].space))
+            log.error("record_unreadable", hold_id=str(hold_id), tenant_id=str(records[0].space))
             return
         record = next((one for one in records if one.space != PLATFORM), records[0])
         if not intent.budgets:
             intent = replace(intent, budgets=_ledger_refs(records))
-        self._written[request_id] = False
+        self._written[hold_id] = False
         self._reaped += 1
         self._settle(_settlement_of(intent, record))
 
@@ -293,9 +294,9 @@ class Reaper:
         """Ours, and we know nothing of it: what we said of it was lost on its way."""
         if self._age_seconds(record) < TOMBSTONE_SECONDS:
             return False
-        if record.request_id is None:
+        if record.hold_id is None:
             return not self._counters.allotments.knows(record.field)
-        return record.request_id not in held
+        return record.hold_id not in held
 
     async def _look_at(self, space: UUID, look: "_Look") -> None:
         is_whole = (await self._counters.script.look(space)).is_ready
@@ -315,12 +316,12 @@ class Reaper:
 
     def _is_settled(self, record: Record, look: "_Look") -> bool:
         """Of a worker that is gone: whether nothing is left but to forget the record. Else its call needs a row."""
-        if record.request_id is None:
+        if record.hold_id is None:
             self._returned += 1
             return True
-        if self._written.get(record.request_id):
+        if self._written.get(record.hold_id):
             return True
-        look.calls.setdefault(record.request_id, []).append(record)
+        look.calls.setdefault(record.hold_id, []).append(record)
         return False
 
     async def _is_gone(self, owner: UUID, look: "_Look") -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 from tollkeeper.contracts.money import Budget, Limit, Unit
 from tollkeeper.core.errors import DependencyUnavailable, InsufficientQuota, RateLimited, TollkeeperError
 from tollkeeper.gateway.money.admission_batch import Code, Verdict
-from tollkeeper.gateway.money.terms import Place
+from tollkeeper.gateway.money.terms import Place, is_of_provider
 
 _RETRY_SECONDS: Final = 1.0
 _NOUNS: Final = {
@@ -44,16 +44,27 @@ def refuse(verdict: Verdict, places: Sequence[Place]) -> TollkeeperError:
 
 def out_of_budget(place: Place) -> InsufficientQuota:
     assert isinstance(place.rule, Budget)
-    return InsufficientQuota(
-        f"You exceeded your current quota: the budget of this {_noun(place)} is used up, or what is left of it does not "
-        "cover this call. Ask an administrator, or wait for the next window.",
-        status=place.rule.refusal_status,
-    )
+    error = _out_of_budget(place, place.rule)
+    error.is_of_provider = is_of_provider(place)
+    return error
 
 
 def too_fast(place: Place, wait_us: int, headers: Mapping[str, str]) -> RateLimited:
-    limit = place.rule
-    assert isinstance(limit, Limit)
+    assert isinstance(place.rule, Limit)
+    error = _too_fast(place, place.rule, wait_us, headers)
+    error.is_of_provider = is_of_provider(place)
+    return error
+
+
+def _out_of_budget(place: Place, budget: Budget) -> InsufficientQuota:
+    return InsufficientQuota(
+        f"You exceeded your current quota: the budget of this {_noun(place)} is used up, or what is left of it does not "
+        "cover this call. Ask an administrator, or wait for the next window.",
+        status=budget.refusal_status,
+    )
+
+
+def _too_fast(place: Place, limit: Limit, wait_us: int, headers: Mapping[str, str]) -> RateLimited:
     if limit.unit is Unit.PARALLEL:
         return RateLimited(
             f"Rate limit reached for this {_noun(place)}: {place.one} calls at once. Please try again when one has ended.",

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from tollkeeper.contracts.money import PLATFORM, Spend
+from tollkeeper.contracts.money import PLATFORM, ScopeKind, Spend
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
 from tollkeeper.gateway.money.admission_batch import Group, Operation, Tell, named_counter
@@ -79,7 +79,9 @@ class Registry:
         pairs = [(place, 1) for place in part.terms.budgets]
         self._tell(Operation(part.terms.space, _put(hold, part), pairs))
 
-    def settle(self, hold: Hold, charge_nano: int, rows: int, input_tokens: int, output_tokens: int) -> None:
+    def settle(
+        self, hold: Hold, charge_nano: int, rows: int, tokens: tuple[int, int], own_tokens: tuple[int, int] | None
+    ) -> None:
         if hold.is_settled:
             return
         hold.is_settled = True
@@ -90,7 +92,7 @@ class Registry:
         if not rows:
             self._holds.pop(hold.request_id, None)
         for part in hold.parts:
-            self._settle_part(hold, part, rows, input_tokens, output_tokens)
+            self._settle_part(hold, part, rows, tokens, own_tokens)
         if rows and hold.rows <= 0:
             # Every row is in the ledger already.
             self._forget_own(hold)
@@ -102,7 +104,7 @@ class Registry:
         for settlement in settlements:
             if not settlement.intent.budgets:
                 continue
-            hold = self._holds.get(settlement.intent.request_id)
+            hold = self._holds.get(settlement.intent.hold_id)
             if hold is None:
                 others.append(settlement)
                 continue
@@ -147,20 +149,22 @@ class Registry:
         """Leave word that a call, of which nobody knows whether it was admitted, is none."""
         self._tell(operation)
 
-    def _settle_part(self, hold: Hold, part: Part, rows: int, input_tokens: int, output_tokens: int) -> None:
+    def _settle_part(
+        self, hold: Hold, part: Part, rows: int, tokens: tuple[int, int], own_tokens: tuple[int, int] | None
+    ) -> None:
         terms = part.terms
         places: list[tuple[Place, int]] = []
-        if rows and terms.counts_tokens:
-            actual = (1, input_tokens, output_tokens, input_tokens + output_tokens)
-            for place, taken in part.pairs:
-                if place.measured is not Measured.ONE and actual[place.measured] != taken:
-                    places.append((place, actual[place.measured] - taken))
-        places += [(place, 0) for place in terms.slots]
+        if terms.counts_tokens and (rows or own_tokens is not None):
+            places += _corrections(part, tokens, tokens if own_tokens is None else own_tokens)
         if not rows:
+            # Other attempts of the call were made elsewhere. What is voided is given back: the other way round.
+            places = [(place, -number) for place, number in places]
+            places += [(place, 0) for place in terms.slots]
             places += [(place, 1) for place in terms.budgets]
             if places:
                 self._tell(Operation(terms.space, (b"v", hold.request_id.hex, 1), places))
             return
+        places += [(place, 0) for place in terms.slots]
         places += [(place, 1) for place in terms.budgets]
         if places:
             self._tell(Operation(terms.space, _put(hold, part, with_payload=False), places))
@@ -184,7 +188,7 @@ class Registry:
                 place = named_counter(counter_key(space, ref.removeprefix(OF_PLATFORM)))
                 spaces.setdefault(space, []).append((place, 0))
             for space, pairs in spaces.items():
-                self._forget(space, intent.request_id, pairs)
+                self._forget(space, intent.hold_id, pairs)
 
     def _renew(self) -> None:
         if self._loop is None:
@@ -209,6 +213,19 @@ class Registry:
         operation.pairs = [pair for pair in operation.pairs if pair[0].ref or pair[0].rule is None]
         if operation.pairs:
             self._untold.append(operation)
+
+
+def _corrections(part: Part, tokens: tuple[int, int], own_tokens: tuple[int, int]) -> list[tuple[Place, int]]:
+    """By how much each token rate was counted too low; a provider's own counts what that provider got."""
+    found = []
+    for place, taken in part.pairs:
+        if place.measured is not Measured.ONE:
+            is_own = place.rule is not None and place.rule.scope.kind is ScopeKind.PROVIDER
+            of_input, of_output = own_tokens if is_own else tokens
+            actual = (1, of_input, of_output, of_input + of_output)[place.measured]
+            if actual != taken:
+                found.append((place, actual - taken))
+    return found
 
 
 def _put(hold: Hold, part: Part, *, with_payload: bool = True) -> tuple[bytes | str | int, ...]:

@@ -3,7 +3,7 @@
 `Terms` are made once for calls that look alike and serve until a window ends or a temporary amount runs out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from operator import attrgetter
@@ -122,6 +122,27 @@ class Asked:
     endpoint: str
     provider: str
     end_user: str | None = None
+
+
+def refs_of(tenant_id: UUID, terms: Iterable[Terms]) -> tuple[str, ...]:
+    """The counters of budgets, as an intent names them."""
+    return tuple(ref if one.space == tenant_id else OF_PLATFORM + ref for one in terms for ref in one.refs)
+
+
+def of_provider(terms: Sequence[Terms]) -> list[Terms]:
+    """The same for a call that was admitted elsewhere before: rates and leases of its provider alone, and all budgets."""
+    found = []
+    for one in terms:
+        rates = tuple(place for place in one.rates if is_of_provider(place))
+        slots = tuple(place for place in one.slots if is_of_provider(place))
+        kept = Terms(one.space, rates, slots, one.budgets, one.until, one.near_until)
+        if not kept.is_empty:
+            found.append(kept)
+    return found
+
+
+def is_of_provider(place: Place) -> bool:
+    return place.rule is not None and place.rule.scope.kind is ScopeKind.PROVIDER
 
 
 def gen_key(space: UUID) -> bytes:

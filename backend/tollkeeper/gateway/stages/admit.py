@@ -13,20 +13,20 @@ from uuid import UUID
 from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.key_bounds import endpoint_of
 from tollkeeper.contracts.principal import Principal
-from tollkeeper.core.errors import BadRequest, InsufficientQuota
+from tollkeeper.core.errors import InsufficientQuota, RateLimited
 from tollkeeper.gateway.money.admission import Admitted
 from tollkeeper.gateway.money.applied_cap import caps_to_try, with_cap
-from tollkeeper.gateway.money.cuttable import can_cut
+from tollkeeper.gateway.money.bounded import can_cut_all, check_bounded
 from tollkeeper.gateway.money.hold import Appraisal
 from tollkeeper.gateway.money.intents import make_intent
 from tollkeeper.gateway.money.journal_format import pack_intent
-from tollkeeper.gateway.money.terms import FULL_SHARE, OF_PLATFORM, Asked, PlaceKind, Terms
+from tollkeeper.gateway.money.terms import FULL_SHARE, Asked, PlaceKind, Terms, refs_of
 from tollkeeper.gateway.provider import Provider
 from tollkeeper.gateway.stage import Exchange, Next
 
 _NOTHING: Final = Appraisal(0, 0, 0, 0)
 # Paths come again and again; those that name a model are many.
-_endpoint: Final = lru_cache(maxsize=1_024)(endpoint_of)
+endpoint: Final = lru_cache(maxsize=1_024)(endpoint_of)
 
 
 class Admits(Protocol):
@@ -68,12 +68,44 @@ class Admit:
         self._first_cap = first_cap
 
     async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
-        call = exchange.call
-        asked = Asked(call.model, _endpoint(exchange.path), exchange.plan[0].provider, call.end_user)
+        try:
+            await self._enter(exchange)
+        except (RateLimited, InsufficientQuota) as error:
+            if not error.is_of_provider:
+                raise
+            await self._enter_others(exchange, error)
+        return await next_stage(exchange)
+
+    async def _enter(self, exchange: Exchange) -> None:
+        """At the first target's provider; dispatch asks those of the others when it comes to them."""
+        call, provider = exchange.call, exchange.plan[0].provider
+        asked = Asked(call.model, endpoint(exchange.path), provider, call.end_user)
         terms = self._admission.terms(exchange.principal, asked)
         if terms:
             await self._admit(exchange, terms)
-        return await next_stage(exchange)
+        exchange.entered = provider
+
+    async def _enter_others(self, exchange: Exchange, refusal: RateLimited | InsufficientQuota) -> None:
+        """A rule about the first provider has no room: the targets of others come first, its own are tried last."""
+        plan = exchange.plan
+        refused = {plan[0].provider}
+        while any(target.provider not in refused for target in plan):
+            # Made for the target that comes first no more.
+            exchange.first_intent = exchange.first_line = None
+            exchange.plan = tuple(sorted(plan, key=lambda target: target.provider in refused))
+            try:
+                await self._enter(exchange)
+            except (RateLimited, InsufficientQuota) as error:
+                if not error.is_of_provider:
+                    raise
+                refused.add(exchange.plan[0].provider)
+                if isinstance(error, RateLimited) and not isinstance(refusal, RateLimited):
+                    # The one that is worth waiting for.
+                    refusal = error
+            else:
+                return
+        exchange.plan = plan
+        raise refusal
 
     async def _admit(self, exchange: Exchange, terms: Sequence[Terms]) -> None:
         is_exact = any(one.counts_tokens or one.near_until > exchange.started for one in terms)
@@ -93,7 +125,7 @@ class Admit:
         """As little as will do: the cheap bound, then the count, then an answer that is given an end."""
         appraisal = exchange.appraisal
         assert appraisal is not None
-        is_cuttable = has_budgets and self._can_cut(exchange)
+        is_cuttable = has_budgets and can_cut_all(exchange, self._providers)
         caps: Sequence[int] = ()
         if self._first_cap is not None and not is_cuttable and any(one.is_hard for one in terms):
             caps = caps_to_try(appraisal, exchange.route, self._first_cap)
@@ -129,6 +161,8 @@ class Admit:
                 exchange.response_headers["x-tollkeeper-applied-cap"] = str(cap)
                 return admitted
         assert refusal is not None
+        # Another provider may be asked for all of it.
+        exchange.call = uncapped
         raise refusal
 
     async def _ask(
@@ -137,7 +171,7 @@ class Admit:
         appraisal = exchange.appraisal
         assert appraisal is not None
         if appraisal.full_nano is None and any(one.is_hard for one in terms):
-            _check_bounded(appraisal, is_cuttable=is_cuttable)
+            check_bounded(appraisal, is_cuttable=is_cuttable)
         return await self._admission.admit(
             terms,
             exchange.request_id,
@@ -145,15 +179,6 @@ class Admit:
             is_cuttable=is_cuttable,
             payload=_first_intent(exchange, terms) if has_budgets else b"",
         )
-
-    def _can_cut(self, exchange: Exchange) -> bool:
-        """Every target of the plan can be: the hold is made once."""
-        for target in exchange.plan:
-            config = exchange.snapshot.providers[target.provider]
-            provider = self._providers.get(config.kind)
-            if provider is None or not can_cut(provider, config, exchange.call, target):
-                return False
-        return True
 
 
 def _is_large(appraisal: Appraisal, terms: Sequence[Terms]) -> bool:
@@ -168,28 +193,10 @@ def _is_large(appraisal: Appraisal, terms: Sequence[Terms]) -> bool:
     return False
 
 
-def _check_bounded(appraisal: Appraisal, *, is_cuttable: bool) -> None:
-    """A hard budget pays for nothing that has no end."""
-    if not appraisal.needs_cap:
-        raise BadRequest(
-            f"A budget limits what this call may cost, and nothing bounds that: {appraisal.unbounded_because} Send the "
-            "content itself, or ask an administrator for a ceiling.",
-            code="cost_unbounded",
-        )
-    if not is_cuttable:
-        raise BadRequest(
-            "A budget limits what this call may cost, and the length of its answer has no known end. Set "
-            "'max_completion_tokens' (or 'max_tokens').",
-            code="cap_required",
-            param="max_completion_tokens",
-        )
-
-
 def _first_intent(exchange: Exchange, terms: Sequence[Terms]) -> bytes:
     """Kept with the hold, so that the ledger's row can be written when this worker and its disk are gone."""
     intent = make_intent(exchange, exchange.plan[0], 1)
-    own = exchange.principal.tenant_id
-    intent.budgets = tuple(ref if one.space == own else OF_PLATFORM + ref for one in terms for ref in one.refs)
+    intent.budgets = refs_of(exchange.principal.tenant_id, terms)
     line = pack_intent(intent)
     exchange.first_intent, exchange.first_line = intent, line
     return line

@@ -10,7 +10,8 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.bill import make_bill
-from tollkeeper.gateway.money.hold import Holds
+from tollkeeper.gateway.money.crossing import shares_of
+from tollkeeper.gateway.money.hold import Entries, Holds
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.money.unpriced import UnpricedCalls
 from tollkeeper.gateway.stage import Attempt, Bill, Ending, Exchange, Next, Outcome
@@ -83,10 +84,28 @@ class Meter:
         if rows and exchange.route.price is not None:
             exchange.cost_nano = total
         hold = exchange.hold
-        if hold is not None and self._holds is not None:
+        if exchange.entries is not None:
+            self._settle_shares(exchange, exchange.entries, prompt_tokens, completion_tokens)
+        elif hold is not None and self._holds is not None:
             if total > hold.held_nano and any(part.terms.is_hard for part in hold.parts):
                 self._warn_of_excess(exchange, total, hold.held_nano)
             self._holds.settle(hold, total, rows=rows, input_tokens=prompt_tokens, output_tokens=completion_tokens)
+
+    def _settle_shares(self, exchange: Exchange, entries: Entries, input_tokens: int, output_tokens: int) -> None:
+        """It was at several providers with rules of their own; what they share is told the tokens of all."""
+        assert self._holds is not None
+        for share in shares_of(exchange, entries):
+            hold = share.hold
+            if share.charge_nano > hold.held_nano and any(part.terms.is_hard for part in hold.parts):
+                self._warn_of_excess(exchange, share.charge_nano, hold.held_nano)
+            self._holds.settle(
+                hold,
+                share.charge_nano,
+                rows=share.rows,
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+                own_tokens=share.tokens,
+            )
 
     def _warn_of_excess(self, exchange: Exchange, charge_nano: int, held_nano: int) -> None:
         self._metrics.hold_exceeded(charge_nano - held_nano)
