@@ -38,6 +38,7 @@ from tollkeeper.gateway.money.hold import Appraisal, Hold, Holds
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.money.terms import Asked, Terms
 from tollkeeper.gateway.pipeline import Services
+from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.stage import Exchange
 from tollkeeper.gateway.stages.admit import Admits, Appraise
 from tollkeeper.gateway.upstream import Upstream
@@ -280,6 +281,7 @@ async def serving(
     admission: Admits | None = None,
     appraise: Appraise | None = None,
     responses: Any = None,
+    make_slots: Callable[[ManualClock, Metrics], Slots] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Serving]:
     clock = ManualClock()
@@ -325,6 +327,7 @@ async def serving(
             access_log=log.append,
             holds=holds,
             drains=drains,
+            slots=None if make_slots is None else make_slots(clock, metrics),
         ),
     )
     listener = socket.create_server(("127.0.0.1", 0))

@@ -1,6 +1,7 @@
 """One call that wants to run, and the lane of a provider that takes so many at a time."""
 
 from enum import IntEnum
+from typing import Final
 from uuid import UUID
 
 
@@ -20,6 +21,13 @@ class Place(IntEnum):
     WAITING = 1
     RUNNING = 2
     GONE = 3
+
+
+# Looked up once: every call passes three of them.
+NEW: Final = Place.NEW
+WAITING: Final = Place.WAITING
+RUNNING: Final = Place.RUNNING
+GONE: Final = Place.GONE
 
 
 class Lane:
@@ -43,12 +51,13 @@ class Entry:
 
     __slots__ = ("give_up_at", "lane", "number", "place", "priority", "since", "tenant_id")
 
+    # Of those that wait: since when, until when, and the order in which they came. Most calls never do.
+    since: float
+    give_up_at: float
+    number: int
+
     def __init__(self, tenant_id: UUID, lane: Lane | None, priority: Priority) -> None:
         self.tenant_id = tenant_id
         self.lane = lane
         self.priority = priority
-        self.place = Place.NEW
-        # Of those that wait: since when, until when, and the order in which they came.
-        self.since = 0.0
-        self.give_up_at = 0.0
-        self.number = 0
+        self.place: Place = NEW

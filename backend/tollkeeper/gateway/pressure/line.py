@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import Final
 from uuid import UUID
 
-from tollkeeper.gateway.pressure.entry import Entry, Lane, Place, Priority
+from tollkeeper.gateway.pressure.entry import GONE, RUNNING, WAITING, Entry, Lane, Priority
 
 _BEST_FIRST: Final = tuple(sorted(Priority, reverse=True))
 # Entries that have left stay in the heap of ends until they are this many beside those that wait.
@@ -60,7 +60,9 @@ class Line:
     def start(self, entry: Entry) -> bool:
         """Let it run at once, where nobody has to wait for that. Whoever waits already waits for something else."""
         lane = entry.lane
-        if self.running >= self.most_running or (lane is not None and (lane.waiting or not lane.has_room)):
+        if self.running >= self.most_running:
+            return False
+        if lane is not None and (lane.waiting or lane.running >= lane.most):
             return False
         self._run(entry)
         return True
@@ -71,12 +73,12 @@ class Line:
         if self.waiting >= self.most_waiting:
             victim = self._least_deserving(entry)
             if victim is entry:
-                entry.place = Place.GONE
+                entry.place = GONE
                 return entry
             self.leave(victim)
         self._number += 1
         entry.number, entry.since, entry.give_up_at = self._number, now, give_up_at
-        entry.place = Place.WAITING
+        entry.place = WAITING
         shares = self._shares[entry.priority]
         share = shares.get(entry.tenant_id)
         if share is None:
@@ -117,7 +119,7 @@ class Line:
         before = entry.lane
         if lane is before:
             return True
-        if entry.place is not Place.RUNNING or (lane is not None and not lane.has_room):
+        if entry.place is not RUNNING or (lane is not None and not lane.has_room):
             return False
         if before is not None:
             before.running -= 1
@@ -128,39 +130,40 @@ class Line:
 
     def end(self, entry: Entry) -> None:
         """It has run."""
-        if entry.place is not Place.RUNNING:
+        if entry.place is not RUNNING:
             return
-        entry.place = Place.GONE
+        entry.place = GONE
         self.running -= 1
         self.ended += 1
         if entry.lane is not None:
             entry.lane.running -= 1
-        left = self._by_tenant[entry.tenant_id] - 1
+        tenant_id, running = entry.tenant_id, self._by_tenant
+        left = running[tenant_id] - 1
         if left:
-            self._by_tenant[entry.tenant_id] = left
+            running[tenant_id] = left
         else:
-            del self._by_tenant[entry.tenant_id]
+            del running[tenant_id]
 
     def leave(self, entry: Entry) -> None:
         """It waits no longer, and will not run."""
-        if entry.place is not Place.WAITING:
+        if entry.place is not WAITING:
             return
         self._unlink(entry)
-        entry.place = Place.GONE
+        entry.place = GONE
 
     def expired(self, now: float) -> list[Entry]:
         """Take out those whose time is over."""
         found = []
-        while self._ends and (self._ends[0][0] <= now or self._ends[0][2].place is not Place.WAITING):
+        while self._ends and (self._ends[0][0] <= now or self._ends[0][2].place is not WAITING):
             entry = heapq.heappop(self._ends)[2]
-            if entry.place is Place.WAITING:
+            if entry.place is WAITING:
                 self.leave(entry)
                 found.append(entry)
         return found
 
     def next_end(self) -> float | None:
         """When `expired` has something to do; None: nobody waits."""
-        while self._ends and self._ends[0][2].place is not Place.WAITING:
+        while self._ends and self._ends[0][2].place is not WAITING:
             heapq.heappop(self._ends)
         return self._ends[0][0] if self._ends else None
 
@@ -192,10 +195,10 @@ class Line:
         raise AssertionError("a priority that is none")
 
     def _run(self, entry: Entry) -> None:
-        entry.place = Place.RUNNING
+        entry.place = RUNNING
         self.running += 1
-        tenant_id = entry.tenant_id
-        self._by_tenant[tenant_id] = self._by_tenant.get(tenant_id, 0) + 1
+        tenant_id, running = entry.tenant_id, self._by_tenant
+        running[tenant_id] = running.get(tenant_id, 0) + 1
         if entry.lane is not None:
             entry.lane.running += 1
 
@@ -213,5 +216,5 @@ class Line:
         if entry.lane is not None:
             entry.lane.waiting -= 1
         if len(self._ends) > 2 * self.waiting + _MOST_STALE:
-            self._ends = [one for one in self._ends if one[2].place is Place.WAITING and one[2] is not entry]
+            self._ends = [one for one in self._ends if one[2].place is WAITING and one[2] is not entry]
             heapq.heapify(self._ends)

@@ -11,7 +11,7 @@ from tollkeeper.contracts.catalog import ProviderConfig
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import Overloaded
 from tollkeeper.gateway.pressure.drain_rate import DrainRate
-from tollkeeper.gateway.pressure.entry import Entry, Lane, Place, Priority
+from tollkeeper.gateway.pressure.entry import NEW, RUNNING, WAITING, Entry, Lane, Priority
 from tollkeeper.gateway.pressure.line import Line
 from tollkeeper.gateway.pressure.metrics import QueueMetrics
 
@@ -26,12 +26,16 @@ class Slot(Entry):
 
     __slots__ = ("_slots", "granted", "refused_because")
 
+    # Of one that waits.
+    granted: asyncio.Future[None]
+    refused_because: str
+
     def __init__(self, slots: "Slots", tenant_id: UUID, lane: Lane | None, priority: Priority) -> None:
-        super().__init__(tenant_id, lane, priority)
+        self.tenant_id = tenant_id
+        self.lane = lane
+        self.priority = priority
+        self.place = NEW
         self._slots = slots
-        # Of one that waits.
-        self.granted: asyncio.Future[None] | None = None
-        self.refused_because = ""
 
     def __call__(self, _outcome: object) -> None:
         self._slots.end(self)
@@ -88,6 +92,7 @@ class Slots:
         if wait_seconds is not None and now + wait_seconds > give_up_at:
             raise self._refusal(slot, "too_long")
         granted = slot.granted = asyncio.get_running_loop().create_future()
+        slot.refused_because = ""
         victim = line.wait(slot, now, give_up_at)
         if victim is slot:
             raise self._refusal(slot, "full")
@@ -119,9 +124,9 @@ class Slots:
 
     def _forget(self, slot: Slot) -> None:
         """Its caller waits no longer."""
-        if slot.place is Place.RUNNING:
+        if slot.place is RUNNING:
             self.end(slot)
-        elif slot.place is Place.WAITING:
+        elif slot.place is WAITING:
             self._line.leave(slot)
             self._metrics.turned_away("caller_gone")
             self._note()
@@ -194,9 +199,8 @@ class Slots:
 
 def _wake(entry: Entry) -> None:
     assert isinstance(entry, Slot)
-    granted: asyncio.Future[None] | None = entry.granted
-    if granted is not None and not granted.done():
-        granted.set_result(None)
+    if not entry.granted.done():
+        entry.granted.set_result(None)
 
 
 def _bound(value: Any) -> int | None:
