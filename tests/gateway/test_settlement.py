@@ -37,7 +37,7 @@ from tests.gateway.upstream import (
 )
 from tests.money.admissions import ASKED, make_budget
 from tests.money.records import FakeHolds, make_principal
-from tollkeeper.contracts.catalog import Adjustment
+from tollkeeper.contracts.catalog import Adjustment, Credential
 from tollkeeper.contracts.usage import CallStatus, LedgerKind
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.drain import Drains
@@ -271,7 +271,10 @@ def one_by_one(answers: Sequence[Script]) -> Script:
 def make_snapshot(vendor: FakeUpstream, ending: Ending) -> Any:
     names = [f"p{number}" for number in range(ending.targets)]
     configs = [provider(name, vendor.base_url, options=ending.options, **ending.config) for name in names]
-    configs = [replace(config, credentials=config.credentials * ending.credentials) for config in configs]
+    configs = [
+        replace(config, credentials=tuple(Credential(uuid7(), f"secret-{n}") for n in range(ending.credentials)))
+        for config in configs
+    ]
     targets = [(name, "gpt-4o-mini") for name in names]
     snap = snapshot(configs, [route("gpt-4o-mini", *targets), route("embed", *targets)])
     if ending.name == "margin":

@@ -19,7 +19,16 @@ from tollkeeper.gateway.money.cuttable import stops_at_close
 from tollkeeper.gateway.money.hold import Hold, Holds
 from tollkeeper.gateway.money.plausible import UNREADABLE
 from tollkeeper.gateway.money.watch import Watch
-from tollkeeper.gateway.provider import Channel, FailureClass, NotSent, Provider, UpstreamRequest, UpstreamResponse
+from tollkeeper.gateway.provider import (
+    Channel,
+    Failure,
+    FailureClass,
+    NotSent,
+    Provider,
+    UpstreamRequest,
+    UpstreamResponse,
+)
+from tollkeeper.gateway.routing.health import Ticket
 from tollkeeper.gateway.secrecy import hide_secrets, read_request_id
 from tollkeeper.gateway.stage import Attempt, Exchange
 
@@ -41,11 +50,12 @@ class Flight:
         "_is_kept",
         "_is_told",
         "_metrics",
-        "_provider",
-        "_request",
         "_response",
+        "_ticket",
         "_watch",
         "is_over",
+        "provider",
+        "request",
     )
 
     def __init__(
@@ -59,17 +69,20 @@ class Flight:
         request: UpstreamRequest,
         clock: Clock,
         metrics: Metrics,
+        ticket: Ticket,
     ) -> None:
         """`call` as the vendor got it: one that the caller wants whole may be a stream there."""
         self._exchange = exchange
         self._attempt = attempt
         self._call = call
-        self._provider = provider
+        self.provider = provider
         self._channel = channel
         self._dialect = dialect
-        self._request = request
+        self.request = request
         self._clock = clock.monotonic
         self._metrics = metrics
+        # Until its end is told.
+        self._ticket: Ticket | None = ticket
         self._response: UpstreamResponse | None = None
         self._batches: AsyncIterator[Batch] | None = None
         self._watch: Watch | None = None
@@ -82,17 +95,17 @@ class Flight:
     async def send(self) -> UpstreamResponse:
         begun = self._clock()
         try:
-            response = self._response = await self._channel.send(self._request)
+            response = self._response = await self._channel.send(self.request)
         except NotSent:
             self._attempt.may_cost = False
             raise
         except asyncio.CancelledError:
-            if self._request.is_unsent:
+            if self.request.is_unsent:
                 self._attempt.may_cost = False
             raise
         finally:
             self._exchange.upstream_seconds += self._clock() - begun
-        self._attempt.upstream_request_id = read_request_id(response.headers, self._request.credential)
+        self._attempt.upstream_request_id = read_request_id(response.headers, self.request.credential)
         return response
 
     async def refusal(self) -> bytes:
@@ -100,7 +113,7 @@ class Flight:
         assert self._response is not None
         body = await self._response.read()
         self._attempt.may_cost = False
-        await self.aclose()
+        await self.close()
         return body
 
     async def whole(self) -> Chunk:
@@ -135,10 +148,17 @@ class Flight:
                 batch = await self._next()
                 primed += batch
                 if len(primed) > _MOST_PRIMED or any(chunk.is_content or chunk.is_final for chunk in batch):
-                    self._attempt.first_token = self._exchange.first_token = self._clock()
+                    self._begun()
                     return Reply(is_stream=True, primed=primed, rest=self)
         except StopAsyncIteration:
             raise UpstreamError("The provider's answer is empty.", code="upstream_cut") from None
+
+    def _begun(self) -> None:
+        """There is content: the caller sees something from here on."""
+        attempt = self._attempt
+        now = attempt.first_token = self._exchange.first_token = self._clock()
+        if self._ticket is not None:
+            self._ticket.speaks(now, now - attempt.started)
 
     def __aiter__(self) -> AsyncIterator[Batch]:
         return self
@@ -151,40 +171,69 @@ class Flight:
         except UpstreamError as error:
             self._is_told = True
             attempt = self._attempt
-            request = self._request
+            request = self.request
             hide_secrets(error, request.config, request.credential, request.signed_headers)
             attempt.error, attempt.ended = error, self._clock()
             kind = FailureClass.TIMEOUT if isinstance(error, UpstreamTimeout) else FailureClass.SERVER
             self._metrics.upstream_error(attempt.intent.provider, kind)
+            self.failed(Failure(kind, error, error.retry_after_seconds))
             return (Chunk(data={}, is_hidden=True, is_final=True, error=error),)
 
     async def aclose(self) -> None:
         """At its end the connection is kept; anywhere before, it is closed at once, which cancels the vendor's work."""
+        self.left()
         if not self._is_kept:
-            await self._close()
+            await self.close()
+
+    # How it ended, for whoever let it through: the first of these counts.
+
+    def failed(self, failure: Failure) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            ticket.failed(self._clock(), failure)
+            self._metrics.attempt(self._attempt.intent.provider, failure.kind)
+
+    def left(self) -> None:
+        """Nobody waits for it any more, which says nothing about the vendor."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            ticket.left(self._clock())
+            self._metrics.attempt(self._attempt.intent.provider, "left")
+
+    def _answered(self) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is None:
+            return
+        attempt, now, usage = self._attempt, self._clock(), self._attempt.usage
+        read = None
+        if usage is not None and (total := usage.prompt_tokens):
+            read = usage.cache_read / total
+        ticket.answered(now, (attempt.first_token or now) - attempt.started, read)
+        self._metrics.attempt(attempt.intent.provider, "answered")
 
     # What is left when nobody waits
 
     def is_still_billed(self) -> bool:
-        attempt, request = self._attempt, self._request
+        attempt, request = self._attempt, self.request
         if self.is_over or attempt.error is not None or not attempt.may_cost:
             return False
         if self._response is None and request.pending is None:
             return False
-        return not stops_at_close(self._provider, request.config, self._call.operation, attempt.intent.upstream_model)
+        return not stops_at_close(self.provider, request.config, self._call.operation, attempt.intent.upstream_model)
 
     def keep(self) -> None:
         self._is_kept = True
+        self.left()
 
     async def drain(self) -> None:
         try:
             if self._response is None:
-                pending, self._request.pending = self._request.pending, None
+                pending, self.request.pending = self.request.pending, None
                 assert pending is not None
                 self._response = await pending.resume()
             if not 200 <= self._response.status < 300:
                 self._attempt.may_cost = False
-            elif self._request.is_stream:
+            elif self.request.is_stream:
                 if self._batches is None:
                     self._batches = self._dialect.read_stream(self._response.reads(), self._call)
                 while not self.is_over:
@@ -194,7 +243,7 @@ class Flight:
         except StopAsyncIteration:
             pass
         finally:
-            await self._close()
+            await self.close()
 
     # Reading
 
@@ -242,6 +291,7 @@ class Flight:
             if attempt.usage is None and attempt.doubt is None and batch[-1].data.get("usage"):
                 attempt.doubt = UNREADABLE
             close_bill(self._exchange, attempt)
+            self._answered()
 
     async def _cut(self) -> Usage:
         """Stop the vendor: what was put aside is used up. What was used, as far as we saw it."""
@@ -250,10 +300,12 @@ class Flight:
         await response.aclose()
         self.is_over = True
         close_bill(self._exchange, self._attempt)
+        self._answered()
         self._metrics.answer_cut(self._attempt.intent.provider)
         return usage_of(self._attempt)
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """As `aclose`, whoever waits; how it ended is told by whoever knows."""
         # It knows this flight as well: a circle that would keep the call's body.
         watch, self._watch = self._watch, None
         if watch is not None:
@@ -264,6 +316,6 @@ class Flight:
                 await response.finish()
             else:
                 await response.aclose()
-        elif self._request.pending is not None:
-            self._request.pending.abort()
-            self._request.pending = None
+        elif self.request.pending is not None:
+            self.request.pending.abort()
+            self.request.pending = None

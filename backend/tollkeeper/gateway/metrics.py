@@ -53,6 +53,12 @@ class Metrics:
         self._upstream_errors = Counter(
             "tollkeeper_upstream_errors", "Failed attempts.", ("provider", "kind"), registry=self.registry
         )
+        self._upstream_attempts = Counter(
+            "tollkeeper_upstream_attempts",
+            "Attempts by how they ended: answered, left by their caller, hedged, skipped before they were made, or failed.",
+            ("provider", "outcome"),
+            registry=self.registry,
+        )
         self._in_flight = Gauge(
             "tollkeeper_requests_in_flight", "Calls now.", registry=self.registry, multiprocess_mode="livesum"
         )
@@ -95,6 +101,7 @@ class Metrics:
         )
         self._running = 0
         self._families: dict[Labels, _Family] = {}
+        self._attempts: dict[tuple[str, str], int] = {}
         self._gathered: list[tuple[Labels, int, float, float, float | None, int, int, int]] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -163,6 +170,10 @@ class Metrics:
     def upstream_error(self, provider: str, kind: str) -> None:
         self._upstream_errors.labels(provider, kind).inc()
 
+    def attempt(self, provider: str, outcome: str) -> None:
+        key = (provider, outcome)
+        self._attempts[key] = self._attempts.get(key, 0) + 1
+
     def answer_cut(self, provider: str) -> None:
         self._cut.labels(provider).inc()
 
@@ -198,6 +209,9 @@ class Metrics:
     def flush(self) -> None:
         self._add_up()
         self._in_flight.set(self._running)
+        attempts, self._attempts = self._attempts, {}
+        for (provider, outcome), count in attempts.items():
+            self._upstream_attempts.labels(provider, outcome).inc(count)
         for family in self._families.values():
             if family.is_dirty:
                 family.flush()

@@ -103,6 +103,16 @@ class Attempt:
     ended: float | None = None
     # Until it is settled.
     leftover: Leftover | None = None
+    # Another attempt was faster: its answer went nowhere.
+    is_lost: bool = False
+    # Its answer is read to its end beside the call, or after it; `on_drained` hears of that.
+    is_draining: bool = False
+    on_drained: Callable[[], None] | None = None
+
+    def drained(self) -> None:
+        self.is_draining = False
+        if self.on_drained is not None:
+            self.on_drained()
 
 
 def do_nothing() -> None:

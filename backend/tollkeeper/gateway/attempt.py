@@ -1,0 +1,381 @@
+"""One attempt at one target: its request, its intent line, what pays for it, and what came of it.
+
+Nothing leaves for a provider before the attempt is in the journal and paid for by the hold. Whoever let it through
+(`Ticket`) is told exactly one end: by the attempt as long as nothing is sent, by its `Flight` from then on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from tollkeeper.contracts.catalog import ProviderConfig
+from tollkeeper.contracts.chat import Call, Reply
+from tollkeeper.contracts.routing import FallbackKind, Target
+from tollkeeper.core.clock import Clock
+from tollkeeper.core.errors import (
+    BadRequest,
+    InsufficientQuota,
+    RequestTimeout,
+    TollkeeperError,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from tollkeeper.gateway.cloud_tokens import Authorizing, Tokens
+from tollkeeper.gateway.course import Way
+from tollkeeper.gateway.dialect import VendorDialect
+from tollkeeper.gateway.drain import Drains
+from tollkeeper.gateway.flight import Flight
+from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.money.bill import make_bill
+from tollkeeper.gateway.money.cuttable import can_cut
+from tollkeeper.gateway.money.hold import Hold, Holds
+from tollkeeper.gateway.money.intents import make_intent
+from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.openai_fields import dropped_fields
+from tollkeeper.gateway.provider import (
+    Channel,
+    CredentialUnavailable,
+    Failure,
+    FailureClass,
+    Provider,
+    UpstreamRequest,
+)
+from tollkeeper.gateway.routing.health import Ticket
+from tollkeeper.gateway.secrecy import hide_secrets
+from tollkeeper.gateway.stage import Attempt, Exchange
+
+# What an attempt is paid from where providers have rules of their own. Raises where there is no room.
+EnterProvider = Callable[[Exchange, Target], Awaitable[Hold | None]]
+_NO_REPLY: Final = "The provider's content filter left nothing of its answer."
+
+
+class Attempts:
+    """`enter_provider` is asked before each attempt; None: one hold pays for all."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        channel: Channel,
+        journal: Journal,
+        clock: Clock,
+        metrics: Metrics,
+        holds: Holds | None,
+        drains: Drains | None,
+        enter_provider: EnterProvider | None,
+        first_byte_seconds: float,
+    ) -> None:
+        self._providers = providers
+        self._channel = channel
+        self._journal = journal
+        self._clock = clock
+        self._metrics = metrics
+        self._holds = holds
+        self._drains = drains
+        self._enter_provider = enter_provider
+        self._first_byte_seconds = first_byte_seconds
+        self._authorizing = {kind: one for kind, one in providers.items() if isinstance(one, Authorizing)}
+        self._tokens = Tokens(channel, clock)
+
+    async def make(self, exchange: Exchange, way: Way, ticket: Ticket, *, is_last: bool) -> Reply | Failure:
+        """`is_last`: no other target is left. Raises what no other target does better."""
+        way.attempt = None
+        try:
+            opened = await self._open(exchange, way, ticket, is_last=is_last)
+        except BaseException:
+            ticket.left(self._clock.monotonic())
+            raise
+        if isinstance(opened, Failure):
+            tried: Reply | Failure = opened
+        else:
+            tried = await self._fly(exchange, way, *opened)
+        if isinstance(tried, Failure):
+            hide_secrets(tried.error, way.config, way.credential)
+            self._metrics.upstream_error(way.target.provider, tried.kind)
+        return tried
+
+    async def give_up(self, exchange: Exchange, attempt: Attempt) -> None:
+        """Nobody wants its answer any more: it is closed where that ends the bill, else read to its end beside the call."""
+        leftover = attempt.leftover
+        if leftover is None or leftover.is_over:
+            return
+        if self._drains is not None and leftover.is_still_billed():
+            attempt.is_draining = True
+            self._drains.take(leftover, attempt.drained)
+            return
+        await leftover.aclose()
+        attempt.ended = self._clock.monotonic()
+        if attempt.bill is None:
+            attempt.bill = make_bill(exchange, attempt)
+
+    async def _open(
+        self, exchange: Exchange, way: Way, ticket: Ticket, *, is_last: bool
+    ) -> Failure | tuple[Flight, Attempt, Hold | None]:
+        """Everything before the request leaves. A failure here is told to the ticket."""
+        target, config = way.target, way.config
+        provider = self._providers.get(config.kind)
+        if provider is None:
+            ticket.left(self._clock.monotonic())
+            return Failure(
+                FailureClass.SERVER,
+                UpstreamError(f"The provider kind '{config.kind}' is not known to this gateway.", should_retry=False),
+            )
+        call, hold = exchange.call, exchange.hold
+        # Near a limit less is held than the worst case: then the answer is watched, also one that is wanted whole.
+        is_watched = hold is not None and not hold.is_full and can_cut(provider, config, call, target)
+        sent = _streamed(call) if is_watched and not call.is_stream else call
+        try:
+            dialect = provider.dialect(config, sent, target)
+            if sent.needs_native is not None and not _has_native(sent, sent.needs_native, dialect):
+                raise _unsupported(sent.needs_native, target)
+            prepared = provider.prepare(config, sent, target)
+            dropped = _dropped(exchange, sent, prepared, dialect)
+            request = UpstreamRequest(
+                method="POST",
+                url=provider.url(config, prepared, target),
+                headers=_carried(provider, config, prepared, exchange.headers),
+                body=dialect.write_call(prepared),
+                config=config,
+                deadline=exchange.deadline,
+                is_stream=sent.is_stream,
+                credential=way.credential,
+                secret_headers=provider.headers(way.credential),
+                outlives_cancel=True,
+            )
+        except BadRequest as error:
+            ticket.left(self._clock.monotonic())
+            return Failure(FailureClass.REQUEST if is_last else FailureClass.SERVER, error)
+        except UpstreamError as error:
+            ticket.left(self._clock.monotonic())
+            return Failure(FailureClass.SERVER, error)
+        authorizing = self._authorizing.get(config.kind)
+        if authorizing is not None and (refused := await self._authorize(exchange, authorizing, request)) is not None:
+            ticket.failed(self._clock.monotonic(), refused)
+            return refused
+        now = self._clock.monotonic()
+        if now >= exchange.deadline:
+            raise RequestTimeout("The deadline of this call passed before it could be sent.", should_retry=False)
+        _report_dropped(exchange, dropped)
+        if self._enter_provider is not None:
+            try:
+                hold = await self._enter_provider(exchange, target)
+            except TollkeeperError as error:
+                ticket.left(now)
+                return Failure(FailureClass.RATE, error, error.retry_after_seconds)
+        if hold is not None and hold.refs:
+            await self._afford(exchange, hold, is_watched=is_watched)
+        attempt = await self._record(exchange, way, now)
+        attempt.sent_bytes = len(request.body)
+        channel = provider.channel or self._channel
+        flight = Flight(
+            exchange, attempt, sent, provider, channel, dialect, request, self._clock, self._metrics, ticket
+        )
+        attempt.leftover = flight
+        return flight, attempt, hold if is_watched else None
+
+    async def _authorize(self, exchange: Exchange, provider: Authorizing, request: UpstreamRequest) -> Failure | None:
+        """What the credential stands for, had before an attempt begins: nothing is sent or written down without it."""
+        if request.credential is None:
+            return None
+        begun = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(max(exchange.deadline - begun, 0.0)):
+                request.signed_headers = await provider.authorize(request, self._tokens)
+        except CredentialUnavailable as error:
+            return Failure(FailureClass.CREDENTIAL, error, error.retry_after_seconds)
+        except TimeoutError:
+            return Failure(FailureClass.TIMEOUT, UpstreamTimeout("The provider's identity service is too slow."))
+        finally:
+            exchange.upstream_seconds += self._clock.monotonic() - begun
+        return None
+
+    async def _afford(self, exchange: Exchange, hold: Hold, *, is_watched: bool) -> None:
+        """RULING 2: what other attempts may cost is not there for this one; without more there is none."""
+        appraisal = hold.appraisal
+        needed = appraisal.forecast_nano if is_watched or appraisal.full_nano is None else appraisal.full_nano
+        if not exchange.tries:
+            if is_watched or hold.is_full:
+                return
+        else:
+            hold.spent_nano = sum(_taken(attempt, needed) for attempt in exchange.tries)
+        missing = needed - (hold.held_nano - hold.spent_nano)
+        if missing > 0 and (self._holds is None or not await self._holds.extend(hold, missing)):
+            raise _no_room(exchange)
+
+    async def _record(self, exchange: Exchange, way: Way, now: float) -> Attempt:
+        """The intent line: nothing leaves for a provider without one."""
+        intent, line = exchange.first_intent, exchange.first_line
+        if intent is None or exchange.attempts or way.target is not exchange.plan[0]:
+            intent, line = make_intent(exchange, way.target, exchange.attempts + 1), None
+        self._journal.intent(intent, line)
+        attempt = way.attempt = Attempt(intent=intent, started=now)
+        way.sends += 1
+        exchange.tries.append(attempt)
+        exchange.attempts += 1
+        exchange.target = way.target
+        if self._journal.is_power_safe:
+            attempt.may_cost = False
+            await self._journal.sync()
+            attempt.may_cost = True
+        return attempt
+
+    async def _fly(
+        self, exchange: Exchange, way: Way, flight: Flight, attempt: Attempt, watched: Hold | None
+    ) -> Reply | Failure:
+        try:
+            tried = await self._send(exchange, flight, watched)
+        except UpstreamError as error:
+            attempt.bill = make_bill(exchange, attempt)
+            kind = FailureClass.TIMEOUT if error.status == 504 else FailureClass.SERVER
+            tried = Failure(kind, error, error.retry_after_seconds)
+        if isinstance(tried, Reply):
+            if FallbackKind.CONTENT_POLICY not in exchange.fallbacks or not _is_filtered(tried):
+                return tried
+            return await self._filtered(exchange, attempt)
+        attempt.error, attempt.ended = tried.error, self._clock.monotonic()
+        flight.failed(tried)
+        if way.config.kind in self._authorizing:
+            self._told(flight.request, tried)
+        return tried
+
+    async def _send(self, exchange: Exchange, flight: Flight, watched: Hold | None) -> Reply | Failure:
+        try:
+            response = await flight.send()
+            if not 200 <= response.status < 300:
+                body = await flight.refusal()
+                return flight.provider.failure(response.status, response.headers, body)
+            if exchange.call.is_stream:
+                return await flight.stream(watched, self._holds)
+            if watched is not None and self._holds is not None:
+                chunk = await flight.assembled(watched, self._holds)
+            else:
+                chunk = await flight.whole()
+        except asyncio.CancelledError:
+            # The caller is gone. Closing cancels the vendor's work; where it would be billed all the same, `meter`
+            # sees to it that its end is read.
+            flight.left()
+            if not flight.is_still_billed():
+                await flight.aclose()
+            raise
+        except UpstreamError:
+            await flight.close()
+            raise
+        except BaseException:
+            await flight.aclose()
+            raise
+        return Reply(is_stream=False, primed=(chunk,))
+
+    def _told(self, request: UpstreamRequest, failure: Failure) -> None:
+        """What the vendor said of a request whose credential was made for it."""
+        if request.credential is not None and failure.kind is FailureClass.CREDENTIAL:
+            self._tokens.refused(request.credential)
+        hide_secrets(failure.error, request.config, request.credential, request.signed_headers)
+
+    async def _filtered(self, exchange: Exchange, attempt: Attempt) -> Failure:
+        """A refusal under status 200, which is billed like an answer."""
+        await self.give_up(exchange, attempt)
+        if not attempt.is_draining:
+            attempt.ended = self._clock.monotonic()
+        error = attempt.error = BadRequest(_NO_REPLY, code="content_filter")
+        return Failure(FailureClass.CONTENT_POLICY, error)
+
+
+def _taken(attempt: Attempt, needed: int) -> int:
+    """What an attempt may come to: all it has put aside as long as nobody knows better."""
+    if not attempt.may_cost:
+        return 0
+    if attempt.bill is None:
+        return needed
+    return attempt.bill.charge_nano or 0
+
+
+def _is_filtered(reply: Reply) -> bool:
+    """Whether a filter stopped the answer, or the model refused, before there was anything of it."""
+    is_filtered = False
+    for chunk in reply.primed:
+        for choice in chunk.data.get("choices") or ():
+            said = choice.get("message") or choice.get("delta") or choice
+            if said.get("content") or said.get("tool_calls") or said.get("text") or said.get("audio"):
+                return False
+            is_filtered = is_filtered or choice.get("finish_reason") == "content_filter" or bool(said.get("refusal"))
+    return is_filtered
+
+
+def _dropped(exchange: Exchange, sent: Call, prepared: Call, dialect: VendorDialect) -> list[str]:
+    """Which of the caller's fields the vendor does not see. Refused where the model's operator wants nothing left out."""
+    dropped = dropped_fields(sent, prepared) if prepared.body is not sent.body else []
+    if sent.names:
+        dropped = [sent.names.get(name, name) for name in dropped]
+    if sent.unexpressed and (sent.dialect != dialect.NAME or sent.native is None):
+        dropped += sent.unexpressed
+    if dropped and exchange.route.parameters.refuses_dropped:
+        raise BadRequest(
+            f"'{dropped[0]}' has no meaning to the provider of this model, and nothing is left out in silence here. Leave "
+            "it out yourself.",
+            code="unsupported_parameter",
+            param=dropped[0],
+        )
+    return dropped
+
+
+def _report_dropped(exchange: Exchange, dropped: list[str]) -> None:
+    if dropped:
+        exchange.response_headers["x-tollkeeper-dropped"] = ",".join(dropped)
+    elif exchange.tries:
+        # It was said of another target.
+        exchange.response_headers.pop("x-tollkeeper-dropped", None)
+
+
+def _streamed(call: Call) -> Call:
+    streamed = call.replace(stream=True)
+    streamed.is_stream = True
+    return streamed
+
+
+def _carried(
+    provider: Provider, config: ProviderConfig, call: Call, headers: Mapping[bytes, bytes]
+) -> Mapping[str, str]:
+    """What the provider wants in its headers, of its own and of the caller's.
+
+    The caller's word on the version of a dialect counts where its own document goes out in it.
+    """
+    fixed = provider.fixed_headers(config, call)
+    if not provider.caller_headers:
+        return fixed
+    carried = _of_caller(provider, headers)
+    return {**carried, **fixed} if call.native is None else {**fixed, **carried}
+
+
+def _of_caller(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {
+        name: value.decode("latin-1")
+        for name in provider.caller_headers
+        if (value := headers.get(name.encode("ascii"))) is not None
+    }
+
+
+def _has_native(call: Call, path: str, dialect: VendorDialect) -> bool:
+    """Whether the vendor gets what `path` names: from the caller's own document, or where the canonical body has it too."""
+    return call.dialect == dialect.NAME and (call.native is not None or path.startswith("tool"))
+
+
+def _unsupported(path: str, target: Target) -> BadRequest:
+    return BadRequest(
+        f"'{path}' asks for what the provider of the model '{target.model}' does not have in this API. "
+        "Leave it out, or ask for a model whose provider speaks this API itself.",
+        code="unsupported_parameter",
+        param=path,
+    )
+
+
+def _no_room(exchange: Exchange) -> TollkeeperError:
+    """The budgets' refusal; the earlier attempt's failure says why there was another one to pay for."""
+    because = ""
+    if exchange.tries and (error := exchange.tries[-1].error) is not None:
+        because = f" after the first ended in {error.status} {error.code}, which the provider may bill"
+    hard = [budget for budget in exchange.principal.budgets if budget.is_hard]
+    status = 402 if hard and all(budget.refusal_status == 402 for budget in hard) else 429
+    return InsufficientQuota(
+        f"You exceeded your current quota: no budget has room for another attempt{because}. "
+        "Ask for a larger budget, or wait for its next window.",
+        status=status,
+    )
