@@ -47,6 +47,8 @@ from tollkeeper.domains.budgets.declared import FileRules
 from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
 from tollkeeper.domains.catalog.kept import CatalogFile
 from tollkeeper.domains.catalog.prices import load_price_list
+from tollkeeper.domains.files.service import Files
+from tollkeeper.domains.files.tasks import file_jobs
 from tollkeeper.domains.fleet.service import Fleet
 from tollkeeper.domains.identity.first_run import FirstRun
 from tollkeeper.domains.identity.lookup import SqlIdentities
@@ -205,6 +207,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         access_log = _open_access_log(settings, clock, stack)
         issuers = Issuers(Outbound(ca_bundle=settings.upstream_ca_bundle, proxy_url=settings.upstream_proxy), clock)
         response_lookup, response_sink = _open_responses(settings, database, box, clock, stack)
+        files = Files(database, objects, box, clock, settings)
         services = Services(
             settings=settings,
             clock=clock,
@@ -250,6 +253,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 claims=Claims(link, clock),
                 response_lookup=response_lookup,
                 response_sink=response_sink,
+                files=files,
                 access_log=access_log,
                 slots=Slots(
                     clock,
@@ -285,6 +289,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             more = [
                 JobKind("audit.heads", HeadSigning(database, audit_heads).handle, every_seconds=EVERY_SECONDS),
                 *mail_jobs(settings, database, box, mail, clock),
+                *file_jobs(files),
             ]
             work["jobs"] = make_runner(settings, database, more, name=str(money.fleet.worker_id)).run()
         async with running(work):
@@ -303,9 +308,10 @@ async def run_jobs(settings: Settings) -> None:
         database = await open_database(settings, stack)
         more: list[JobKind] = []
         if (keys := find_master_keys(settings)) is not None:
-            heads = Heads(Objects.open(settings.objects_url, settings.data_dir), keys, SystemClock())
+            box, objects = keys.secret_box(), Objects.open(settings.objects_url, settings.data_dir)
+            heads = Heads(objects, keys, SystemClock())
             more.append(JobKind("audit.heads", HeadSigning(database, heads).handle, every_seconds=EVERY_SECONDS))
-            box = keys.secret_box()
+            more += file_jobs(Files(database, objects, box, SystemClock(), settings))
             more += mail_jobs(settings, database, box, _open_mail(settings, box), SystemClock())
         else:
             log.warning("audit_heads_unsigned", note="set TOLLKEEPER_MASTER_KEY for the worker as for the gateway")

@@ -15,6 +15,8 @@ NO_ENVELOPES = {
     "api_keys.previous_digest",
     "audit_logs.hash",
     "audit_logs.previous_hash",
+    # Sealed under the key in `batches.envelope`.
+    "batch_items.outcome",
     "consumed_tokens.digest",
     "idempotency_keys.body_digest",
     "idempotency_keys.response",

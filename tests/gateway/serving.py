@@ -281,6 +281,8 @@ async def serving(
     admission: Admits | None = None,
     appraise: Appraise | None = None,
     responses: Any = None,
+    files: Any = None,
+    batches: Any = None,
     make_slots: Callable[[ManualClock, Metrics], Slots] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Serving]:
@@ -319,6 +321,8 @@ async def serving(
             claims=claims,
             response_lookup=responses,
             response_sink=responses,
+            files=files,
+            batches=batches,
             admission=admission or fake,
             appraise=appraise or NothingToAppraise(),
             journal=journal,

@@ -1,12 +1,14 @@
 """What the data plane asks of the rest of the system. Implemented in `domains/`, handed over by `wiring`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from tollkeeper.contracts.batches import Answered, Batch, NewBatch
 from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
+from tollkeeper.contracts.files import Asked, StoredFile
 from tollkeeper.contracts.money import Limit, Spend
 from tollkeeper.contracts.principal import KeyRecord, Principal
 from tollkeeper.contracts.responses import Item, StoredResponse
@@ -227,4 +229,80 @@ class ResponseSink(Protocol):
 
     async def delete(self, principal: Principal, response_id: UUID) -> bool:
         """False when there is none that the key may see. Raises `DependencyUnavailable`."""
+        ...
+
+
+class Upload(Protocol):
+    """A file on its way in. Whoever does not finish it discards it."""
+
+    async def write(self, data: bytes) -> None:
+        """Raises `PayloadTooLarge`, and `InsufficientQuota` when the tenant's files take up all they may."""
+        ...
+
+    async def finish(self, *, filename: str, purpose: str, seconds: int | None) -> StoredFile:
+        """`seconds` that it is kept; None: as long as files of its purpose are."""
+        ...
+
+    async def discard(self) -> None: ...
+
+
+class FileStore(Protocol):
+    """Files as a key may see them: those of its tenant that were made in its own project and environment.
+
+    All raise `DependencyUnavailable` when PostgreSQL or the object store does not answer.
+    """
+
+    async def begin(self, principal: Principal) -> Upload: ...
+
+    async def find(self, principal: Principal, file_id: UUID) -> StoredFile | None: ...
+
+    async def list(
+        self, principal: Principal, asked: Asked, purpose: str | None = None
+    ) -> tuple[Sequence[StoredFile], bool]:
+        """A page, and whether more follow. Raises `NotFound` when `after` names none of them."""
+        ...
+
+    async def delete(self, principal: Principal, file_id: UUID) -> bool:
+        """False when there is none that the key may see. Raises `Conflict` while a batch reads it."""
+        ...
+
+    def read(self, principal: Principal, file_id: UUID) -> AsyncIterator[bytes]:
+        """Its bytes, from one that `find` has found."""
+        ...
+
+
+class BatchStore(Protocol):
+    """Batches, seen as files are. All raise `DependencyUnavailable`."""
+
+    async def create(self, principal: Principal, new: NewBatch) -> Batch:
+        """Raises `BadRequest` for an input that is no file of the key's, or not for batches."""
+        ...
+
+    async def find(self, principal: Principal, batch_id: UUID) -> Batch | None: ...
+
+    async def list(self, principal: Principal, asked: Asked) -> tuple[Sequence[Batch], bool]:
+        """A page, and whether more follow. Raises `NotFound` when `after` names none of them."""
+        ...
+
+    async def cancel(self, principal: Principal, batch_id: UUID) -> Batch | None:
+        """None when there is none that the key may see. Raises `Conflict` for one that is over."""
+        ...
+
+
+class ModelCalls(Protocol):
+    """Calls made inside, on behalf of a key whose secret is not at hand."""
+
+    async def principal(self, key_id: UUID, endpoint: str) -> Principal:
+        """The key as it is now. Raises as for a caller: `Unauthenticated`, `Forbidden`, `DependencyUnavailable`."""
+        ...
+
+    async def call(
+        self,
+        principal: Principal,
+        endpoint: str,
+        body: bytes,
+        request_id: UUID,
+        keep: Callable[[Answered], Awaitable[None]],
+    ) -> None:
+        """One call through every stage. `keep` is awaited with its answer before the call is settled."""
         ...

@@ -57,4 +57,7 @@ ENVELOPES: Final = (
     EnvelopeColumn(
         "stored_responses", "envelope", "envelope", "envelope = CAST(:envelope AS bytea)", kek_column="kek_id"
     ),
+    # Each holds the key of its file's pieces, or of its batch's outcomes.
+    EnvelopeColumn("files", "envelope", "envelope", "envelope = CAST(:envelope AS bytea)", kek_column="kek_id"),
+    EnvelopeColumn("batches", "envelope", "envelope", "envelope = CAST(:envelope AS bytea)", kek_column="kek_id"),
 )

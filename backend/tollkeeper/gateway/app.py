@@ -25,6 +25,7 @@ from tollkeeper.gateway.edge.query import refuse_credential
 from tollkeeper.gateway.edge.record import Record
 from tollkeeper.gateway.edge.request_id import read_client_request_id
 from tollkeeper.gateway.edge.watch import Watch
+from tollkeeper.gateway.kept import KeptObjects
 from tollkeeper.gateway.model_list import write_model, write_models
 from tollkeeper.gateway.paths import FORM_OPERATIONS, GEMINI_PREFIXES, PREFIXES, Paths
 from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_count_stages, make_stages
@@ -63,6 +64,7 @@ class Gateway:
         self._pipeline = compose(make_stages(services, self._authenticate))
         self._count = compose(make_count_stages(services, self._authenticate))
         self._responses = StoredResponses(services.response_lookup, services.response_sink)
+        self._kept = KeptObjects(services, self._authenticate, self._paths)
         self._record = Record(services.metrics, services.access_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,6 +84,8 @@ class Gateway:
         elif (place := find_place(path)) is not None:
             serve = functools.partial(self._show_response, place, scope["method"], scope["query_string"])
             await self._answer_plainly(scope, receive, send, place.allow, serve)
+        elif (serve_kept := self._kept.find(path)) is not None:
+            await serve_kept(scope, receive, send)
         elif path in _ROOTS or path.startswith(_OWN_PREFIXES):
             await self._answer_plainly(scope, receive, send, None, None)
         else:

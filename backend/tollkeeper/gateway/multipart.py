@@ -32,7 +32,7 @@ def read_form(content: bytes, headers: Mapping[bytes, bytes]) -> Form:
         raise UnsupportedMediaType(
             "Send a form with the header 'content-type: multipart/form-data; boundary=…'.", param="content-type"
         )
-    boundary = _read_boundary(headers[b"content-type"])
+    boundary = read_boundary(headers[b"content-type"])
     parts, close = _scan(content, boundary)
     texts: dict[str, list[str]] = {}
     repeated: set[str] = set()
@@ -42,7 +42,7 @@ def read_form(content: bytes, headers: Mapping[bytes, bytes]) -> Form:
             continue
         size += part.end - part.start
         if size > MOST_TEXT_BYTES:
-            raise _invalid(f"its texts are longer than {MOST_TEXT_BYTES} bytes in all")
+            raise invalid_form(f"its texts are longer than {MOST_TEXT_BYTES} bytes in all")
         try:
             text = content[part.start : part.end].decode()
         except UnicodeDecodeError as error:
@@ -104,63 +104,65 @@ def _text(value: Any) -> bytes:
     return (str(value).lower() if isinstance(value, bool) else str(value)).encode()
 
 
-def _read_boundary(header: bytes) -> bytes:
+def read_boundary(header: bytes) -> bytes:
+    """Of a 'content-type'. Raises `BadRequest`."""
     found: bytes | None = None
     for name, value in _parameters(header.partition(b";")[2]):
         if name == b"boundary":
             if found is not None:
-                raise _invalid("its boundary is given twice")
+                raise invalid_form("its boundary is given twice")
             found = value
     if not found or len(found) > _LONGEST_BOUNDARY or found.endswith(b" ") or not _BOUNDARY.issuperset(found):
-        raise _invalid("the header 'content-type' names no boundary of 1 to 70 characters")
+        raise invalid_form("the header 'content-type' names no boundary of 1 to 70 characters")
     return found
 
 
 def _scan(content: bytes, boundary: bytes) -> tuple[tuple[FormPart, ...], int]:
     opening, delimiter = b"--" + boundary, b"\r\n--" + boundary
     if not content.startswith(opening):
-        raise _invalid("it does not begin with its boundary")
+        raise invalid_form("it does not begin with its boundary")
     parts: list[FormPart] = []
     begin, place = 0, len(opening)
     while True:
         if content.startswith(b"--", place):
             if content[place + 2 : place + 5] not in {b"", b"\r\n"}:
-                raise _invalid("something follows its end")
+                raise invalid_form("something follows its end")
             return tuple(parts), begin
         if not content.startswith(b"\r\n", place):
-            raise _invalid("a boundary is not followed by the end of its line")
+            raise invalid_form("a boundary is not followed by the end of its line")
         if len(parts) >= MOST_PARTS:
-            raise _invalid(f"it has more than {MOST_PARTS} fields")
+            raise invalid_form(f"it has more than {MOST_PARTS} fields")
         head_end = content.find(b"\r\n\r\n", place, place + MOST_HEAD_BYTES)
         if head_end < 0:
-            raise _invalid(f"a field has no head of at most {MOST_HEAD_BYTES} bytes")
+            raise invalid_form(f"a field has no head of at most {MOST_HEAD_BYTES} bytes")
         start = head_end + 4
         end = content.find(delimiter, start)
         if end < 0 or content.startswith(opening, start):
-            raise _invalid("its last boundary is missing, or stands where nobody looks for one")
-        parts.append(_read_head(content[place + 2 : head_end], begin, start, end))
+            raise invalid_form("its last boundary is missing, or stands where nobody looks for one")
+        parts.append(read_head(content[place + 2 : head_end], begin, start, end))
         begin = end + 2
         place = end + len(delimiter)
 
 
-def _read_head(head: bytes, begin: int, start: int, end: int) -> FormPart:
+def read_head(head: bytes, begin: int, start: int, end: int) -> FormPart:
+    """A field by its header lines. Raises `BadRequest`."""
     disposition: bytes | None = None
     content_type: str | None = None
     for line in head.split(b"\r\n"):
         header, colon, value = line.partition(b":")
         lowered = header.lower()
         if not colon or not header or header != header.strip() or b"\n" in line or b"\r" in line or b"\0" in line:
-            raise _invalid("a field has a header line that is none")
+            raise invalid_form("a field has a header line that is none")
         if lowered == b"content-disposition":
             if disposition is not None:
-                raise _invalid("a field has two names")
+                raise invalid_form("a field has two names")
             disposition = value
         elif lowered == b"content-type":
             content_type = value.strip().decode("latin-1")[:256]
         elif lowered == b"content-transfer-encoding" and value.strip().lower() not in _PLAIN_ENCODINGS:
-            raise _invalid("a field is encoded once more; send its bytes as they are")
+            raise invalid_form("a field is encoded once more; send its bytes as they are")
     if disposition is None:
-        raise _invalid("a field has no 'content-disposition'")
+        raise invalid_form("a field has no 'content-disposition'")
     name, filename = _read_disposition(disposition)
     return FormPart(name, begin, start, end, filename, content_type)
 
@@ -168,22 +170,22 @@ def _read_head(head: bytes, begin: int, start: int, end: int) -> FormPart:
 def _read_disposition(value: bytes) -> tuple[str, str | None]:
     kind, _, rest = value.partition(b";")
     if kind.strip().lower() != b"form-data":
-        raise _invalid("a field is no 'form-data'")
+        raise invalid_form("a field is no 'form-data'")
     name: bytes | None = None
     filename: bytes | None = None
     for parameter, given in _parameters(rest):
         if parameter == b"name":
             if name is not None:
-                raise _invalid("a field has two names")
+                raise invalid_form("a field has two names")
             name = given
         elif parameter in {b"filename", b"filename*"}:
             filename = given
     if not name or len(name) > 256 or b"\\" in name:
-        raise _invalid("a field has no name")
+        raise invalid_form("a field has no name")
     try:
         return name.decode(), None if filename is None else filename.decode("utf-8", "replace")
     except UnicodeDecodeError as error:
-        raise _invalid("the name of a field is not UTF-8") from error
+        raise invalid_form("the name of a field is not UTF-8") from error
 
 
 def _parameters(text: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -193,18 +195,18 @@ def _parameters(text: bytes) -> Iterator[tuple[bytes, bytes]]:
         equals = text.find(b"=", place)
         if equals < 0:
             if text[place:].strip(b" \t;"):
-                raise _invalid("a header has a parameter without a value")
+                raise invalid_form("a header has a parameter without a value")
             return
         name = text[place:equals].strip(b" \t;").lower()
         if not name or b";" in name or b'"' in name:
-            raise _invalid("a header has a parameter without a name")
+            raise invalid_form("a header has a parameter without a name")
         place = equals + 1
         if text.startswith(b'"', place):
             end = place + 1
             while end < length and text[end] != 0x22:
                 end += 2 if text[end] == 0x5C else 1
             if end >= length:
-                raise _invalid("a header has a quote without its end")
+                raise invalid_form("a header has a quote without its end")
             value, place = text[place + 1 : end], end + 1
         else:
             end = text.find(b";", place)
@@ -212,9 +214,10 @@ def _parameters(text: bytes) -> Iterator[tuple[bytes, bytes]]:
             value, place = text[place:end].strip(), end
         following = text[place:].lstrip(b" \t")
         if following and not following.startswith(b";"):
-            raise _invalid("a header has something between two parameters")
+            raise invalid_form("a header has something between two parameters")
         yield name, value
 
 
-def _invalid(why: str) -> BadRequest:
+def invalid_form(why: str) -> BadRequest:
+    """The refusal of a form, with the reason as part of a sentence."""
     return BadRequest(f"The form cannot be read: {why}.", code="invalid_multipart")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.ports import (
+    BatchStore,
+    FileStore,
     ForeignKeys,
     KeyLookup,
     KeyUses,
@@ -72,6 +74,9 @@ class Services:
     # Answers of the Responses API that are kept; None: none are.
     response_lookup: ResponseLookup | None = None
     response_sink: ResponseSink | None = None
+    # Files and batches, by ports each; None: there are none.
+    files: FileStore | None = None
+    batches: BatchStore | None = None
     # One call per finished call with its figures; None: no access log.
     access_log: AccessLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
@@ -99,7 +104,7 @@ def make_authenticate(services: Services) -> Authenticate:
     )
 
 
-def make_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
+def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
     settings = services.settings
     return [
         authenticate,

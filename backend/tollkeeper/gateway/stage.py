@@ -139,6 +139,8 @@ class Exchange:
     path: str = ""
     # Host and port of the caller, as far as the server believes what proxies say of it.
     client: tuple[str, int] | None = None
+    # One line of a batch: it can wait, so whoever has too much to do refuses it first; charged at the batch rate.
+    is_batch: bool = False
     # authenticate
     principal: Principal = field(init=False)
     # read

@@ -11,9 +11,12 @@ from sqlalchemy import select
 from tollkeeper.core.crypto import Aad, MasterKey, SecretBox
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.master_keys import MasterKeys
+from tollkeeper.core.sealed_pieces import PieceKey
 from tollkeeper.core.secrets import KeyHasher, new_key
 from tollkeeper.db.models import (
     ApiKey,
+    Batch,
+    File,
     IdentityProvider,
     Job,
     Member,
@@ -96,6 +99,28 @@ class Vault:
                 )
             )
 
+    async def add_file_and_batch(self) -> None:
+        box, now = SecretBox(OLD), datetime.now(UTC)
+        file_id, batch_id = uuid7(), uuid7()
+        owner = {"tenant_id": self.tenant_id, "environment": "live"}
+        async with self.database.platform() as session:
+            envelope = PieceKey.new(box, Aad(self.tenant_id, file_id, "file", 1))[1]
+            named = {"filename": "a", "purpose": "batch", "size": 0, "status": "processed"}
+            session.add(File(id=file_id, envelope=envelope, **named, **owner))
+            envelope = PieceKey.new(box, Aad(self.tenant_id, batch_id, "batch", 1))[1]
+            asked = {"endpoint": "/v1/embeddings", "completion_window": "24h", "status": "completed"}
+            session.add(
+                Batch(
+                    id=batch_id,
+                    envelope=envelope,
+                    key_id=uuid7(),
+                    input_file_id=file_id,
+                    expires_at=now,
+                    **asked,
+                    **owner,
+                )
+            )
+
     async def add_job(self) -> None:
         async with self.database.platform() as session:
             await jobs.enqueue_sealed(session, SecretBox(OLD), "mail.send", MAIL)
@@ -142,6 +167,9 @@ class Vault:
             for sso in await session.scalars(select(IdentityProvider)):
                 assert sso.client_secret is not None
                 assert box.open(sso.client_secret, Aad(sso.tenant_id, sso.id, "client_secret", 1)) == b"client"
+            for kind, name in ((File, "file"), (Batch, "batch")):
+                for row in await session.scalars(select(kind)):
+                    PieceKey.open(box, row.envelope, Aad(row.tenant_id, row.id, name, 1))
             for response in await session.scalars(select(StoredResponse)):
                 assert unseal(box, response).response == {}
                 assert response.kek_id == box.kek_id

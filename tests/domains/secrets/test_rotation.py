@@ -25,13 +25,21 @@ async def test_everything_opens_under_the_new_key_alone_and_nothing_else_has_cha
     await vault.add_identity()
     await vault.add_job()
     await vault.add_response()
+    await vault.add_file_and_batch()
     async with vault.database.platform() as session:
         before = {row.id: (row.version, row.updated_at) for row in await session.scalars(select(Provider))}
         shown = ProviderSecrets(SecretBox(OLD))
         marks = {row.id: shown.fingerprint(row) for row in await session.scalars(select(ProviderCredential))}
     done = await vault.rotate()
     assert done.is_complete
-    single = {"jobs.payload", "second_factors.secret", "identity_providers.client_secret", "stored_responses.envelope"}
+    single = {
+        "jobs.payload",
+        "second_factors.secret",
+        "identity_providers.client_secret",
+        "stored_responses.envelope",
+        "files.envelope",
+        "batches.envelope",
+    }
     assert done.rewrapped == {column.name: 1 if column.name in single else 7 for column in ENVELOPES}
     assert await vault.open_all(NEW) == 7
     with pytest.raises(SecretUnreadable):

@@ -1,7 +1,9 @@
 """Every table, so that one import fills the metadata."""
 
 from tollkeeper.db.models.audit import AuditLog
+from tollkeeper.db.models.batches import Batch, BatchItem
 from tollkeeper.db.models.catalog import Model, Price, PriceAdjustment, Provider, ProviderCredential
+from tollkeeper.db.models.files import File
 from tollkeeper.db.models.identity import ConsumedToken, OneTimeLink, RecoveryCode, RefreshSession, SecondFactor
 from tollkeeper.db.models.identity_providers import ExternalIdentity, IdentityProvider, WorkloadBinding
 from tollkeeper.db.models.jobs import Job
@@ -20,11 +22,14 @@ __all__ = [
     "AnnouncementRow",
     "ApiKey",
     "AuditLog",
+    "Batch",
+    "BatchItem",
     "Budget",
     "BudgetSpend",
     "ConsumedToken",
     "EndedRun",
     "ExternalIdentity",
+    "File",
     "IdempotencyKey",
     "IdentityProvider",
     "Invitation",

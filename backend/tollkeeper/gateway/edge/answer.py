@@ -6,7 +6,8 @@ from then on a comment now and then keeps the line open, and failures are error 
 
 import asyncio
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tollkeeper.contracts.chat import Batch, Call, Chunk, Reply
@@ -23,6 +24,15 @@ from tollkeeper.gateway.stage import Ending, Exchange, Outcome
 _JSON: Final = b"content-type: application/json\r\n"
 _STREAM: Final = b"content-type: %b\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 _DONE: Final = Outcome(Ending.DONE, 200)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An answer that is no document of ours: a file's bytes."""
+
+    content_type: str
+    size: int
+    parts: AsyncIterator[bytes]
 
 
 class Wire(Protocol):
@@ -98,6 +108,16 @@ class Answer:
 
     async def write_document(self, content: bytes) -> None:
         await self._whole(200, content, [])
+
+    async def write_content(self, content: Content) -> None:
+        """Bytes of a known length, none of them kept; a failure among them cuts the connection."""
+        self.is_begun = self.is_over = True
+        head = self._head(b"content-type: %b\r\nx-content-type-options: nosniff\r\n" % _value(content.content_type))
+        headers = [*_pairs(head), (b"content-length", b"%d" % content.size)]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for part in content.parts:
+            await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def write_empty(self, allow: str) -> None:
         """The answer to OPTIONS. No CORS: keys do not belong in browsers."""

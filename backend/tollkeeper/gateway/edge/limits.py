@@ -1,7 +1,7 @@
 """What is taken in of a request: its type, its size, its time. Nothing is read before the caller is known."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from tollkeeper.core.errors import BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
@@ -95,6 +95,11 @@ class Body:
                 if limit.expired():
                     raise RequestTimeout("The request body did not arrive in time.") from None
                 raise
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, for whoever keeps none of it; its type and its size are for them to judge."""
+        while not self.is_complete:
+            yield await self._part()
 
     async def discard(self) -> None:
         """Throw away what a refused caller still sends, within bounds, so that it can read the refusal."""

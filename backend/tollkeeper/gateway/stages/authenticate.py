@@ -17,7 +17,7 @@ from uuid import UUID
 import orjson
 
 from tollkeeper.contracts.chat import Reply
-from tollkeeper.contracts.key_bounds import key_admits
+from tollkeeper.contracts.key_bounds import EndpointNotAllowed, endpoint_allowed, key_admits
 from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.contracts.ports import ForeignKeys, KeyLookup, KeyUses, SessionLookup, TokenLookup
 from tollkeeper.contracts.principal import EXPIRED, KeyRecord, Principal
@@ -133,6 +133,23 @@ class Authenticate:
         if principal.is_bounded and (refusal := _bounds_refusal(principal, headers, path, client)) is not None:
             self._note_refusal(principal, refusal.code, client)
             raise refusal
+        return principal
+
+    async def principal_of(self, key_id: UUID, path: str) -> Principal:
+        """The key of that id, for a call made on its behalf: as it is now, allowed to use that path.
+
+        Where it may be used from was judged when it asked for this. Raises as `principal` does.
+        """
+        place = _PARENT + key_id.bytes
+        entry = self._known(place) or await self._shared(place, partial(self._look_for_parent, key_id))
+        record = entry.record
+        if record.refusal is not None:
+            raise Unauthenticated(record.refusal)
+        principal = record.principal
+        if Permission.GATEWAY_USE not in principal.permissions:
+            raise Forbidden("This key may not call models any more.")
+        if principal.allowed_endpoints is not None and not endpoint_allowed(path, principal.allowed_endpoints):
+            raise EndpointNotAllowed(f"This key may not be used for '{path}'.")
         return principal
 
     def _note_refusal(self, principal: Principal, reason: str, client: Client) -> None:
