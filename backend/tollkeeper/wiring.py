@@ -208,6 +208,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         issuers = Issuers(Outbound(ca_bundle=settings.upstream_ca_bundle, proxy_url=settings.upstream_proxy), clock)
         response_lookup, response_sink = _open_responses(settings, database, box, clock, stack)
         files = Files(database, objects, box, clock, settings)
+        appraise = Appraiser()
         services = Services(
             settings=settings,
             clock=clock,
@@ -239,7 +240,8 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 key_lookup=known.lookup,
                 key_hasher=hasher,
                 admission=money.admission,
-                appraise=Appraiser(),
+                appraise=appraise,
+                forecasts=appraise.forecasts,
                 holds=money.admission,
                 journal=money.journal,
                 channel=upstream,

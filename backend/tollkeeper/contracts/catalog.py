@@ -168,8 +168,23 @@ class ModelRoute:
     # What it can do, by the names of `CAPABILITIES`; a name that is not there is unknown, and allowed.
     capabilities: Mapping[str, bool] = field(default_factory=lambda: NOTHING)
     parameters: ModelParameters = NO_PARAMETERS
-    # Leads to other targets than its own, by rules; None: `strategy` over `targets`.
+    # The route policy it refers to; a snapshot has resolved it into `policy`.
+    policy_name: str | None = None
+    # Leads to the policy's targets, by its rules; `targets` are all of those then. None: `strategy` over `targets`.
     policy: RoutePolicy | None = None
+    # What the vendors take at the targets, where that is known, by provider and model; of routes with a policy alone.
+    target_prices: Mapping[tuple[str, str], Price] = field(default_factory=lambda: MappingProxyType({}))
+    # Whether an attempt is priced by its target; else all of them by `price`.
+    is_priced_by_target: bool = False
+
+    def price_of(self, target: Target) -> Price | None:
+        """What an attempt at this target is charged by."""
+        return self.price_at(target.provider, target.model)
+
+    def price_at(self, provider: str, model: str) -> Price | None:
+        if not self.is_priced_by_target:
+            return self.price
+        return self.target_prices.get((provider, model), self.price)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,10 @@ class Target:
     weight: int = 1
     # The longest answer of the model there, and never more than the route's: for vendors that have to be told.
     max_output_tokens: int | None = None
+    # What the model there reads and writes together, where it is known.
+    context_tokens: int | None = None
+    # Of `CAPABILITIES`, what the model there is known not to have.
+    lacks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,8 @@ class RetryRule:
     base_seconds: float = 0.1
     most_seconds: float = 2.0
     budget_millionths: int = 100_000
+    # Repeat first and move on then; else a target is asked again only where no other is left.
+    before_next: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,13 @@ from tollkeeper.gateway.edge.record import AccessLog
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Holds
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.provider import Channel, Provider
 from tollkeeper.gateway.providers import PROVIDERS
+from tollkeeper.gateway.routing.health import HealthView
 from tollkeeper.gateway.stage import Exchange, Next, Stage
 from tollkeeper.gateway.stages.adapt import adapt
 from tollkeeper.gateway.stages.admit import Admit, Admits, Appraise
@@ -41,7 +43,7 @@ from tollkeeper.gateway.stages.count_tokens import CountTokens
 from tollkeeper.gateway.stages.dispatch import Dispatch
 from tollkeeper.gateway.stages.meter import Meter
 from tollkeeper.gateway.stages.read import read
-from tollkeeper.gateway.stages.resolve import resolve
+from tollkeeper.gateway.stages.resolve import Reckoning, Resolve
 from tollkeeper.gateway.stages.wait import Wait
 
 
@@ -84,6 +86,10 @@ class Services:
     holds: Holds | None = None
     # Who runs and who waits; None: nothing bounds them.
     slots: Slots | None = None
+    # What is known of targets; None: nothing, and all are taken for well.
+    health: HealthView | None = None
+    # How long answers get, as `appraise` learns it.
+    forecasts: Forecasts | None = None
     # Whoever closes the journal closes them before.
     drains: Drains = field(default_factory=Drains)
 
@@ -104,13 +110,18 @@ def make_authenticate(services: Services) -> Authenticate:
     )
 
 
+def make_resolve(services: Services) -> Resolve:
+    return Resolve(services.clock, services.health, Reckoning(services.forecasts))
+
+
 def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
     settings = services.settings
     return [
         authenticate,
         read,
-        resolve,
+        # Before `resolve`, which keeps conversations together by how they began.
         Converse(services.response_lookup, services.response_sink),
+        make_resolve(services),
         Meter(services.journal, services.clock, services.metrics, services.drains, services.holds),
         Wait(services.slots),
         Claim(services.claims, services.clock),
@@ -133,8 +144,8 @@ def make_count_stages(services: Services, authenticate: Authenticate) -> list[St
     return [
         authenticate,
         read,
-        resolve,
         converse,
+        make_resolve(services),
         Wait(services.slots),
         CountTokens(services.admission, services.providers, services.channel, services.clock, services.holds),
     ]

@@ -70,10 +70,10 @@ def appraise(
     else:
         # Whose end is the call's own, and nobody else's to set.
         (output, cap), is_callers = _other_output(call, route, plan), True
-    price = route.price
-    if price is None:
+    prices = _prices(route, plan)
+    if not prices:
         return Appraisal(usual, output, 0, 0, cap, has_caller_cap=is_callers, input_bound=bound)
-    input_pico, output_pico, beside_pico = _dearest(price, bound, call, seen)
+    input_pico, output_pico, beside_pico = _dearest(prices, bound, call, seen)
     own_pico = bound * input_pico + beside_pico
     because = None
     if own_pico or output_pico:
@@ -156,17 +156,26 @@ def _choices(body: Mapping[str, Any]) -> int:
     return max(1, *given) if given else 1
 
 
-def _dearest(price: Price, bound: int, call: Call, seen: Survey) -> tuple[int, int, int]:
+def _prices(route: ModelRoute, plan: Sequence[Target]) -> Sequence[Price]:
+    """Those that an attempt may be charged by; empty where none is known."""
+    if not route.is_priced_by_target:
+        return () if route.price is None else (route.price,)
+    found = {id(price): price for target in plan if (price := route.price_of(target)) is not None}
+    return tuple(found.values())
+
+
+def _dearest(prices: Sequence[Price], bound: int, call: Call, seen: Survey) -> tuple[int, int, int]:
     """Pico-dollars: of a token of input, of a token of output, and of everything beside tokens."""
-    rates = [price]
-    if price.tiers:
-        asked = measure_of(call.body.get("service_tier")).service_tier
-        rates += [
-            tier.rates
-            for tier in price.tiers
-            if tier.over_input_tokens < bound
-            and (tier.service_tier is ServiceTier.STANDARD or tier.service_tier is asked)
-        ]
+    rates = list(prices)
+    for price in prices:
+        if price.tiers:
+            asked = measure_of(call.body.get("service_tier")).service_tier
+            rates += [
+                tier.rates
+                for tier in price.tiers
+                if tier.over_input_tokens < bound
+                and (tier.service_tier is ServiceTier.STANDARD or tier.service_tier is asked)
+            ]
     input_pico = output_pico = beside_pico = 0
     for rate in rates:
         input_pico = max(input_pico, _input_pico(rate, call, seen))

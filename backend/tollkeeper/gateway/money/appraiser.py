@@ -3,8 +3,10 @@
 It learns from the calls it has appraised, when they have ended: nobody else's output is asked about.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
+from tollkeeper.contracts.routing import FallbackKind, Target
 from tollkeeper.gateway.money.appraise import appraise, appraise_exactly
 from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Appraisal
@@ -22,7 +24,7 @@ class Appraiser:
             exchange.call,
             exchange.route,
             exchange.principal,
-            exchange.plan,
+            reachable(exchange),
             self.forecasts,
             snapshot=exchange.snapshot,
         )
@@ -34,7 +36,7 @@ class Appraiser:
             exchange.call,
             exchange.route,
             exchange.principal,
-            exchange.plan,
+            reachable(exchange),
             self.forecasts,
             snapshot=exchange.snapshot,
         )
@@ -50,3 +52,11 @@ class Appraiser:
         # An answer that was broken off says nothing about how long such answers are.
         if usage is not None and usage.completion_tokens:
             self.forecasts.learn(exchange.call.model, exchange.principal.key_id, usage.completion_tokens)
+
+
+def reachable(exchange: Exchange) -> Sequence[Target]:
+    """Wherever this call may go without being asked about again: one hold pays for the dearest of them."""
+    if not exchange.fallbacks:
+        return exchange.plan
+    others = (targets for kind, targets in exchange.fallbacks.items() if kind is not FallbackKind.BUDGET)
+    return (*exchange.plan, *(target for targets in others for target in targets))

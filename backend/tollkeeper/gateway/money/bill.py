@@ -57,7 +57,8 @@ def usage_of(attempt: Attempt) -> Usage:
 
 def make_bill(exchange: Exchange, attempt: Attempt) -> Bill:
     """The bill of an attempt as it stands now."""
-    intent, price, call = attempt.intent, exchange.route.price, exchange.call
+    intent, call = attempt.intent, exchange.call
+    price = exchange.route.price_at(intent.provider, intent.upstream_model)
     if attempt.usage is None and attempt.may_cost and call.operation not in TEXTS:
         usage = uncounted_usage(
             call,

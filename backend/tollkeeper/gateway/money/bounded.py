@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.money.appraiser import reachable
 from tollkeeper.gateway.money.cuttable import can_cut
 from tollkeeper.gateway.money.hold import Appraisal
 from tollkeeper.gateway.provider import Provider
@@ -10,8 +11,8 @@ from tollkeeper.gateway.stage import Exchange
 
 
 def can_cut_all(exchange: Exchange, providers: Mapping[str, Provider]) -> bool:
-    """Every target of the plan can be: the hold is made once."""
-    for target in exchange.plan:
+    """Every target it may go to can be: the hold is made once."""
+    for target in reachable(exchange):
         config = exchange.snapshot.providers[target.provider]
         provider = providers.get(config.kind)
         if provider is None or not can_cut(provider, config, exchange.call, target):

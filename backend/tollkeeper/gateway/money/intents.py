@@ -16,7 +16,7 @@ def make_intent(exchange: Exchange, target: Target, attempt: int, hold: Hold | N
     `hold`: what pays for it, where that is not the exchange's.
     """
     hold = hold or exchange.hold
-    principal, call, price = exchange.principal, exchange.call, exchange.route.price
+    principal, call, price = exchange.principal, exchange.call, exchange.route.price_of(target)
     tokens = estimate_input_tokens(call) if exchange.appraisal is None else exchange.appraisal.input_tokens
     cost = charge = None
     if price is not None:

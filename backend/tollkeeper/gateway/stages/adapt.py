@@ -12,6 +12,7 @@ from tollkeeper.contracts.catalog import ModelRoute
 from tollkeeper.contracts.chat import ABSENT, Call, Operation, Reply
 from tollkeeper.contracts.parameters import NO_PARAMETERS, ModelParameters
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.asked import ASKED
 from tollkeeper.gateway.money.families import family_of
 from tollkeeper.gateway.money.tokens import RESIDENT, count_chat, message_texts
 from tollkeeper.gateway.native_parameters import with_native
@@ -21,8 +22,6 @@ from tollkeeper.gateway.stage import Exchange, Next
 APPLIED: Final = "x-tollkeeper-applied-params"
 # Two names of one thing.
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
-_PICTURES: Final = frozenset({"image_url", "input_image", "image"})
-_SOUNDS: Final = frozenset({"input_audio"})
 _WORDS: Final[Mapping[str, str]] = {
     "vision": "does not read pictures",
     "audio": "neither hears nor speaks",
@@ -90,56 +89,9 @@ def _check_capabilities(call: Call, capabilities: Mapping[str, bool]) -> None:
     for name, word in _WORDS.items():
         if capabilities.get(name, True):
             continue
-        param = _ASKED[name](body)
+        param = ASKED[name](body)
         if param is not None:
             raise _lacking(call, word, param)
-
-
-def _asked_pictures(body: Mapping[str, Any]) -> str | None:
-    return _find_part(body, _PICTURES)
-
-
-def _asked_sound(body: Mapping[str, Any]) -> str | None:
-    if body.get("audio") is not None:
-        return "audio"
-    modalities = body.get("modalities")
-    if isinstance(modalities, list) and "audio" in modalities:
-        return "modalities"
-    return _find_part(body, _SOUNDS)
-
-
-def _asked_tools(body: Mapping[str, Any]) -> str | None:
-    return next((name for name in ("tools", "functions") if body.get(name)), None)
-
-
-def _asked_schema(body: Mapping[str, Any]) -> str | None:
-    form = body.get("response_format")
-    return "response_format" if isinstance(form, dict) and form.get("type") == "json_schema" else None
-
-
-def _asked_reasoning(body: Mapping[str, Any]) -> str | None:
-    return None if body.get("reasoning_effort") in (None, "none") else "reasoning_effort"
-
-
-_ASKED: Final = {
-    "vision": _asked_pictures,
-    "audio": _asked_sound,
-    "tools": _asked_tools,
-    "json_schema": _asked_schema,
-    "reasoning": _asked_reasoning,
-}
-
-
-def _find_part(body: Mapping[str, Any], kinds: frozenset[str]) -> str | None:
-    """Where the first part of these kinds stands."""
-    for position, message in enumerate(body.get("messages") or ()):
-        content = message.get("content")
-        if type(content) is list:
-            for index, part in enumerate(content):
-                # A caller's type may be no text at all.
-                if type(part) is dict and type(kind := part.get("type")) is str and kind in kinds:
-                    return f"messages[{position}].content[{index}]"
-    return None
 
 
 def _without_thinking(call: Call) -> Call:

@@ -13,6 +13,7 @@ from uuid import UUID
 from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.key_bounds import endpoint_of
 from tollkeeper.contracts.principal import Principal
+from tollkeeper.contracts.routing import FallbackKind
 from tollkeeper.core.errors import InsufficientQuota, RateLimited
 from tollkeeper.gateway.money.admission import Admitted
 from tollkeeper.gateway.money.applied_cap import caps_to_try, with_cap
@@ -22,9 +23,11 @@ from tollkeeper.gateway.money.intents import make_intent
 from tollkeeper.gateway.money.journal_format import pack_intent
 from tollkeeper.gateway.money.terms import FULL_SHARE, Asked, PlaceKind, Terms, refs_of
 from tollkeeper.gateway.provider import Provider
-from tollkeeper.gateway.stage import Exchange, Next
+from tollkeeper.gateway.stage import NO_FALLBACKS, Exchange, Next
 
 _NOTHING: Final = Appraisal(0, 0, 0, 0)
+# Says of an answer that it came from other targets than those of the plan, and why.
+FALLBACK: Final = "x-tollkeeper-fallback"
 # Paths come again and again; those that name a model are many.
 endpoint: Final = lru_cache(maxsize=1_024)(endpoint_of)
 
@@ -69,12 +72,33 @@ class Admit:
 
     async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
         try:
+            await self._enter_any(exchange)
+        except InsufficientQuota as refusal:
+            if FallbackKind.BUDGET not in exchange.fallbacks:
+                raise
+            await self._tier_down(exchange, refusal)
+        return await next_stage(exchange)
+
+    async def _tier_down(self, exchange: Exchange, refusal: InsufficientQuota) -> None:
+        """Once, to the targets that the route's policy keeps for it; the first refusal stands where they are too dear."""
+        plan, fallbacks = exchange.plan, exchange.fallbacks
+        # Whatever else it might move on to was part of what no budget has room for.
+        exchange.plan, exchange.fallbacks = fallbacks[FallbackKind.BUDGET], NO_FALLBACKS
+        exchange.first_intent = exchange.first_line = None
+        try:
+            await self._enter_any(exchange)
+        except InsufficientQuota:
+            exchange.plan, exchange.fallbacks = plan, fallbacks
+            raise refusal from None
+        exchange.response_headers[FALLBACK] = FallbackKind.BUDGET.value
+
+    async def _enter_any(self, exchange: Exchange) -> None:
+        try:
             await self._enter(exchange)
         except (RateLimited, InsufficientQuota) as error:
             if not error.is_of_provider:
                 raise
             await self._enter_others(exchange, error)
-        return await next_stage(exchange)
 
     async def _enter(self, exchange: Exchange) -> None:
         """At the first target's provider; dispatch asks those of the others when it comes to them."""
