@@ -282,11 +282,32 @@ def test_a_reset_frees_what_it_names(targets: Targets) -> None:
     assert targets.enter(Place("acme", "small", ONE), RULE, 0.5) is not None
 
 
+class DirectLine:
+    """To one other worker, which it remembers things for as Redis does."""
+
+    def __init__(self, to: Targets, kept: dict[str, bytes]) -> None:
+        self.to = to
+        self.kept = kept
+
+    def tell(self, message: bytes) -> None:
+        self.to.hear(message, 0.0)
+
+    def keep(self, canary: str, message: bytes) -> None:
+        self.kept[canary] = message
+        self.tell(message)
+
+    def recall(self, canary: str) -> None:
+        """Nobody starts late here."""
+
+    def forget(self, canary: str) -> None:
+        self.kept.pop(canary, None)
+
+
 def pair(catalog: Catalog) -> tuple[Targets, Targets]:
     """Two workers that hear each other."""
     one, other = Targets(catalog, chance=lambda: 0.0), Targets(catalog, chance=lambda: 0.0)
-    one.tell = lambda message: other.hear(message, 0.0)
-    other.tell = lambda message: one.hear(message, 0.0)
+    kept: dict[str, bytes] = {}
+    one.line, other.line = DirectLine(other, kept), DirectLine(one, kept)
     return one, other
 
 
@@ -315,10 +336,8 @@ def test_one_workers_trouble_lets_the_other_open_at_its_first_failure(catalog: C
         b'{"kind":"opened"}',
         b'{"kind":"closed","sender":"00000000-0000-0000-0000-000000000009"}',
         b'{"kind":"opened","sender":9,"provider":"acme","model":"large","credential":null,"seconds":5}',
-        b'{"kind":"opened","sender":"00000000-0000-0000-0000-000000000009","provider":"acme","model":["large"],'
-        b'"credential":null,"seconds":5}',
-        b'{"kind":"opened","sender":"00000000-0000-0000-0000-000000000009","provider":"nobody","model":"large",'
-        b'"credential":null,"seconds":5}',
+        b'{"kind":"opened","sender":"00000000-0000-0000-0000-000000000009","provider":["acme"],"model":"large"}',
+        write_hint(Hint(HintKind.OPENED, UUID(int=9), Place("nobody", "large"), 5.0)),
         b'{"kind":"rolled_back","sender":"00000000-0000-0000-0000-000000000009","canary":7}',
         b"[" * 2_000,
         b"x" * 100_000,
@@ -393,11 +412,22 @@ def test_a_roll_back_is_told_to_the_others_and_ended_by_a_reset(catalog: Catalog
     traffic(one, NEXT, 1.0, 20, 20)
     assert one.is_rolled_back(CANARY, 2.0)
 
-    assert other.is_rolled_back(replace(CANARY), 2.0)
+    assert isinstance(one.line, DirectLine)
+    assert len(one.line.kept) == 1
     for worker in (one, other):
         worker.reset("acme", 3.0, model="next")
+    assert one.line.kept == {}
     assert not one.is_rolled_back(CANARY, 4.0)
     assert not other.is_rolled_back(CANARY, 4.0)
+
+
+def test_a_canary_rolled_back_elsewhere_is_rolled_back_here(catalog: Catalog) -> None:
+    one, other = pair(catalog)
+    one.is_rolled_back(CANARY, 0.0)
+    traffic(one, NEXT, 1.0, 20, 20)
+    assert one.is_rolled_back(CANARY, 2.0)
+
+    assert other.is_rolled_back(replace(CANARY), 2.0)
 
 
 def test_another_share_is_another_canary(targets: Targets) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,6 +70,8 @@ class Topic(StrEnum):
     RULES = "rules"
     # Every worker is to tell Redis what it holds of a tenant (`gateway/money/counters`).
     COUNTERS = "counters"
+    # Every worker is to forget the troubles of some targets; the subject says of which (`gateway/routing/targets`).
+    TARGETS = "targets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,13 +232,18 @@ class Listener:
         on_announcement: Callable[[Announcement], None],
         on_resync: Callable[[], None],
         beat_seconds: float = BEAT_SECONDS,
+        on_message: Mapping[str, Callable[[bytes], None]] | None = None,
     ) -> None:
-        """`redis` is a client of our own without a deadline for reading; `close` closes it."""
+        """`redis` is a client of our own without a deadline for reading; `close` closes it.
+
+        `on_message`: other channels of Redis to hear on the same connection, and who gets their bytes.
+        """
         self._url = database_url
         self._redis_client = redis
         self._on_announcement = on_announcement
         self._on_resync = on_resync
         self._beat_seconds = beat_seconds
+        self._on_message = {name.encode(): hear for name, hear in (on_message or {}).items()}
         self._postgres = _Channel("postgres")
         self._redis = _Channel("redis")
         self._heard: OrderedDict[UUID, None] = OrderedDict()
@@ -318,7 +325,7 @@ class Listener:
         pubsub: Any = self._redis_client.pubsub()
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                await pubsub.subscribe(CHANNEL)
+                await pubsub.subscribe(CHANNEL, *self._on_message)
             asked_at = time.monotonic()
             while True:
                 if not self._redis.is_connected and time.monotonic() - asked_at > SILENCE_SECONDS:
@@ -338,7 +345,10 @@ class Listener:
             message = await pubsub.get_message(timeout=left)
             if message is None:
                 continue
-            if message["type"] == "subscribe":
+            if (hear := self._on_message.get(message["channel"])) is not None:
+                if message["type"] == "message":
+                    hear(message["data"])
+            elif message["type"] == "subscribe":
                 # The client subscribes anew by itself should it ever reconnect by itself.
                 self._redis.came()
                 self._on_resync()

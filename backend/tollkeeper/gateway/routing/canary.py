@@ -31,6 +31,12 @@ def canary_name(fork: Fork) -> str:
     return f"{fork.name}|{first}|{second}|{'' if rule is None else rule.share_millionths}"
 
 
+def is_canary_of(name: str, provider: str, model: str | None) -> bool:
+    """Whether the second branch of the canary with this name leads to the provider, or to that model there."""
+    places = name.rsplit("|", 2)[1].split(",") if name.count("|") >= 2 else []
+    return any(place == f"{provider}/{model}" if model else place.startswith(f"{provider}/") for place in places)
+
+
 def _targets(nodes: Iterable[Target | Fork]) -> Iterator[Target]:
     for node in nodes:
         if isinstance(node, Target):

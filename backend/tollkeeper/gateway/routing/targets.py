@@ -8,7 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -18,7 +18,7 @@ from tollkeeper.contracts.routing import BreakerRule, Fork, Place
 from tollkeeper.contracts.target_health import TargetHealth
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.routing.breaker import Pass, State
-from tollkeeper.gateway.routing.canary import branch_places, canary_name, is_failing
+from tollkeeper.gateway.routing.canary import branch_places, canary_name, is_canary_of, is_failing
 from tollkeeper.gateway.routing.health import UNKNOWN, Standing
 from tollkeeper.gateway.routing.hints import Hint, HintKind, read_hint, write_hint
 from tollkeeper.gateway.routing.place import Cell, Refusals, Spot, Visit
@@ -44,6 +44,22 @@ class _Canary:
     judge_at: float
 
 
+class Line(Protocol):
+    """To the other workers. Nothing waits or raises; what is lost is a hint less."""
+
+    def tell(self, message: bytes) -> None: ...
+
+    def keep(self, canary: str, message: bytes) -> None:
+        """Tell of a roll-back, also those who start later."""
+        ...
+
+    def recall(self, canary: str) -> None:
+        """If it was rolled back before our time, that comes as a hint soon."""
+        ...
+
+    def forget(self, canary: str) -> None: ...
+
+
 class Targets:
     def __init__(
         self,
@@ -51,16 +67,11 @@ class Targets:
         *,
         worker_id: UUID | None = None,
         chance: Callable[[], float] = random.random,
-        tell: Callable[[bytes], None] | None = None,
-        recall: Callable[[str], None] | None = None,
+        line: "Line | None" = None,
     ) -> None:
-        """`tell` takes a hint to the other workers; `recall` asks whether a canary was rolled back before this worker's
-        time, and the answer comes as a hint. Neither waits.
-        """
         self.chance = chance
         self.worker_id = worker_id or uuid7()
-        self.tell = tell
-        self.recall = recall
+        self.line = line
         # Since the start: (provider, model, state), (provider, model) and the same.
         self.transitions: Counter[tuple[str, str, str]] = Counter()
         self.pauses: Counter[tuple[str, str]] = Counter()
@@ -140,8 +151,8 @@ class Targets:
         self._roll_back(known.name)
         self.rollbacks += 1
         log.warning("canary_rolled_back", policy=fork.name, calls=canary[0], failures=canary[1], others=first)
-        if self.tell is not None:
-            self.tell(write_hint(Hint(HintKind.ROLLED_BACK, self.worker_id, canary=known.name)))
+        if self.line is not None:
+            self.line.keep(known.name, write_hint(Hint(HintKind.ROLLED_BACK, self.worker_id, canary=known.name)))
         return True
 
     def hear(self, message: bytes, now: float) -> None:
@@ -174,9 +185,10 @@ class Targets:
             cell.reset(now)
             if before is not State.CLOSED:
                 self.turned(cell, before, now)
-        for known in self._canaries.values():
-            if any(provider == name and model in {None, its} for name, its in known.canary):
-                self._rolled_back.pop(known.name, None)
+        for name in [name for name in self._rolled_back if is_canary_of(name, provider, model)]:
+            del self._rolled_back[name]
+            if self.line is not None:
+                self.line.forget(name)
         return count
 
     def report(self, now: float) -> list[TargetHealth]:
@@ -224,8 +236,8 @@ class Targets:
                     credential=place.credential_id,
                     why=breaker.why,
                 )
-            if self.tell is not None and not breaker.is_hearsay:
-                self.tell(write_hint(Hint(HintKind.OPENED, self.worker_id, place, seconds)))
+            if self.line is not None and not breaker.is_hearsay:
+                self.line.tell(write_hint(Hint(HintKind.OPENED, self.worker_id, place, seconds)))
         elif breaker.state is State.CLOSED:
             log.info("breaker_closed", provider=place.provider, model=place.model, credential=place.credential_id)
 
@@ -287,8 +299,8 @@ class Targets:
         # A place that both branches lead to tells nothing of either.
         known = _Canary(fork, canary_name(fork), canary - first, first - canary, now + _JUDGED_EVERY)
         self._canaries[id(fork)] = known
-        if self.recall is not None:
-            self.recall(known.name)
+        if self.line is not None:
+            self.line.recall(known.name)
         return known
 
     def _roll_back(self, name: str) -> None:
