@@ -42,6 +42,7 @@ CONTRACT: list[tuple[Event, str, dict[str, object]]] = [
     (events.BudgetCreated(ID, "key"), "budget.created", {"budget_id": TEXT_ID, "scope": "key"}),
     (events.BudgetChanged(ID, ["amount_usd"]), "budget.changed", {"budget_id": TEXT_ID, "changed": ["amount_usd"]}),
     (events.BudgetDeleted(ID), "budget.deleted", {"budget_id": TEXT_ID}),
+    (events.TargetsReset("openai", None), "targets.reset", {"provider": "openai", "model": None}),
     (events.CatalogChanged("model", ID), "catalog.changed", {"object_type": "model", "object_id": TEXT_ID}),
     (
         events.BudgetThresholdReached(ID, "r", datetime(2026, 1, 1, tzinfo=UTC), "", 80, "8", "10"),

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
-from uuid import UUID
+from uuid import UUID, uuid5
+
+_RESET = UUID("6f1d2d3c-8f0c-4b0e-9f53-3c2a6d1e7b40")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,20 @@ class TargetHealth:
 
 
 class TargetsView(Protocol):
-    """The breakers of this worker, for the control plane."""
+    """The targets of the worker that is asked, for the control plane."""
 
     @property
     def worker_id(self) -> UUID: ...
 
-    def report(self, now: float) -> Sequence[TargetHealth]: ...
+    def report(self, now: float, tenant_id: UUID | None = None) -> Sequence[TargetHealth]:
+        """In the order of their names; of one tenant: those that its models lead to."""
+        ...
+
+    def reset(self, provider: str, now: float, *, model: str | None = None, credential_id: UUID | None = None) -> int:
+        """Forget their troubles, in this worker; how many had some."""
+        ...
+
+
+def reset_subject(provider: str, model: str | None, credential_id: UUID | None) -> UUID:
+    """What an announcement (`Topic.TARGETS`) of a reset names: its readers compare it with those of what they know."""
+    return uuid5(_RESET, "\n".join((provider, model or "", "" if credential_id is None else credential_id.hex)))

@@ -296,6 +296,15 @@ class ProjectDeleted(_Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class TargetsReset(_Fields):
+    """Every worker forgets the troubles of a provider, or of one model there."""
+
+    name: ClassVar[str] = "targets.reset"
+    provider: str
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogChanged(_Fields):
     """`object_type` is `provider`, `model`, `price`, `price_adjustment` or `price_list`."""
 

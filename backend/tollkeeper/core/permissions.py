@@ -47,7 +47,11 @@ class Permission(StrEnum):
     IDENTITY_PROVIDERS_UPDATE = "identity_providers:update"
     CATALOG_VIEW = "catalog:view"
     CATALOG_UPDATE = "catalog:update"
+    # How targets are, and where a call would go.
+    ROUTER_VIEW = "router:view"
+    ROUTER_UPDATE = "router:update"
     USAGE_VIEW = "usage:view"
+    REQUESTS_VIEW = "requests:view"
     # Of the whole tenant for who sees the tenant; for others the rules that their own calls meet.
     LIMITS_VIEW = "limits:view"
     LIMITS_CREATE = "limits:create"
@@ -96,7 +100,9 @@ _VIEW: Final = _OWN | frozenset(
         Permission.USERS_VIEW,
         Permission.TENANTS_VIEW,
         Permission.CATALOG_VIEW,
+        Permission.ROUTER_VIEW,
         Permission.USAGE_VIEW,
+        Permission.REQUESTS_VIEW,
         Permission.LIMITS_VIEW,
         Permission.BUDGETS_VIEW,
     }
@@ -111,6 +117,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
             Permission.TENANTS_CREATE,
             Permission.TENANTS_DELETE,
             Permission.CATALOG_UPDATE,
+            Permission.ROUTER_UPDATE,
             Permission.JOBS_VIEW,
             Permission.JOBS_UPDATE,
             Permission.SYSTEM_UPDATE,
@@ -130,7 +137,9 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
                 Permission.API_KEYS_UPDATE,
                 Permission.API_KEYS_DELETE,
                 Permission.CATALOG_VIEW,
+                Permission.ROUTER_VIEW,
                 Permission.USAGE_VIEW,
+                Permission.REQUESTS_VIEW,
                 Permission.LIMITS_VIEW,
                 Permission.BUDGETS_VIEW,
             }

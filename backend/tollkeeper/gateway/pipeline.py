@@ -32,7 +32,8 @@ from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.provider import Channel, Provider
 from tollkeeper.gateway.providers import PROVIDERS
-from tollkeeper.gateway.routing.health import HealthView
+from tollkeeper.gateway.routing.health import Gate
+from tollkeeper.gateway.request_log import RequestLog
 from tollkeeper.gateway.stage import Exchange, Next, Stage
 from tollkeeper.gateway.stages.adapt import adapt
 from tollkeeper.gateway.stages.admit import Admit, Admits, Appraise
@@ -81,13 +82,15 @@ class Services:
     batches: BatchStore | None = None
     # One call per finished call with its figures; None: no access log.
     access_log: AccessLog | None = None
+    # One note per finished call, for whoever looks it up later; None: none is taken.
+    request_log: RequestLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     # What calls have put aside; None: nothing limits money.
     holds: Holds | None = None
     # Who runs and who waits; None: nothing bounds them.
     slots: Slots | None = None
-    # What is known of targets; None: nothing, and all are taken for well.
-    health: HealthView | None = None
+    # What is known of targets, and who may be called; None: nothing, and all are taken for well.
+    gate: Gate | None = None
     # How long answers get, as `appraise` learns it.
     forecasts: Forecasts | None = None
     # Whoever closes the journal closes them before.
@@ -111,7 +114,7 @@ def make_authenticate(services: Services) -> Authenticate:
 
 
 def make_resolve(services: Services) -> Resolve:
-    return Resolve(services.clock, services.health, Reckoning(services.forecasts))
+    return Resolve(services.clock, services.gate, Reckoning(services.forecasts))
 
 
 def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
@@ -133,7 +136,15 @@ def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
             first_cap=settings.applied_cap_tokens if settings.uncapped_calls == "apply_cap" else None,
         ),
         Dispatch(
-            services.providers, services.channel, services.journal, services.clock, services.metrics, services.holds
+            services.providers,
+            services.channel,
+            services.journal,
+            services.clock,
+            services.metrics,
+            services.holds,
+            gate=services.gate,
+            drains=services.drains,
+            first_byte_seconds=settings.upstream_first_byte_seconds,
         ),
     ]
 

@@ -1,8 +1,9 @@
 """Whether a canary failed: what its places and those of the branch it is to replace did within its window. Pure."""
 
-from collections.abc import Iterable, Iterator
+import orjson
 
-from tollkeeper.contracts.routing import CanaryRule, Fork, Target
+from tollkeeper.contracts.routing import CanaryRule, Fork
+from tollkeeper.gateway.routing.catalogue import Names, targets_under
 
 _MILLION = 1_000_000
 
@@ -18,28 +19,21 @@ def is_failing(rule: CanaryRule, canary: tuple[int, int], first: tuple[int, int]
     return other_calls == 0 or failures * other_calls > 2 * other_failures * calls
 
 
-def branch_places(fork: Fork, branch: int) -> frozenset[tuple[str, str]]:
+def branch_places(fork: Fork, branch: int) -> frozenset[Names]:
     """Providers and models under one branch, whatever forks lie between."""
-    return frozenset((target.provider, target.model) for target in _targets((fork.branches[branch].to,)))
+    return frozenset((target.provider, target.model) for target in targets_under((fork.branches[branch].to,)))
 
 
 def canary_name(fork: Fork) -> str:
     """The same for the same canary on every worker and after each reload; another one once its rule or places change."""
-    sides = (sorted(branch_places(fork, branch)) for branch in range(2))
-    first, second = (",".join(f"{provider}/{model}" for provider, model in side) for side in sides)
-    rule = fork.canary
-    return f"{fork.name}|{first}|{second}|{'' if rule is None else rule.share_millionths}"
+    sides = [sorted(branch_places(fork, branch)) for branch in range(2)]
+    share = None if fork.canary is None else fork.canary.share_millionths
+    return orjson.dumps([fork.name, *sides, share]).decode()
 
 
-def is_canary_of(name: str, provider: str, model: str | None) -> bool:
-    """Whether the second branch of the canary with this name leads to the provider, or to that model there."""
-    places = name.rsplit("|", 2)[1].split(",") if name.count("|") >= 2 else []
-    return any(place == f"{provider}/{model}" if model else place.startswith(f"{provider}/") for place in places)
-
-
-def _targets(nodes: Iterable[Target | Fork]) -> Iterator[Target]:
-    for node in nodes:
-        if isinstance(node, Target):
-            yield node
-        else:
-            yield from _targets(branch.to for branch in node.branches)
+def canary_places(name: str) -> list[Names]:
+    """Providers and models of the second branch of the canary with this name; none of what is no such name."""
+    try:
+        return [(str(provider), str(model)) for provider, model in orjson.loads(name)[2]]
+    except (ValueError, LookupError, TypeError):
+        return []

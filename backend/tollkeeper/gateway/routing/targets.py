@@ -15,10 +15,11 @@ import structlog
 
 from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
 from tollkeeper.contracts.routing import BreakerRule, Fork, Place
-from tollkeeper.contracts.target_health import TargetHealth
+from tollkeeper.contracts.target_health import TargetHealth, reset_subject
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.routing.breaker import Pass, State
-from tollkeeper.gateway.routing.canary import branch_places, canary_name, is_canary_of, is_failing
+from tollkeeper.gateway.routing.canary import branch_places, canary_name, canary_places, is_failing
+from tollkeeper.gateway.routing.catalogue import named_places
 from tollkeeper.gateway.routing.health import UNKNOWN, Standing
 from tollkeeper.gateway.routing.hints import Hint, HintKind, read_hint, write_hint
 from tollkeeper.gateway.routing.place import Cell, Refusals, Spot, Visit
@@ -185,14 +186,29 @@ class Targets:
             cell.reset(now)
             if before is not State.CLOSED:
                 self.turned(cell, before, now)
-        for name in [name for name in self._rolled_back if is_canary_of(name, provider, model)]:
-            del self._rolled_back[name]
-            if self.line is not None:
-                self.line.forget(name)
+        for name in list(self._rolled_back):
+            if any(its == provider and model in {None, other} for its, other in canary_places(name)):
+                del self._rolled_back[name]
+                if self.line is not None:
+                    self.line.forget(name)
         return count
 
-    def report(self, now: float) -> list[TargetHealth]:
-        return [_health(cell, now) for cell in self._cells()]
+    def hear_reset(self, subject: UUID, now: float) -> None:
+        """Somebody asked any worker for a reset; `subject` as `reset_subject` makes it."""
+        for names in self._resettable():
+            if reset_subject(*names) == subject:
+                provider, model, credential_id = names
+                count = self.reset(provider, now, model=model, credential_id=credential_id)
+                log.info("targets_reset", provider=provider, model=model, count=count)
+                return
+
+    def report(self, now: float, tenant_id: UUID | None = None) -> list[TargetHealth]:
+        cells = self._cells()
+        if tenant_id is not None:
+            named = named_places(self._snapshot(), tenant_id)
+            cells = [cell for cell in cells if (cell.place.provider, cell.place.model) in named]
+        cells.sort(key=lambda cell: (cell.place.provider, cell.place.model, str(cell.place.credential_id or "")))
+        return [_health(cell, now) for cell in cells]
 
     def troubled(self, provider: str, now: float) -> bool:
         """Whether no place of the provider that was called may be called now."""
@@ -282,6 +298,17 @@ class Targets:
         refusals = self._refusals.setdefault((place.provider, place.credential_id), Refusals())
         cell = spot.cells[place.credential_id] = Cell(place, spot, refusals, now)
         return cell
+
+    def _resettable(self) -> set[tuple[str, str | None, UUID | None]]:
+        """Everything a reset here could be about."""
+        known: set[tuple[str, str | None, UUID | None]] = {(name, None, None) for name in self._snapshot().providers}
+        for cell in self._cells():
+            place = cell.place
+            for model in (None, place.model):
+                known |= {(place.provider, model, None), (place.provider, model, place.credential_id)}
+        return known | {
+            (provider, model, None) for name in self._rolled_back for provider, model in canary_places(name)
+        }
 
     def _drop(self) -> None:
         """Those unused for longest; calls that are still under way there end all the same."""
