@@ -236,6 +236,34 @@ async def test_a_slow_caller_does_not_slow_the_counting() -> None:
     assert len(texts(await collect(watched))) == 49
 
 
+async def test_a_caller_that_stays_behind_slows_the_vendor_once_the_whole_call_is_held() -> None:
+    holds = FakeHolds(room=100_000)
+    vendor = Vendor([[text_chunk(word)] for word in words(5_000)])
+    hold = hold_of(holds, 50)
+    watched = watch(vendor, hold, holds)
+    await anext(watched)
+    given = -1
+    async with asyncio.timeout(10):
+        while vendor.given != given:
+            given = vendor.given
+            await asyncio.sleep(0.05)
+    assert 50 < given < 400, "a quarter of a megabyte, in chunks of a kilobyte"
+    assert hold.held_nano == INPUT_NANO + 10_000
+    assert len(texts(await collect(watched))) == 5_000 - 1
+
+
+async def test_where_the_whole_call_cannot_be_held_a_slow_caller_does_not_stop_the_counting() -> None:
+    holds = FakeHolds(room=2_000)
+    vendor = Vendor([[text_chunk(word)] for word in words(5_000)])
+    watched = watch(vendor, hold_of(holds, 50), holds)
+    await anext(watched)
+    async with asyncio.timeout(10):
+        while not vendor.is_stopped:
+            await asyncio.sleep(0.001)
+    assert 2_000 < vendor.given <= 2_052
+    await collect(watched)
+
+
 async def test_what_breaks_a_stream_is_raised_after_what_came_before_it() -> None:
     holds = FakeHolds()
     vendor = Vendor([[text_chunk(" the")]])

@@ -1,7 +1,8 @@
 """Keeps a stream within what its call has put aside: counts what is produced, extends the hold ahead of it, cuts it.
 
-Reads on whatever the pace of the caller is, because a vendor goes on producing into buffers that nobody looks at. An
-extension is asked for beside the flow; only when the hold is used up does the stream wait for the answer.
+Reads ahead of the caller, because a vendor goes on producing into buffers that nobody looks at; a caller that stays
+behind slows it down once all the call can come to is held. An extension is asked for beside the flow; only when the hold
+is used up does the stream wait for the answer.
 """
 
 import asyncio
@@ -22,8 +23,12 @@ _LEAST_STEP: Final = 16
 _STEP_SHARE: Final = 4
 # A rate is measured over no less, so that a burst of what was waiting somewhere is not taken for one.
 _RATE_SECONDS: Final = 0.1
-# What may wait for a slow caller before reading stops.
-_MOST_WAITING: Final = 1_048_576
+# What a chunk takes in memory beside its text, roughly.
+_CHUNK_BYTES: Final = 1_024
+# What may wait for a slow caller before reading stops: little once all the call can come to is held. Where there is no
+# room for that, what is not read is not counted, and reading goes on for longer.
+_MOST_WAITING: Final = 262_144
+_MOST_UNCOVERED: Final = 8_388_608
 
 
 class Watch:
@@ -102,8 +107,11 @@ class Watch:
                 [chunk for chunk, count in zip(batch, counts, strict=True) if count <= self._allowance.covered]
             )
         while self._waiting > _MOST_WAITING and not self._is_over:
-            self._room.clear()
-            await self._room.wait()
+            if self._waiting <= _MOST_UNCOVERED and not await self._allowance.covers_all():
+                return
+            if self._waiting > _MOST_WAITING:
+                self._room.clear()
+                await self._room.wait()
 
     async def _end(self, paid: Batch) -> None:
         """Of the last batch what is paid for; then a good end in the place of the rest."""
@@ -115,7 +123,7 @@ class Watch:
     def _put(self, batch: Batch) -> None:
         for chunk in batch:
             self._seen.note(chunk)
-            self._waiting += chunk.text_length
+            self._waiting += _CHUNK_BYTES + chunk.text_length
         self._ready += batch
         self._changed.set()
 
@@ -138,6 +146,7 @@ class Allowance:
         self._measured = 0
         # The last answer was no: the next question is asked when all is used up.
         self._is_short = False
+        self._has_asked_for_all = False
         self._asking: asyncio.Task[bool] | None = None
         self.produced = 0
 
@@ -175,6 +184,17 @@ class Allowance:
             if not await self._ask() and self.produced > self.covered:
                 return False
         return True
+
+    async def covers_all(self) -> bool:
+        """Put aside all the call can come to, so that nothing has to be watched any more. Asked for once."""
+        if self._asking is not None:
+            await self._asking
+        if self.is_whole:
+            return True
+        if self._full_nano is None or self._has_asked_for_all:
+            return False
+        self._has_asked_for_all = True
+        return await self._asked(self._full_nano - (self._hold.held_nano - self._hold.spent_nano))
 
     def close(self) -> None:
         if self._asking is not None:
