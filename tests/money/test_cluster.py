@@ -64,7 +64,8 @@ def admitted(client: RedisCluster, terms: Terms) -> int:
     """The code of one call that costs 60."""
     entry = Group(terms.space)
     pairs: list[tuple[Place, int]] = [(place, 1) for place in (*terms.rates, *terms.budgets)]
-    entry.add(Operation(terms.space, (b"a", uuid7().hex, 60, 60, ",".join(terms.refs), "{}"), pairs, ADMIT_REPLIES))
+    head = f"a {uuid7().hex} 60 60 {','.join(terms.refs)}".encode()
+    entry.add(Operation(terms.space, head, pairs, b"{}", ADMIT_REPLIES))
     _, script, count, *arguments = entry.command(b"EVAL", SCRIPT, b"run", b"0", 0)
     assert isinstance(count, int)
     return int(client.eval(script, count, *arguments)[0])

@@ -185,12 +185,12 @@ def test_the_script_and_its_twin_agree(
                 if index < len(defined)
             ] or [(defined[0], 1)]
             if verb == "v":
-                entry.add(Operation(entry.space, (b"v", "id", 1), own))
+                entry.add(Operation(entry.space, b"v 1d 1", own))
                 for made, units in own:
                     tats[made.key] = gcra.give_back(tats[made.key], rate_of(made), units, now)
                     stored[made.key] = tats[made.key]
                 continue
-            entry.add(Operation(entry.space, (b"a", "id", 0, 0, "-", ""), own, ADMIT_REPLIES))
+            entry.add(Operation(entry.space, b"a 1d 0 0 -", own, b"", ADMIT_REPLIES))
             waits = [(gcra.wait(tats[made.key], rate_of(made), units, now), made) for made, units in own]
             longest, refused = max(waits, key=lambda pair: pair[0])
             if longest <= 0:
@@ -217,8 +217,8 @@ def test_the_script_and_its_twin_agree(
 def run(server: redis.Redis, *operations: tuple[bytes, list[tuple[Place, int]]]) -> list[Verdict]:
     entry = Group(uuid4())
     for verb, pairs in operations:
-        head = (b"a", secrets.token_hex(16), 0, 0, "-", "") if verb == b"a" else (verb, "0" * 32, 1)
-        entry.add(Operation(entry.space, head, pairs, ADMIT_REPLIES if verb == b"a" else 0))
+        head = f"a {secrets.token_hex(16)} 0 0 -".encode() if verb == b"a" else b"%b %b 1" % (verb, b"0" * 32)
+        entry.add(Operation(entry.space, head, pairs, b"", ADMIT_REPLIES if verb == b"a" else 0))
     _, *arguments = entry.command(b"EVAL", SCRIPT, b"", b"0", START_US)
     reply = server.eval(*arguments)
     return [Verdict(*reply[at : at + ADMIT_REPLIES]) for at in range(0, len(reply), ADMIT_REPLIES)]
@@ -265,8 +265,8 @@ def test_parallel_calls_are_leases_that_end_by_themselves(server: redis.Redis) -
     assert {score for _, score in server.zrange(slots.key, 0, -1, withscores=True)} == {START_US / 1000 + 30_000}
     taken = server.zrange(slots.key, 0, 0)
     entry = Group(uuid4())
-    entry.add(Operation(entry.space, (b"v", taken[0], 1), [(slots, 0)]))
-    entry.add(Operation(entry.space, (b"a", secrets.token_hex(16), 0, 0, "-", ""), [(slots, 1)], ADMIT_REPLIES))
+    entry.add(Operation(entry.space, b"v %b 1" % taken[0], [(slots, 0)]))
+    entry.add(Operation(entry.space, f"a {secrets.token_hex(16)} 0 0 -".encode(), [(slots, 1)], b"", ADMIT_REPLIES))
     _, *arguments = entry.command(b"EVAL", SCRIPT, b"", b"0", START_US)
     assert server.eval(*arguments)[0] == 0
     _, *arguments = entry.command(b"EVAL", SCRIPT, b"", b"0", START_US + 30_000_000)

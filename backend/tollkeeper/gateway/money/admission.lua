@@ -12,12 +12,13 @@
 --              1 requests, 2 tokens (period_us, amount, burst, 0); 3 parallel (amount, lease_ms, 0, 0)
 --              4 hard, 5 soft budget (amount, begins_ms, place of the window before or 0, needed until: ms, 0 for ever)
 --              6 the window before (amount, begins_ms, 0, needed until); 11, 12, 13: as 1, 2, 3, counted and never refusing
--- then       operations, the last number of each the count of (place, number) pairs that follow
---   a id full forecast refs payload n   admit: 11 integers back (see `Verdict` in admission_batch.py)
+-- then       operations, one argument each: words with a blank between them, n of them being the count of (place, number)
+--            pairs that follow it; what stands behind those is the payload, or the ids
+--   a id full forecast refs n           admit, with a payload: 11 integers back (see `Verdict` in admission_batch.py)
 --   x id sequence add n                 extend: 1 integer: 0 done, -1 not trusted, -2 no such hold, else the place without room
---   p id sequence state amount since refs payload n   put: number 1 keeps a budget, 0 lets go of it; for rates what is added
+--   p id sequence state amount since refs n   put, with a payload: number 1 keeps a budget, 0 lets go of it; for rates what is added
 --   v id certain n                      void: give back; certain 0: it may not have come here yet, so leave a tombstone
---   f id n                              forget: it is in the ledger
+--   f n                                 forget these ids: they are in the ledger
 --   n id n                              renew the leases
 --   i base version n                    what the ledger holds of a budget, set if it is newer
 -- An `a` answers 0, or 1 (a rate, place, wait), 2 (a budget, place), -1 (counters not trusted), -2 (budget not known yet,
@@ -155,6 +156,25 @@ local function wait_of(i, units)
   return tat[i] + cost - now - room[i], cost
 end
 
+-- The words of the operation that is being done.
+local word = {}
+local FIXED = {a = 6, x = 5, p = 8, v = 4, f = 2, n = 3, i = 4}
+local function read(text)
+  local fixed = FIXED[string.sub(text, 1, 1)]
+  local count, total, behind = 0, fixed, 1
+  for found, after in string.gmatch(text, '(%S+) ?()') do
+    count, behind = count + 1, after
+    word[count] = found
+    if count == fixed then
+      total = fixed + 2 * tonumber(found)
+    end
+    if count == total then
+      break
+    end
+  end
+  return fixed + 1, total, string.sub(text, behind)
+end
+
 local out = {}
 local function tell(value)
   out[#out + 1] = value
@@ -164,7 +184,7 @@ local function report(first, last)
   local shown = {0, 0}
   local least = {}
   for a = first, last, 2 do
-    local i = tonumber(ARGV[a])
+    local i = tonumber(word[a])
     if kind[i] == 1 or kind[i] == 2 then
       local left = max(0, floor((room[i] - (tat[i] - now)) / interval[i] + 1e-9))
       local share = left / max(1, three[i])
@@ -185,7 +205,7 @@ local function admit(id, full, forecast, refs, payload, first, last)
   local refused, wait, would_refuse, hard, takes_full = 0, 0, 0, 0, full >= 0
   local counts, broke, unknown, without_room = false, 0, 0, 0
   for a = first, last, 2 do
-    local i, units = tonumber(ARGV[a]), tonumber(ARGV[a + 1])
+    local i, units = tonumber(word[a]), tonumber(word[a + 1])
     local what = kind[i] % 10
     if what <= 2 then
       rate(i)
@@ -257,7 +277,7 @@ local function admit(id, full, forecast, refs, payload, first, last)
     tell(0)
   else
     for a = first, last, 2 do
-      local i, units = tonumber(ARGV[a]), tonumber(ARGV[a + 1])
+      local i, units = tonumber(word[a]), tonumber(word[a + 1])
       local what = kind[i] % 10
       if what <= 2 then
         local longer, cost = wait_of(i, units)
@@ -278,7 +298,7 @@ local function admit(id, full, forecast, refs, payload, first, last)
       local amount = takes_full and hard > 0 and full or forecast
       takes = (hard == 0 or amount == full) and 1 or 2
       for a = first, last, 2 do
-        local i = tonumber(ARGV[a])
+        local i = tonumber(word[a])
         if kind[i] == 4 or kind[i] == 5 then
           budget(i)
           held[i], is_changed[i] = held[i] + amount, true
@@ -305,7 +325,7 @@ local function extend(id, sequence, add, first, last)
     return tell(0)
   end
   for a = first, last, 2 do
-    local i = tonumber(ARGV[a])
+    local i = tonumber(word[a])
     if kind[i] == 4 then
       budget(i)
       local left = version[i] ~= nil and remaining_of(i)
@@ -315,7 +335,7 @@ local function extend(id, sequence, add, first, last)
     end
   end
   for a = first, last, 2 do
-    local i = tonumber(ARGV[a])
+    local i = tonumber(word[a])
     if kind[i] == 4 or kind[i] == 5 then
       budget(i)
       held[i], is_changed[i] = held[i] + add, true
@@ -337,7 +357,7 @@ local function put(id, sequence, state, amount, since, refs, payload, first, las
   local counts = is_live and not (before and (before[2] == 's' or before[3] > sequence or before[2] == 'x'))
   local keeps = false
   for a = first, last, 2 do
-    local i, number = tonumber(ARGV[a]), tonumber(ARGV[a + 1])
+    local i, number = tonumber(word[a]), tonumber(word[a + 1])
     local what = kind[i] % 10
     if what <= 2 then
       move(i, number)
@@ -366,7 +386,7 @@ local function release(id, first, last)
   local before = is_live and record(id)
   if before then
     for a = first, last, 2 do
-      local i = tonumber(ARGV[a])
+      local i = tonumber(word[a])
       if kind[i] == 4 or kind[i] == 5 then
         budget(i)
         held[i], is_changed[i] = max(0, held[i] - before[1]), true
@@ -379,7 +399,7 @@ end
 
 local function void(id, is_certain, first, last)
   for a = first, last, 2 do
-    local i, units = tonumber(ARGV[a]), tonumber(ARGV[a + 1])
+    local i, units = tonumber(word[a]), tonumber(word[a + 1])
     local what = kind[i] % 10
     if what <= 2 and is_certain then
       move(i, -units)
@@ -392,31 +412,31 @@ local function void(id, is_certain, first, last)
   end
 end
 
-while at <= #ARGV do
-  local operation, id = ARGV[at], ARGV[at + 1]
-  local fixed = operation == 'a' and 7 or operation == 'x' and 5 or operation == 'p' and 9 or (operation == 'v' or operation == 'i') and 4 or 3
-  local first = at + fixed
-  local last = first + 2 * tonumber(ARGV[first - 1]) - 1
+for number = at, #ARGV do
+  local first, last, rest = read(ARGV[number])
+  local operation, id = word[1], word[2]
   if operation == 'a' then
-    admit(id, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5], first, last)
+    admit(id, tonumber(word[3]), tonumber(word[4]), word[5], rest, first, last)
   elseif operation == 'x' then
-    extend(id, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), first, last)
+    extend(id, tonumber(word[3]), tonumber(word[4]), first, last)
   elseif operation == 'p' then
-    put(id, tonumber(ARGV[at + 2]), ARGV[at + 3], tonumber(ARGV[at + 4]), ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], first, last)
+    put(id, tonumber(word[3]), word[4], tonumber(word[5]), word[6], word[7], rest, first, last)
   elseif operation == 'v' then
-    void(id, ARGV[at + 2] == '1', first, last)
+    void(id, word[3] == '1', first, last)
   elseif operation == 'f' then
-    release(id, first, last)
+    for each in string.gmatch(rest, '%x+') do
+      release(each, first, last)
+    end
   elseif operation == 'n' then
     for a = first, last, 2 do
-      local i = tonumber(ARGV[a])
+      local i = tonumber(word[a])
       slots(i)
       leases[i][id], is_leased[i] = now_ms + two[i], true
     end
   elseif operation == 'i' and is_live then
-    local i = tonumber(ARGV[first])
+    local i = tonumber(word[first])
     budget(i)
-    local newer = tonumber(ARGV[at + 2])
+    local newer = tonumber(word[3])
     if version[i] == nil then
       if newer > (told[i] or -1) then
         told_base[i], told[i], is_changed[i] = tonumber(id), newer, true
@@ -425,7 +445,6 @@ while at <= #ARGV do
       base[i], version[i], is_changed[i] = tonumber(id), newer, true
     end
   end
-  at = last + 1
 end
 
 for i in pairs(is_moved) do

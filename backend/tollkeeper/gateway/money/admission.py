@@ -39,7 +39,7 @@ from tollkeeper.gateway.money.hold import Appraisal, Hold, Part
 from tollkeeper.gateway.money.local_share import LocalShare
 from tollkeeper.gateway.money.refusals import budget_unavailable, headers_of, refuse
 from tollkeeper.gateway.money.registry import Registry
-from tollkeeper.gateway.money.terms import OF_PLATFORM, Asked, Place, Terms, terms_of
+from tollkeeper.gateway.money.terms import Asked, Pairs, Place, Terms, refs_of, terms_of
 
 log = structlog.get_logger(__name__)
 
@@ -175,20 +175,19 @@ class Admission:
             return FREE
         hold = Hold(request_id, terms[0].space, (), 0, True, appraisal, payload=payload)
         hold.opened_ms = int(self._clock.unix() * 1000)
-        headers: dict[str, str] = {}
-        hold.refs = tuple(
-            ref if one.space == hold.tenant_id else OF_PLATFORM + ref for one in terms for ref in one.refs
-        )
+        hold.refs = terms[0].refs if len(terms) == 1 else refs_of(hold.tenant_id, terms)
+        headers: Mapping[str, str] = UNLIMITED
+        settles = False
         try:
             for one in terms:
-                part = Part(one, _pairs(one, appraisal))
-                headers.update(await self._admit_part(hold, part, is_cuttable=is_cuttable))
+                part = Part(one, one.taken or _pairs(one, appraisal))
+                told = await self._admit_part(hold, part, is_cuttable=is_cuttable)
+                headers = {**headers, **told} if headers else told
+                settles = settles or one.settles
         except BaseException:
             self._give_back(hold)
             raise
-        if any(one.budgets or one.slots or one.counts_tokens for one in terms):
-            return Admitted(headers, hold)
-        return Admitted(headers)
+        return Admitted(headers, hold if settles else None)
 
     async def extend(self, hold: Hold, add_nano: int) -> bool:
         """Put more aside; False when a budget has no room for it (then nothing changed)."""
@@ -241,13 +240,15 @@ class Admission:
         terms, appraisal = part.terms, hold.appraisal
         full = -1 if appraisal.full_nano is None else appraisal.full_nano
         forecast = appraisal.forecast_nano if is_cuttable or full < 0 else full
-        refs = ",".join(terms.refs) or "-"
-        head = (b"a", hold.request_id.hex, full, forecast, refs, hold.payload)
+        head = b"a %b %d %d %b" % (hold.name, full, forecast, terms.said_refs)
         for _ in range(_TRIES):
             if not self._redis.is_available or self._loop is None:
                 return self._decide_locally(hold, part, forecast)
-            operation = Operation(terms.space, head, part.pairs, ADMIT_REPLIES)
-            told = await self._ask(operation, partial(self._taken, hold, part, full, forecast))
+            answer: asyncio.Future[tuple[Verdict, Sequence[Place]] | None] = self._loop.create_future()
+            asking = _Asking(self, answer, hold, part, full, forecast)
+            self._post(Operation(terms.space, head, part.pairs, hold.payload, ADMIT_REPLIES, asking))
+            # A caller who goes cancels the future: under way, `asking` gives back what it took; decided, `admit` does.
+            told = await answer
             if told is None:
                 return self._decide_locally(hold, part, forecast)
             verdict, places = told
@@ -272,9 +273,9 @@ class Admission:
         if self._metrics is not None and rule is not None:
             self._metrics.call_refused(rule.scope.kind, rule.unit if isinstance(rule, Limit) else "budget")
 
-    def _taken(self, hold: Hold, part: Part, full: int, forecast: int, took: int) -> None:
+    def taken(self, hold: Hold, part: Part, full: int, forecast: int, took: int) -> None:
         """At once with the reply: whoever asks for what is held must not miss it."""
-        if part.terms.budgets and took:
+        if took and part.terms.budgets:
             _cover(hold, part, full if took == 1 and part.terms.is_hard else forecast)
             hold.is_full = hold.is_full and took == 1
             if took == 2:
@@ -297,13 +298,13 @@ class Admission:
 
     async def _extend_part(self, hold: Hold, part: Part, sequence: int, add_nano: int) -> bool:
         terms = part.terms
-        head = (b"x", hold.request_id.hex, sequence, add_nano)
+        head = b"x %b %d %d" % (hold.name, sequence, add_nano)
         pairs = [(place, 0) for place in terms.budgets]
         for _ in range(_TRIES):
             if not self._redis.is_available or self._loop is None:
                 return self._take(terms, add_nano)
             answer: asyncio.Future[int | None] = self._loop.create_future()
-            self._post(Operation(terms.space, head, pairs, 1, partial(_tell_extension, answer)))
+            self._post(Operation(terms.space, head, pairs, b"", 1, partial(_tell_extension, answer)))
             code = await answer
             if code is None:
                 return self._take(terms, add_nano)
@@ -347,40 +348,9 @@ class Admission:
             self._void(hold, part, is_certain=True)
 
     def _void(self, hold: Hold, part: Part, *, is_certain: bool) -> None:
-        self.registry.void(Operation(part.terms.space, (b"v", hold.request_id.hex, int(is_certain)), part.pairs))
+        self.registry.void(_void(part.terms.space, hold.name, part.pairs, is_certain=is_certain))
 
     # The way to Redis and back
-
-    async def _ask(self, operation: Operation, taken: Callable[[int], None]) -> tuple[Verdict, Sequence[Place]] | None:
-        assert self._loop is not None
-        answer: asyncio.Future[tuple[Verdict, Sequence[Place]] | None] = self._loop.create_future()
-        operation.tell = partial(self._tell, operation, answer, taken)
-        self._post(operation)
-        # A caller who goes cancels the future: under way, `_tell` gives back what it took; decided, `admit` does.
-        return await answer
-
-    def _tell(
-        self,
-        operation: Operation,
-        answer: "asyncio.Future[tuple[Verdict, Sequence[Place]] | None]",
-        taken: Callable[[int], None],
-        entry: Group | None,
-        reply: list[int] | None,
-    ) -> None:
-        if entry is None or reply is None:
-            # Nobody knows whether it was done.
-            if answer.done():
-                self.registry.void(_void_of(operation, is_certain=False))
-            else:
-                answer.set_result(None)
-            return
-        verdict = Verdict(*reply)
-        if not answer.done():
-            if verdict.code == 0:
-                taken(verdict.took)
-            answer.set_result((verdict, entry.places))
-        elif verdict.code == 0:
-            self.registry.void(_void_of(operation, is_certain=True))
 
     def _post(self, operation: Operation) -> None:
         self._queue.append(operation)
@@ -459,7 +429,7 @@ class Admission:
 
 def _cover(hold: Hold, part: Part, nano: int) -> None:
     """What is held is what every hard budget holds: the least of them, where two spaces took different amounts."""
-    if not any(other.terms.is_hard for other in hold.parts):
+    if not hold.parts or not any(other.terms.is_hard for other in hold.parts):
         hold.held_nano = nano
     elif part.terms.is_hard:
         hold.held_nano = min(hold.held_nano, nano)
@@ -470,20 +440,62 @@ def _counts_end_users(principal: Principal) -> bool:
     return any(scope.kind is ScopeKind.END_USER for scope in scopes)
 
 
+class _Asking:
+    """The wait of one call for its verdict."""
+
+    __slots__ = ("_admission", "_forecast", "_full", "_hold", "_part", "answer")
+
+    def __init__(
+        self,
+        admission: Admission,
+        answer: "asyncio.Future[tuple[Verdict, Sequence[Place]] | None]",
+        hold: Hold,
+        part: Part,
+        full: int,
+        forecast: int,
+    ) -> None:
+        self._admission = admission
+        self.answer = answer
+        self._hold = hold
+        self._part = part
+        self._full = full
+        self._forecast = forecast
+
+    def __call__(self, operation: Operation, entry: Group | None, reply: list[int] | None) -> None:
+        answer, admission = self.answer, self._admission
+        if entry is None or reply is None:
+            # Nobody knows whether it was done.
+            if answer.done():
+                self._void(operation, is_certain=False)
+            else:
+                answer.set_result(None)
+            return
+        verdict = Verdict._make(reply)
+        if not answer.done():
+            if verdict.code == 0:
+                admission.taken(self._hold, self._part, self._full, self._forecast, verdict.took)
+            answer.set_result((verdict, entry.places))
+        elif verdict.code == 0:
+            self._void(operation, is_certain=True)
+
+    def _void(self, operation: Operation, *, is_certain: bool) -> None:
+        voided = _void(operation.space, self._hold.name, operation.pairs, is_certain=is_certain)
+        self._admission.registry.void(voided)
+
+
 def _is_gone(operation: Operation) -> bool:
     """A call that was cancelled before it was sent."""
     tell = operation.tell
-    if operation.head[0] != b"a" or not isinstance(tell, partial):
-        return False
-    answer = tell.args[1]
-    return bool(answer.cancelled())
+    return type(tell) is _Asking and tell.answer.cancelled()
 
 
-def _void_of(operation: Operation, *, is_certain: bool) -> Operation:
-    return Operation(operation.space, (b"v", operation.head[1], int(is_certain)), operation.pairs)
+def _void(space: UUID, name: bytes, pairs: Pairs, *, is_certain: bool) -> Operation:
+    return Operation(space, b"v %b %d" % (name, is_certain), pairs)
 
 
-def _tell_extension(answer: "asyncio.Future[int | None]", _entry: Group | None, reply: list[int] | None) -> None:
+def _tell_extension(
+    answer: "asyncio.Future[int | None]", _operation: Operation, _entry: Group | None, reply: list[int] | None
+) -> None:
     if not answer.done():
         answer.set_result(None if reply is None else reply[0])
 

@@ -3,18 +3,17 @@
 What each operation says is in `admission.lua`. Places are numbered from one, as Lua does.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from tollkeeper.gateway.money.terms import Place, PlaceKind, gen_key, holds_key
+from tollkeeper.gateway.money.terms import Pairs, Place, PlaceKind, gen_key, holds_key
 
 MAX_OPERATIONS: Final = 64
 ADMIT_REPLIES: Final = 11
 
 Argument = bytes | str | int
-Pairs = Sequence[tuple[Place, int]]
 
 
 class Code:
@@ -47,25 +46,32 @@ class Verdict(NamedTuple):
     shadow_refusals: int
 
 
-# The group tells what place a number means. Both are None when nothing came back.
-Tell = Callable[["Group | None", "list[int] | None"], None]
-
-
 @dataclass(slots=True, eq=False)
 class Operation:
-    """One thing to do. `head` comes before the count of pairs; `tell` gets its part of the reply, None when there is none."""
+    """One thing to do, in words: `head`, the pairs with their count before them, `tail`.
+
+    `tell` gets its part of the reply, None when there is none. `weight`: how many calls it is about. Calls that look alike
+    share their `pairs`, which nobody changes.
+    """
 
     space: UUID
-    head: tuple[Argument, ...]
+    head: bytes
     pairs: Pairs
+    tail: bytes = b""
     replies: int = 0
-    tell: Tell | None = None
+    tell: "Tell | None" = None
+    weight: int = 1
 
     def answer(self, entry: "Group | None", reply: "list[int] | None") -> None:
         # What is told usually knows the operation: a circle that would wait for the collector.
         tell, self.tell = self.tell, None
         if tell is not None:
-            tell(entry, reply)
+            tell(self, entry, reply)
+
+
+# The group tells what place a number means. It and the reply are None when nothing came back.
+Tell = Callable[[Operation, "Group | None", "list[int] | None"], None]
+_NO_REPLY: Final[list[int]] = []
 
 
 @dataclass(slots=True, eq=False)
@@ -75,22 +81,20 @@ class Group:
     space: UUID
     numbers: dict[bytes, int] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
-    arguments: list[Argument] = field(default_factory=list)
+    arguments: list[bytes] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
+    weight: int = 0
+    # Pairs in words, by their identity: the operations keep them.
+    _words: dict[int, bytes] = field(default_factory=dict)
 
     def add(self, operation: Operation) -> None:
         self.operations.append(operation)
-        arguments = self.arguments
-        arguments += operation.head
+        self.weight += operation.weight
         pairs = operation.pairs
-        arguments.append(len(pairs))
-        numbers = self.numbers
-        for place, number in pairs:
-            arguments.append(numbers.get(place.key) or self._number(place))
-            arguments.append(number)
-            if place.rule is not None and self.places[numbers[place.key] - 1].rule is None:
-                # Known by its name only so far.
-                self._replace(place)
+        words = self._words.get(id(pairs))
+        if words is None:
+            words = self._words[id(pairs)] = self._say(pairs)
+        self.arguments.append(b"%b %b %b" % (operation.head, words, operation.tail))
 
     def command(
         self, verb: bytes, script: bytes, run_id: Argument, owner: Argument, now_us: int
@@ -108,8 +112,21 @@ class Group:
         at = 0
         for operation in self.operations:
             count = operation.replies
-            operation.answer(self, reply[at : at + count])
-            at += count
+            if count:
+                operation.answer(self, reply[at : at + count])
+                at += count
+            else:
+                operation.answer(self, _NO_REPLY)
+
+    def _say(self, pairs: Pairs) -> bytes:
+        numbers = self.numbers
+        words = [b"%d" % len(pairs)]
+        for place, number in pairs:
+            words.append(b"%d %d" % (numbers.get(place.key) or self._number(place), number))
+            if place.rule is not None and self.places[numbers[place.key] - 1].rule is None:
+                # Known by its name only so far.
+                self._replace(place)
+        return b" ".join(words)
 
     def _number(self, place: Place) -> int:
         if place.before is not None and place.before.key not in self.numbers:
@@ -134,9 +151,12 @@ def group(operations: Iterable[Operation]) -> list[Group]:
     """By space, in their order; a space with more than `MAX_OPERATIONS` gets several groups."""
     groups: list[Group] = []
     current: dict[UUID, Group] = {}
+    entry: Group | None = None
     for operation in operations:
-        entry = current.get(operation.space)
-        if entry is None or len(entry.operations) == MAX_OPERATIONS:
+        # Mostly the same object as before, and an id of ours takes long to hash.
+        if entry is None or operation.space is not entry.space:
+            entry = current.get(operation.space)
+        if entry is None or entry.weight + operation.weight > MAX_OPERATIONS:
             entry = current[operation.space] = Group(operation.space)
             groups.append(entry)
         entry.add(operation)

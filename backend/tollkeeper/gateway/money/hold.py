@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
-from tollkeeper.gateway.money.terms import Place, Terms
+from tollkeeper.gateway.money.terms import Pairs, Terms
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Part:
     """A hold in one space. `pairs` are the places its call counts in, with what was taken there."""
 
     terms: Terms
-    pairs: list[tuple[Place, int]]
+    pairs: Pairs
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +68,11 @@ class Hold:
     is_untold: bool = False
     # Which of its call's holds it is (`Intent.hold`).
     number: int = 0
+    # Its id as the script knows it.
+    name: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.request_id.hex.encode("ascii")
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ said twice: a put tells the amount, not a difference, and a sequence tells old f
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -14,14 +14,16 @@ from uuid import UUID
 from tollkeeper.contracts.money import PLATFORM, ScopeKind, Spend
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
-from tollkeeper.gateway.money.admission_batch import Group, Operation, Tell, named_counter
+from tollkeeper.gateway.money.admission_batch import MAX_OPERATIONS, Group, Operation, Tell, named_counter
 from tollkeeper.gateway.money.hold import Hold, Part
-from tollkeeper.gateway.money.terms import OF_PLATFORM, Measured, Place, counter_key
+from tollkeeper.gateway.money.terms import OF_PLATFORM, Measured, Pairs, Place, Terms, counter_key
 
 RENEW_SECONDS: Final = 10.0
 # A call of another worker whose rows we shipped: its other rows come within this time, then its record may go.
 LATER_SECONDS: Final = 15.0
 MAX_UNTOLD: Final = 100_000
+# As many calls as one batch takes of anything.
+_FORGOTTEN_AT_ONCE: Final = MAX_OPERATIONS // 4
 Post = Callable[[Operation], None]
 
 
@@ -29,9 +31,10 @@ class Registry:
     def __init__(self, post: Post, clock: Clock) -> None:
         self._post_once = post
         self._clock = clock
-        self._holds: dict[UUID, Hold] = {}
+        # By the number that is their id, which takes a fraction of the time to hash.
+        self._holds: dict[int, Hold] = {}
         # Calls with leases, while they are open.
-        self._leased: dict[UUID, Hold] = {}
+        self._leased: dict[int, Hold] = {}
         self._untold: deque[Operation] = deque(maxlen=MAX_UNTOLD)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -61,14 +64,15 @@ class Registry:
 
     def dropped(self, hold: Hold) -> None:
         """The call is not made after all; say so to Redis afterwards."""
-        self._holds.pop(hold.request_id, None)
-        self._leased.pop(hold.request_id, None)
+        self._holds.pop(hold.request_id.int, None)
+        self._leased.pop(hold.request_id.int, None)
 
     def opened(self, hold: Hold) -> None:
-        if any(part.terms.budgets for part in hold.parts):
-            self._holds[hold.request_id] = hold
-        if any(part.terms.slots for part in hold.parts):
-            self._leased[hold.request_id] = hold
+        for part in hold.parts:
+            if part.terms.budgets:
+                self._holds[hold.request_id.int] = hold
+            if part.terms.slots:
+                self._leased[hold.request_id.int] = hold
         if hold.is_untold:
             for part in hold.parts:
                 if part.terms.budgets:
@@ -76,8 +80,7 @@ class Registry:
 
     def put(self, hold: Hold, part: Part) -> None:
         """Say what is held in one space now."""
-        pairs = [(place, 1) for place in part.terms.budgets]
-        self._tell(Operation(part.terms.space, _put(hold, part), pairs))
+        self._tell(_put(hold, part, hold.payload))
 
     def settle(
         self, hold: Hold, charge_nano: int, rows: int, tokens: tuple[int, int], own_tokens: tuple[int, int] | None
@@ -86,31 +89,37 @@ class Registry:
             return
         hold.is_settled = True
         hold.sequence += 1
-        self._leased.pop(hold.request_id, None)
+        number = hold.request_id.int
+        if self._leased:
+            self._leased.pop(number, None)
         hold.held_nano = charge_nano
         hold.rows += rows
         if not rows:
-            self._holds.pop(hold.request_id, None)
+            self._holds.pop(number, None)
         for part in hold.parts:
             self._settle_part(hold, part, rows, tokens, own_tokens)
         if rows and hold.rows <= 0:
             # Every row is in the ledger already.
-            self._forget_own(hold)
+            self._forget_own([hold])
 
     def acknowledge(self, settlements: Sequence[Settlement], spends: Sequence[Spend]) -> None:
         for spend in spends:
             self.set_base(spend)
         others: list[Settlement] = []
+        done: list[Hold] = []
+        holds = self._holds
         for settlement in settlements:
-            if not settlement.intent.budgets:
+            intent = settlement.intent
+            if not intent.budgets:
                 continue
-            hold = self._holds.get(settlement.intent.hold_id)
+            hold = holds.get(intent.request_id.int if not intent.hold else intent.hold_id.int)
             if hold is None:
                 others.append(settlement)
                 continue
             hold.rows -= 1
             if hold.rows <= 0 and hold.is_settled:
-                self._forget_own(hold)
+                done.append(hold)
+        self._forget_own(done)
         if others and self._loop is not None:
             self._loop.call_later(LATER_SECONDS, self._forget_others, others)
 
@@ -135,8 +144,9 @@ class Registry:
         for hold, part in self.holds_of(space):
             answer: asyncio.Future[bool] = loop.create_future()
             answers.append(answer)
-            pairs = [(place, 1) for place in part.terms.budgets]
-            self._post_once(Operation(space, _put(hold, part), pairs, tell=partial(_told, answer)))
+            operation = _put(hold, part, hold.payload)
+            operation.tell = partial(_told, answer)
+            self._post_once(operation)
         return all(await asyncio.gather(*answers))
 
     def tell_again(self) -> None:
@@ -153,6 +163,10 @@ class Registry:
         self, hold: Hold, part: Part, rows: int, tokens: tuple[int, int], own_tokens: tuple[int, int] | None
     ) -> None:
         terms = part.terms
+        if rows and not terms.counts_tokens:
+            if terms.kept:
+                self._tell(_put(hold, part, b"", terms.kept))
+            return
         places: list[tuple[Place, int]] = []
         if terms.counts_tokens and (rows or own_tokens is not None):
             places += _corrections(part, tokens, tokens if own_tokens is None else own_tokens)
@@ -162,21 +176,24 @@ class Registry:
             places += [(place, 0) for place in terms.slots]
             places += [(place, 1) for place in terms.budgets]
             if places:
-                self._tell(Operation(terms.space, (b"v", hold.request_id.hex, 1), places))
+                self._tell(Operation(terms.space, b"v %b 1" % hold.name, places))
             return
-        places += [(place, 0) for place in terms.slots]
-        places += [(place, 1) for place in terms.budgets]
+        places += terms.kept
         if places:
-            self._tell(Operation(terms.space, _put(hold, part, with_payload=False), places))
+            self._tell(_put(hold, part, b"", places))
 
-    def _forget_own(self, hold: Hold) -> None:
-        self._holds.pop(hold.request_id, None)
-        for part in hold.parts:
-            if part.terms.budgets:
-                self._forget(part.terms.space, hold.request_id, [(place, 0) for place in part.terms.budgets])
-
-    def _forget(self, space: UUID, request_id: UUID, pairs: Sequence[tuple[Place, int]]) -> None:
-        self._tell(Operation(space, (b"f", request_id.hex), pairs))
+    def _forget_own(self, holds: Iterable[Hold]) -> None:
+        """Calls under the same terms together: most are."""
+        names: dict[Terms, list[bytes]] = {}
+        for hold in holds:
+            self._holds.pop(hold.request_id.int, None)
+            for part in hold.parts:
+                if part.terms.budgets:
+                    names.setdefault(part.terms, []).append(hold.name)
+        for terms, found in names.items():
+            for start in range(0, len(found), _FORGOTTEN_AT_ONCE):
+                some = found[start : start + _FORGOTTEN_AT_ONCE]
+                self._tell(Operation(terms.space, b"f", terms.gone, b" ".join(some), weight=len(some)))
 
     def _forget_others(self, settlements: Sequence[Settlement]) -> None:
         """Calls of workers that died, whose rows came to the ledger through us."""
@@ -188,7 +205,7 @@ class Registry:
                 place = named_counter(counter_key(space, ref.removeprefix(OF_PLATFORM)))
                 spaces.setdefault(space, []).append((place, 0))
             for space, pairs in spaces.items():
-                self._forget(space, intent.hold_id, pairs)
+                self._tell(Operation(space, b"f", pairs, intent.hold_id.hex.encode()))
 
     def _renew(self) -> None:
         if self._loop is None:
@@ -200,10 +217,10 @@ class Registry:
                 for part in hold.parts:
                     if part.terms.slots:
                         pairs = [(place, 0) for place in part.terms.slots]
-                        self._post_once(Operation(part.terms.space, (b"n", hold.request_id.hex), pairs))
+                        self._post_once(Operation(part.terms.space, b"n " + hold.name, pairs))
 
     def _tell(self, operation: Operation) -> None:
-        operation.tell = partial(self._told, operation)
+        operation.tell = self._told
         self._post_once(operation)
 
     def _told(self, operation: Operation, _entry: Group | None, reply: list[int] | None) -> None:
@@ -228,18 +245,25 @@ def _corrections(part: Part, tokens: tuple[int, int], own_tokens: tuple[int, int
     return found
 
 
-def _put(hold: Hold, part: Part, *, with_payload: bool = True) -> tuple[bytes | str | int, ...]:
-    refs = ",".join(part.terms.refs) or "-"
-    state = b"s" if hold.is_settled else b"h"
-    payload = hold.payload if with_payload else b""
-    return (b"p", hold.request_id.hex, hold.sequence, state, hold.held_nano, hold.opened_ms, refs, payload)
+def _put(hold: Hold, part: Part, payload: bytes, pairs: Pairs | None = None) -> Operation:
+    """What is held in one space now. `pairs` where something else is to be told with it."""
+    terms = part.terms
+    head = b"p %b %d %b %d %d %b" % (
+        hold.name,
+        hold.sequence,
+        b"s" if hold.is_settled else b"h",
+        hold.held_nano,
+        hold.opened_ms,
+        terms.said_refs,
+    )
+    return Operation(terms.space, head, terms.held if pairs is None else pairs, payload)
 
 
 def _base(spend: Spend, tell: Tell | None = None) -> Operation:
     place = named_counter(counter_key(spend.tenant_id, spend.ref))
-    return Operation(spend.tenant_id, (b"i", spend.spent_nano, spend.version), [(place, 0)], tell=tell)
+    return Operation(spend.tenant_id, b"i %d %d" % (spend.spent_nano, spend.version), [(place, 0)], tell=tell)
 
 
-def _told(answer: "asyncio.Future[bool]", _entry: Group | None, reply: list[int] | None) -> None:
+def _told(answer: "asyncio.Future[bool]", _operation: Operation, _entry: Group | None, reply: list[int] | None) -> None:
     if not answer.done():
         answer.set_result(reply is not None)

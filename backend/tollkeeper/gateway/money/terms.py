@@ -84,6 +84,9 @@ class Place:
     ref: str = ""
 
 
+Pairs = Sequence[tuple[Place, int]]
+
+
 @dataclass(slots=True, eq=False)
 class Terms:
     """The places of one space, which share a slot. `until`: seconds since 1970, then they are to be made again."""
@@ -99,6 +102,15 @@ class Terms:
     hard_refs: tuple[str, ...] = field(init=False)
     is_hard: bool = field(init=False)
     counts_tokens: bool = field(init=False)
+    # Something of a call is to be told afterwards.
+    settles: bool = field(init=False)
+    # What the admission says of every call: its counters in words, its places at the start, at the end and when it is in
+    # the ledger. The first without those that count tokens is None where there are any.
+    said_refs: bytes = field(init=False)
+    taken: "Pairs | None" = field(init=False)
+    held: "Pairs" = field(init=False)
+    kept: "Pairs" = field(init=False)
+    gone: "Pairs" = field(init=False)
     gen_key: bytes = field(init=False)
     holds_key: bytes = field(init=False)
 
@@ -108,6 +120,14 @@ class Terms:
         self.is_hard = bool(self.hard_refs)
         self.counts_tokens = any(place.measured is not Measured.ONE for place in self.rates)
         self.gen_key, self.holds_key = gen_key(self.space), holds_key(self.space)
+        self.settles = bool(self.budgets or self.slots or self.counts_tokens)
+        self.said_refs = ",".join(self.refs).encode() or b"-"
+        self.taken = None
+        if not self.counts_tokens:
+            self.taken = tuple((place, 1) for place in (*self.rates, *self.slots, *self.budgets))
+        self.held = tuple((place, 1) for place in self.budgets)
+        self.kept = (*((place, 0) for place in self.slots), *self.held)
+        self.gone = tuple((place, 0) for place in self.budgets)
 
     @property
     def is_empty(self) -> bool:
