@@ -10,7 +10,7 @@ from typing import Final
 
 from tollkeeper.contracts.catalog import ProviderConfig
 from tollkeeper.contracts.chat import Call, Reply
-from tollkeeper.contracts.routing import FallbackKind, Target
+from tollkeeper.contracts.routing import DEFAULT_DEADLINES, FallbackKind, Target
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import (
     BadRequest,
@@ -154,6 +154,7 @@ class Attempts:
         now = self._clock.monotonic()
         if now >= exchange.deadline:
             raise RequestTimeout("The deadline of this call passed before it could be sent.", should_retry=False)
+        first_token_deadline = self._narrow(exchange, request, now, is_last=is_last)
         _report_dropped(exchange, dropped)
         if self._enter_provider is not None:
             try:
@@ -169,8 +170,29 @@ class Attempts:
         flight = Flight(
             exchange, attempt, sent, provider, channel, dialect, request, self._clock, self._metrics, ticket
         )
+        flight.first_token_deadline = first_token_deadline
         attempt.leftover = flight
         return flight, attempt, hold if is_watched else None
+
+    def _narrow(self, exchange: Exchange, request: UpstreamRequest, now: float, *, is_last: bool) -> float | None:
+        """The bounds of this attempt, never beyond the call's; returns until when a stream must have brought content.
+
+        That is what leaves another target its time: without a word of the policy, only where there is another one.
+        """
+        config, policy = request.config, exchange.route.policy
+        said = DEFAULT_DEADLINES if policy is None else policy.deadlines
+        if said is not DEFAULT_DEADLINES:
+            request.deadlines = said
+        if config.total_seconds is not None and said.total is None:
+            request.deadline = min(exchange.deadline, now + config.total_seconds)
+        if not exchange.call.is_stream:
+            return None
+        seconds = said.first_token
+        if seconds is None:
+            if is_last:
+                return None
+            seconds = _first(said.first_byte, config.first_byte_seconds, self._first_byte_seconds)
+        return now + seconds if now + seconds < request.deadline else None
 
     async def _authorize(self, exchange: Exchange, provider: Authorizing, request: UpstreamRequest) -> Failure | None:
         """What the credential stands for, had before an attempt begins: nothing is sent or written down without it."""
@@ -196,7 +218,8 @@ class Attempts:
             if is_watched or hold.is_full:
                 return
         else:
-            hold.spent_nano = sum(_taken(attempt, needed) for attempt in exchange.tries)
+            own = [attempt for attempt in exchange.tries if attempt.intent.hold == hold.number]
+            hold.spent_nano = sum(_taken(attempt, needed) for attempt in own)
         missing = needed - (hold.held_nano - hold.spent_nano)
         if missing > 0 and (self._holds is None or not await self._holds.extend(hold, missing)):
             raise _no_room(exchange)
@@ -277,6 +300,11 @@ class Attempts:
             attempt.ended = self._clock.monotonic()
         error = attempt.error = BadRequest(_NO_REPLY, code="content_filter")
         return Failure(FailureClass.CONTENT_POLICY, error)
+
+
+def _first(*values: float | None) -> float:
+    """Of those that say something, at least the last."""
+    return next(value for value in values if value is not None)
 
 
 def _taken(attempt: Attempt, needed: int) -> int:

@@ -16,6 +16,8 @@ HIGH_WATER_BYTES: Final = 262_144
 MAX_HEAD_BYTES: Final = 65_536
 # What may arrive without yielding a byte of body: chunk extensions, trailers.
 MAX_FRAMING_BYTES: Final = 1_048_576
+# A pace is judged over no less.
+PACE_SECONDS: Final = 10.0
 _NO_BODY_STATUS: Final = frozenset({204, 304})
 
 
@@ -23,6 +25,10 @@ class Disconnected(UpstreamError):
     """The connection ended before a single byte of an answer came."""
 
     code = "upstream_disconnected"
+
+
+def too_slow() -> UpstreamTimeout:
+    return UpstreamTimeout("The provider's answer comes too slowly.", code="upstream_too_slow")
 
 
 class Owner(Protocol):
@@ -44,6 +50,10 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.deadline = 0.0
         self.silence_seconds = 0.0
+        # Bytes a second, 0 for any; what was received since when.
+        self._least_bytes = 0
+        self._judged_since = 0.0
+        self._judged_from = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -60,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._framing_bytes = 0
         self._parts: list[bytes] = []
         self._size = 0
+        self._received = 0
         self._is_paused = False
         self._waiting_since = 0.0
 
@@ -140,6 +151,7 @@ class Connection(asyncio.Protocol):
         if not self.is_complete:
             self._parts.append(body)
             self._size += len(body)
+            self._received += len(body)
             self._framing_bytes = 0
 
     def on_message_complete(self) -> None:
@@ -156,6 +168,7 @@ class Connection(asyncio.Protocol):
         self._is_busy = True
         self.deadline = deadline
         self.silence_seconds = first_byte_seconds
+        self._least_bytes = 0
         if len(body) < 65_536:
             self._transport.write(head + body)
         else:
@@ -186,15 +199,30 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
             await self._more()
 
+    def bound(self, deadline: float, least_bytes_per_second: int) -> None:
+        self.deadline = deadline
+        self._least_bytes = least_bytes_per_second
+        self._judge_from(self._clock())
+
     def look(self, now: float) -> None:
-        """Give up the wait when it is past its deadline. Called by the pool's sweep."""
+        """Give up the wait when it is past its deadline, or too slow to be worth it. Called by the pool's sweep."""
         if self._waiter is None:
+            # Whoever reads is busy: nobody can tell how fast the vendor would be.
+            self._judge_from(now)
             return
         if now > self.deadline:
             self._fail(UpstreamTimeout("The call's deadline passed before the provider had answered."))
         elif now - self._waiting_since > self.silence_seconds:
             text = "has sent nothing for too long" if self.status else "did not begin to answer in time"
             self._fail(UpstreamTimeout(f"The provider {text}."))
+        elif self._least_bytes and now - self._judged_since >= PACE_SECONDS:
+            if self._received - self._judged_from < self._least_bytes * PACE_SECONDS:
+                self._fail(too_slow())
+            self._judge_from(now)
+
+    def _judge_from(self, now: float) -> None:
+        self._judged_since = now
+        self._judged_from = self._received
 
     def release(self) -> bool:
         """End the use of this connection; False when it had to be closed because its answer was not over."""

@@ -34,6 +34,9 @@ from tollkeeper.gateway.stage import Attempt, Exchange
 
 # Chunks without content that are kept back; then the answer begins with them, so that they cannot fill the memory.
 _MOST_PRIMED: Final = 1_000
+_MOST_PRIMED_BYTES: Final = 262_144
+# Of a chunk beside its bytes.
+_CHUNK_BYTES: Final = 256
 
 
 class Flight:
@@ -53,6 +56,7 @@ class Flight:
         "_response",
         "_ticket",
         "_watch",
+        "first_token_deadline",
         "is_over",
         "provider",
         "request",
@@ -91,19 +95,27 @@ class Flight:
         self._is_kept = False
         # The vendor has sent its last chunk.
         self.is_over = False
+        # Until when a stream must have brought content; None: no sooner than its end.
+        self.first_token_deadline: float | None = None
 
     async def send(self) -> UpstreamResponse:
         begun = self._clock()
+        request, deadline = self.request, self.request.deadline
+        if self.first_token_deadline is not None:
+            request.deadline = self.first_token_deadline
         try:
-            response = self._response = await self._channel.send(self.request)
+            response = self._response = await self._channel.send(request)
         except NotSent:
             self._attempt.may_cost = False
             raise
+        except UpstreamTimeout as error:
+            raise self._late(error) from None
         except asyncio.CancelledError:
             if self.request.is_unsent:
                 self._attempt.may_cost = False
             raise
         finally:
+            request.deadline = deadline
             self._exchange.upstream_seconds += self._clock() - begun
         self._attempt.upstream_request_id = read_request_id(response.headers, self.request.credential)
         return response
@@ -118,6 +130,7 @@ class Flight:
 
     async def whole(self) -> Chunk:
         begun = self._clock()
+        self._bound()
         try:
             chunk = await self._whole()
         finally:
@@ -129,6 +142,7 @@ class Flight:
     async def assembled(self, hold: Hold, holds: Holds) -> Chunk:
         """The whole answer out of a stream that is watched."""
         self._open(hold, holds)
+        self._bound()
         chunks: list[Chunk] = []
         while not self._is_told:
             batch = await self._next()
@@ -143,15 +157,23 @@ class Flight:
         self._exchange.on_accepted()
         self._open(hold, holds)
         primed: list[Chunk] = []
+        size = 0
         try:
             while True:
                 batch = await self._next()
                 primed += batch
-                if len(primed) > _MOST_PRIMED or any(chunk.is_content or chunk.is_final for chunk in batch):
-                    self._begun()
-                    return Reply(is_stream=True, primed=primed, rest=self)
+                if any(chunk.is_content or chunk.is_final for chunk in batch):
+                    break
+                size += sum(map(_size, batch))
+                if len(primed) > _MOST_PRIMED or size > _MOST_PRIMED_BYTES:
+                    break
         except StopAsyncIteration:
             raise UpstreamError("The provider's answer is empty.", code="upstream_cut") from None
+        except UpstreamTimeout as error:
+            raise self._late(error) from None
+        self._begun()
+        self._bound()
+        return Reply(is_stream=True, primed=primed, rest=self)
 
     def _begun(self) -> None:
         """There is content: the caller sees something from here on."""
@@ -159,6 +181,20 @@ class Flight:
         now = attempt.first_token = self._exchange.first_token = self._clock()
         if self._ticket is not None:
             self._ticket.speaks(now, now - attempt.started)
+
+    def _bound(self) -> None:
+        """The bounds of an answer that has begun; those of the wait for it are over."""
+        policy = self._exchange.route.policy
+        least = 0 if policy is None else policy.deadlines.least_bytes_per_second
+        if (least or self.first_token_deadline is not None) and self._response is not None:
+            self.first_token_deadline = None
+            self._response.bound(self.request.deadline, least)
+
+    def _late(self, error: UpstreamTimeout) -> UpstreamTimeout:
+        """The deadline that was passed was not the call's."""
+        if self.first_token_deadline is None or self._clock() < self.first_token_deadline:
+            return error
+        return UpstreamTimeout("The provider brought nothing of its answer in time.")
 
     def __aiter__(self) -> AsyncIterator[Batch]:
         return self
@@ -231,6 +267,7 @@ class Flight:
                 pending, self.request.pending = self.request.pending, None
                 assert pending is not None
                 self._response = await pending.resume()
+            self._bound()
             if not 200 <= self._response.status < 300:
                 self._attempt.may_cost = False
             elif self.request.is_stream:
@@ -319,3 +356,7 @@ class Flight:
         elif self.request.pending is not None:
             self.request.pending.abort()
             self.request.pending = None
+
+
+def _size(chunk: Chunk) -> int:
+    return _CHUNK_BYTES + len(chunk.raw or b"") + len(chunk.native or b"") + chunk.text_length

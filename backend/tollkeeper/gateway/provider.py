@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig
 from tollkeeper.contracts.chat import Call
-from tollkeeper.contracts.routing import Target
+from tollkeeper.contracts.routing import Deadlines, Target
 from tollkeeper.core.errors import TollkeeperError, UpstreamError
 from tollkeeper.gateway.dialect import VendorDialect
 
@@ -86,6 +86,8 @@ class UpstreamRequest:
     outlives_cancel: bool = False
     pending: Pending | None = None
     is_unsent: bool = False
+    # Of the route's policy, where it has a word on them: over the provider's and the process's.
+    deadlines: Deadlines | None = None
 
 
 class UpstreamResponse(Protocol):
@@ -93,6 +95,10 @@ class UpstreamResponse(Protocol):
 
     status: int
     headers: Mapping[str, str]  # lower-case names
+
+    def bound(self, deadline: float, least_bytes_per_second: int) -> None:
+        """Other bounds from here on: its end by then, and no ten seconds with less than that a second (0: at any pace)."""
+        ...
 
     async def read(self) -> bytes:
         """The whole body, bounded in size and time. A cancelled one may be called again and goes on where it stopped."""

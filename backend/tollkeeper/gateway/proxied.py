@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import aiohttp
 
 from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
+from tollkeeper.gateway.connection import PACE_SECONDS, too_slow
 from tollkeeper.gateway.decode import Decoder
 from tollkeeper.gateway.provider import NotSent, UpstreamRequest, UpstreamResponse
 
@@ -94,7 +95,10 @@ class _Response:
         "_deadline",
         "_decoder",
         "_idle_seconds",
+        "_judged_since",
+        "_least_bytes",
         "_max_body_bytes",
+        "_received",
         "_response",
         "headers",
         "status",
@@ -115,12 +119,22 @@ class _Response:
         self._deadline = deadline
         self._idle_seconds = idle_seconds
         self._max_body_bytes = max_body_bytes
+        # As a connection of our own has them; `_received` since `_judged_since`.
+        self._least_bytes = 0
+        self._judged_since = 0.0
+        self._received = 0
         self.status = response.status
         self.headers: Mapping[str, str] = {
             name: response.headers[name] for name in _READABLE if name in response.headers
         }
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         self._decoder = None if encoding in {"identity", ""} else Decoder(encoding, max_body_bytes)
+
+    def bound(self, deadline: float, least_bytes_per_second: int) -> None:
+        self._deadline = deadline
+        self._least_bytes = least_bytes_per_second
+        self._judged_since = self._clock()
+        self._received = 0
 
     async def read(self) -> bytes:
         body = self._body
@@ -138,11 +152,22 @@ class _Response:
         left = self._deadline - self._clock()
         try:
             async with asyncio.timeout(min(self._idle_seconds, left)):
-                return await self._response.content.readany()
+                part = await self._response.content.readany()
         except TimeoutError as error:
             raise UpstreamTimeout("The provider has sent nothing for too long.") from error
         except aiohttp.ClientError as error:
             raise UpstreamError("The provider cut its answer off.", code="upstream_cut") from error
+        if self._least_bytes:
+            self._judge(len(part))
+        return part
+
+    def _judge(self, size: int) -> None:
+        now = self._clock()
+        self._received += size
+        if now - self._judged_since >= PACE_SECONDS:
+            if self._received < self._least_bytes * PACE_SECONDS:
+                raise too_slow()
+            self._judged_since, self._received = now, 0
 
     async def finish(self) -> None:
         await self.aclose()

@@ -23,7 +23,14 @@ from tollkeeper.gateway.connection import Connection, Disconnected
 from tollkeeper.gateway.decode import Decoder
 from tollkeeper.gateway.provider import NotSent, UpstreamRequest, UpstreamResponse
 from tollkeeper.gateway.proxied import ProxiedChannel
-from tollkeeper.gateway.upstream_policy import Timeouts, check_origin, request_headers, signed_lines, timeouts_for
+from tollkeeper.gateway.upstream_policy import (
+    Timeouts,
+    check_origin,
+    overridden,
+    request_headers,
+    signed_lines,
+    timeouts_for,
+)
 
 MAX_BODY_BYTES: Final = 64 * MIB
 _SWEEP_SECONDS: Final = 0.1
@@ -67,6 +74,8 @@ class Upstream:
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         route = self._route(request)
         timeouts = route.timeouts_stream if request.is_stream else route.timeouts_whole
+        if request.deadlines is not None:
+            timeouts = overridden(timeouts, request.deadlines)
         if self._clock() >= request.deadline:
             raise NotSent(
                 "The call's deadline passed before a provider was asked.", status=504, code="upstream_timeout"
@@ -363,6 +372,10 @@ class _Response:
         # Of `read`; here, so that it can be taken up again after it was cancelled.
         self._parts: list[bytes] = []
         self._size = 0
+
+    def bound(self, deadline: float, least_bytes_per_second: int) -> None:
+        if self._connection is not None:
+            self._connection.bound(deadline, least_bytes_per_second)
 
     async def read(self) -> bytes:
         connection = self._connection

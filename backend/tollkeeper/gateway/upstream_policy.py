@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tollkeeper.contracts.catalog import ProviderConfig
+from tollkeeper.contracts.routing import Deadlines
 from tollkeeper.core.addresses import Location
 from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import UpstreamError
@@ -29,6 +30,15 @@ def timeouts_for(config: ProviderConfig, settings: Settings, *, is_stream: bool)
         connect_seconds=_given(config.connect_seconds, settings.upstream_connect_seconds),
         first_byte_seconds=_given(config.first_byte_seconds, first_byte),
         idle_seconds=_given(config.idle_seconds, settings.upstream_idle_seconds),
+    )
+
+
+def overridden(timeouts: Timeouts, deadlines: Deadlines) -> Timeouts:
+    """A policy's word goes before the provider's."""
+    return Timeouts(
+        connect_seconds=_given(deadlines.connect, timeouts.connect_seconds),
+        first_byte_seconds=_given(deadlines.first_byte, timeouts.first_byte_seconds),
+        idle_seconds=_given(deadlines.idle, timeouts.idle_seconds),
     )
 
 

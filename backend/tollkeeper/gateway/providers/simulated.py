@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig
 from tollkeeper.contracts.chat import Call, Operation
-from tollkeeper.contracts.routing import Target
+from tollkeeper.contracts.routing import DEFAULT_DEADLINES, Target
 from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
 from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
@@ -90,12 +90,14 @@ class SimulatedChannel:
             wire = engine.OpenAIWire(engine.Operation(path))
         script = direct(wire, request.body, header=header, tries=_every_time_the_first, stands_in=False)
         now = self._monotonic()
-        limit = min(request.deadline - now, _given(config.first_byte_seconds, _FIRST_BYTE_SECONDS))
+        said = request.deadlines or DEFAULT_DEADLINES
+        first_byte = _given(said.first_byte, _given(config.first_byte_seconds, _FIRST_BYTE_SECONDS))
+        limit = min(request.deadline - now, first_byte)
         if script.never_begins or script.wait_seconds > limit:
             await asyncio.sleep(max(limit, 0.0))
             raise UpstreamTimeout("The provider did not begin to answer in time.")
         await asyncio.sleep(script.wait_seconds)
-        idle = _given(config.idle_seconds, _IDLE_SECONDS)
+        idle = _given(said.idle, _given(config.idle_seconds, _IDLE_SECONDS))
         return _Response(script, request.deadline, idle, self._monotonic)
 
 
@@ -109,6 +111,9 @@ class _Response:
         self._idle_seconds = idle_seconds
         self._monotonic = monotonic
         self._is_closed = False
+
+    def bound(self, deadline: float, least_bytes_per_second: int) -> None:  # noqa: ARG002 - it keeps its own pace
+        self._deadline = deadline
 
     async def read(self) -> bytes:
         return b"".join([data async for data in self.reads()])
