@@ -50,6 +50,7 @@ PLANTED = [
         "import tollkeeper.gateway.dialects.openai_embeddings",
         "Dialects are strangers",
     ),
+    ("gateway/guardrails/secrets.py", "import tollkeeper.gateway.guardrails.pii", "Guardrails are strangers"),
     ("domains/jobs/schemas.py", "import tollkeeper.domains.jobs.service", "Inside a domain"),
     ("domains/audit/service.py", "import tollkeeper.domains.keys.service", "Domains form no cycle"),
 ]

@@ -1,0 +1,116 @@
+"""What a guardrail is: a named rule that looks at one piece of text and says what it found there, and where.
+
+What becomes of it (block, redact, flag) is the policy's word, never the rule's. Offsets are characters of `Part.text`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Final, Protocol
+
+from pydantic import BaseModel
+
+from tollkeeper.gateway.tails import Tail, word
+
+# `WINDOW` of a rule that can only judge a text that is there from end to end.
+WHOLE: Final = -1
+# The most of an answer that waits for a match to show whether it is one (RULING 23).
+MOST_HELD: Final = 512
+
+
+class Direction(StrEnum):
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+class PartKind(StrEnum):
+    TEXT = "text"
+    TOOL_ARGUMENTS = "tool_arguments"
+    TOOL_RESULT = "tool_result"
+    DOCUMENT = "document"
+    TRANSCRIPT = "transcript"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A text and where it stands. `is_final` False: more may follow, of an answer that is still being written."""
+
+    text: str
+    kind: PartKind = PartKind.TEXT
+    role: str = "user"
+    direction: Direction = Direction.INPUT
+    is_final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`label` says what kind of thing it is (`email`, `github_token`); the text itself is in no finding.
+
+    `score` is 0 to 1; `because` explains one that is no plain match.
+    """
+
+    rule: str
+    label: str
+    start: int
+    end: int
+    score: float = 1.0
+    because: str = ""
+
+
+# Given the text, and where a candidate begins and ends: 0.0 is none, 1.0 certain.
+Accept = Callable[[str, int, int], float]
+
+
+def accept_all(_text: str, _start: int, _end: int) -> float:
+    return 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A thing that a pattern finds and `accept` judges. RE2's syntax, whose classes of letters are ASCII.
+
+    The value is group 1 where the pattern has one, else all of it. `tail` says where, in an unfinished text, one may have
+    begun that what follows completes: from there it waits, `MOST_HELD` characters at most, so longer values are found by
+    their opening. With `is_word` no letter or digit may stand right before or after the value.
+    """
+
+    label: str
+    pattern: str
+    tail: Tail = word
+    accept: Accept = accept_all
+    is_word: bool = True
+    ignores_case: bool = False
+
+
+class Guardrail(Protocol):
+    """A rule with its settings: made once per policy, asked for every part. Pure, so that it can run anywhere.
+
+    `NAME` is what policies call it; `Settings` is rendered as a form from its JSON schema. `WINDOW` is the longest match
+    in characters, or `WHOLE`.
+    """
+
+    NAME: ClassVar[str]
+    TITLE: ClassVar[str]
+    Settings: ClassVar[type[BaseModel]]
+    WINDOW: ClassVar[int]
+
+    def check(self, part: Part) -> Sequence[Finding]: ...
+
+
+class Shaped(Protocol):
+    """A rule that is a list of shapes: all of a policy's are looked for together, in one pass."""
+
+    NAME: ClassVar[str]
+    TITLE: ClassVar[str]
+    Settings: ClassVar[type[BaseModel]]
+
+    def shapes(self) -> Sequence[Shape]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RuleKind:
+    """A rule as plain data, for lists, forms and validation."""
+
+    name: str
+    title: str
+    settings_schema: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The rules there are. One file or folder each; none knows another."""
