@@ -22,7 +22,7 @@ READY_SECONDS: Final = 60.0
 # For tests that are not about how long a look-up may take: on a crowded machine it takes longer.
 UNHURRIED: Final = {"TOLLKEEPER_DATABASE_LOOKUP_MS": "5000"}
 PRICE: Final = {"input_per_million": "1", "output_per_million": "2"}
-_UPSTREAM: Final = Path(__file__).with_name("upstream.py")
+_ROOT: Final = Path(__file__).parents[2]
 # What a developer's shell may hold and a test must not see. Coverage is measured where the code is looked at, not where
 # whole gateways are killed: traced, they start at half the speed.
 _FOREIGN: Final = ("TOLLKEEPER_", "PROMETHEUS_", "COVERAGE_")
@@ -57,8 +57,8 @@ class UpstreamProcess:
     """`upstream.py` on a port of its own."""
 
     def __init__(self, port: int = 0) -> None:
-        command = processes.tied([sys.executable, str(_UPSTREAM), str(port)])
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=clean_environment())
+        command = processes.tied([sys.executable, "-m", "tests.faults.upstream", str(port)])
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=clean_environment(), cwd=_ROOT)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
 

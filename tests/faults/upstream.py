@@ -1,24 +1,33 @@
-"""A vendor that keeps a log of the truth: every call it got, what it sent, and the moment the gateway left it.
+"""A hostile vendor that keeps a log of the truth: every call it got, what it sent, and the moment the gateway left it.
 
-A process of its own on loopback, OpenAI's wire format. The model's name is the script, in words: `up-wait300` answers
-after 300 ms, `up-stream20x50` sends 20 chunks 50 ms apart, `cut5` breaks off after 5 of them (or inside a whole body),
-`mixed60x50` sends 20 to 60 of them, as many as the `user` happens to say, `hang` never answers, `garbage` is no HTTP,
-`nonsense` is no JSON, `status500` refuses. `GET /log` is the log.
+OpenAI's wire format over raw sockets on loopback, in a process of its own (`python -m tests.faults.upstream PORT`) or in a
+test's. What it does with a call is a `Script`: what a test says of the call's `user` first, else its mood, else the words
+in the model's name. `up-wait300` answers after 300 ms, `up-stream20x50` sends 20 chunks 50 ms apart, `cut5` breaks off
+after 5 of them (or inside a whole body), `mixed60x50` sends 20 to 60 of them, as many as the `user` happens to say, `hang`
+never answers, `garbage` is no HTTP, `nonsense` is no JSON, `status500` refuses; `script.py` has the others. `GET /log` is
+the log, `PUT /mood` takes `{"words": …, "share": …}`: what is done with that share of all calls from now on.
 """
 
 import asyncio
 import json
 import re
 import signal
+import socket
+import struct
 import sys
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
-from zlib import crc32
 
-PROMPT_TOKENS: Final = 10
-WHOLE_TOKENS: Final = 5
-_WORD: Final = re.compile(r"(wait|stream|mixed|cut|status)(\d+)(?:x(\d+))?|(hang|garbage|nonsense)")
+from tests.faults.script import PROMPT_TOKENS, WHOLE_TOKENS, Part, Script, document, parts_of
+
+__all__ = ["PROMPT_TOKENS", "WHOLE_TOKENS", "Script", "Served", "Upstream"]
+
+# Closed without a goodbye: what is unsent is thrown away, and the other side sees a reset.
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+_DRIPS_PER_SECOND: Final = 20
 
 
 @dataclass
@@ -29,64 +38,66 @@ class Served:
     model: str
     is_stream: bool
     begun: float
+    # Tokens of output that were sent to their last byte.
     chunks: int = 0
+    status: int = 0
     # served | refused | cut | hung | left: the gateway closed the connection before the end.
     outcome: str = "running"
     ended: float | None = None
+    vendor: str = ""
+    # All of a good answer left, its usage with it.
+    is_whole: bool = False
 
 
 @dataclass
-class Script:
-    wait_seconds: float = 0.0
-    chunks: int = 3
-    gap_seconds: float = 0.0
-    cut_after: int | None = None
-    is_mixed: bool = False
-    status: int = 200
-    oddity: str | None = None
+class Mood:
+    """Spread evenly over the calls: of ten with a share of 0.3 the third, the sixth and the ninth or so."""
 
-    @classmethod
-    def of(cls, model: str, user: str) -> "Script":
-        script = cls()
-        for found in _WORD.finditer(model):
-            match found[1]:
-                case "wait":
-                    script.wait_seconds = int(found[2]) / 1000
-                case "stream":
-                    script.chunks, script.gap_seconds = int(found[2]), int(found[3] or 0) / 1000
-                case "mixed":
-                    longest, script.gap_seconds = int(found[2]), int(found[3] or 0) / 1000
-                    script.chunks = longest // 3 + crc32(user.encode()) % (longest - longest // 3 + 1)
-                    script.is_mixed = True
-                case "cut":
-                    script.cut_after = int(found[2])
-                case "status":
-                    script.status = int(found[2])
-                case _:
-                    script.oddity = found[4]
-        return script
+    words: str
+    share: float = 1.0
+    seen: float = 0.0
+
+    def takes_next(self) -> bool:
+        self.seen += self.share
+        if self.seen < 1.0:
+            return False
+        self.seen -= 1.0
+        return True
 
 
 @dataclass
 class Upstream:
+    name: str = ""
     log: list[Served] = field(default_factory=list)
+    # By `user`: one for each call that arrives; then the last one again.
+    scripts: dict[str, list[Script]] = field(default_factory=dict)
+    mood: Mood | None = None
+    connections: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while (request := await _read(reader)) is not None:
                 path, body = request
                 if path == "/log":
-                    writer.write(_whole(200, [asdict(served) for served in self.log]))
+                    writer.write(document([asdict(served) for served in self.log]))
+                elif path == "/mood":
+                    told = json.loads(body)
+                    self.mood = Mood(**told) if told else None
+                    writer.write(document({}))
                 elif not await self._answer(json.loads(body), reader, writer):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.connections -= 1
             writer.close()
 
     async def _answer(self, call: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection can serve another call."""
-        served = Served(str(call.get("user")), call["model"], bool(call.get("stream")), time.monotonic())
+        served = Served(
+            str(call.get("user")), call["model"], bool(call.get("stream")), time.monotonic(), vendor=self.name
+        )
         self.log.append(served)
         work = asyncio.ensure_future(self._play(served, call, writer))
         gone = asyncio.ensure_future(reader.read(1))
@@ -96,103 +107,93 @@ class Upstream:
                 served.outcome = "left"
                 return False
             return work.result()
+        except ConnectionError:
+            # A write that fails says that nobody listens any more.
+            served.outcome = "left"
+            return False
         finally:
             served.ended = time.monotonic()
             for task in (work, gone):
                 task.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
 
+    def _script(self, served: Served) -> Script:
+        told = self.scripts.get(served.user)
+        if told is not None:
+            return told.pop(0) if len(told) > 1 else told[0]
+        if self.mood is not None and self.mood.takes_next():
+            return Script.of(self.mood.words, served.user)
+        return Script.of(served.model, served.user)
+
     async def _play(self, served: Served, call: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
-        script = Script.of(served.model, served.user)
+        script = self._script(served)
         await asyncio.sleep(script.wait_seconds)
         if script.oddity == "hang":
             served.outcome = "hung"
             await asyncio.Event().wait()
-        elif script.oddity == "garbage":
+        if script.oddity == "reset":
             served.outcome = "refused"
-            writer.write(b"\x00\xffSSH-2.0-garbage\r\n\r\n")
+            _reset(writer)
             return False
-        elif script.oddity == "nonsense":
-            served.outcome = "served"
-            writer.write(_head(200, "application/json", b"<html>not json"))
-        elif script.status != 200:
-            served.outcome = "refused"
-            writer.write(_whole(script.status, {"error": {"message": "no", "type": "server_error", "code": None}}))
-        elif served.is_stream:
-            return await self._stream(served, call, script, writer)
-        elif script.cut_after is not None:
+        if script.is_mixed and not served.is_stream:
+            await asyncio.sleep(script.chunks * script.gap_seconds)
+        served.status = 0 if script.is_refusal and script.status == 200 else script.status
+        if not await self._send(served, script, parts_of(script, call), writer):
             served.outcome = "cut"
-            writer.write(_whole(200, _completion(served.model))[:-20])
+            if script.ending == "hang":
+                await asyncio.Event().wait()
+            if script.ending == "reset":
+                _reset(writer)
             return False
-        else:
-            if script.is_mixed:
-                await asyncio.sleep(script.chunks * script.gap_seconds)
-                served.chunks = script.chunks
-            served.outcome = "served"
-            writer.write(_whole(200, _completion(served.model, served.chunks or WHOLE_TOKENS)))
+        if script.is_cut(is_stream=served.is_stream):
+            served.outcome = "cut"
+            return False
+        served.outcome = "refused" if script.is_refusal else "served"
+        served.is_whole = script.status == 200 and script.oddity is None
         await writer.drain()
-        return True
+        return script.oddity not in {"garbage", "short", "long"}
 
-    async def _stream(self, served: Served, call: dict[str, Any], script: Script, writer: asyncio.StreamWriter) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-        for number in range(script.chunks):
-            if number == script.cut_after:
-                served.outcome = "cut"
+    async def _send(self, served: Served, script: Script, parts: Iterable[Part], writer: asyncio.StreamWriter) -> bool:
+        """Part by part, held up and torn off where the script says so. False: it did not come to the end."""
+        end: int | None = None
+        stall: int | None = None
+        if script.oddity != "endless" and (script.torn_at is not None or script.stall_at is not None):
+            parts = list(parts)
+            size = sum(len(part.data) for part in parts)
+            end = None if script.torn_at is None else int(script.torn_at * size)
+            stall = None if script.stall_at is None else int(script.stall_at * size)
+        position = 0
+        for part in parts:
+            data = part.data if end is None else part.data[: max(end - position, 0)]
+            if stall is not None and position <= stall < position + len(data):
+                await _write(writer, data[: stall - position], script)
+                await asyncio.sleep(script.stall_seconds)
+                data, position = data[stall - position :], stall
+            await _write(writer, data, script)
+            position += len(data)
+            if end is not None and position >= end:
                 return False
-            delta = {"content": f"word{number} "} | ({"role": "assistant"} if number == 0 else {})
-            writer.write(_event(_chunk(served.model, delta)))
-            await writer.drain()
-            served.chunks += 1
-            await asyncio.sleep(script.gap_seconds)
-        writer.write(_event(_chunk(served.model, {}, finish="stop")))
-        if (call.get("stream_options") or {}).get("include_usage"):
-            writer.write(_event(_chunk(served.model, None) | {"usage": _usage(script.chunks)}))
-        writer.write(_part(b"data: [DONE]\n\n") + b"0\r\n\r\n")
-        served.outcome = "served"
-        await writer.drain()
+            served.chunks += part.tokens
+            await asyncio.sleep(part.gap_seconds)
         return True
 
 
-def _usage(completion: int) -> dict[str, int]:
-    return {
-        "prompt_tokens": PROMPT_TOKENS,
-        "completion_tokens": completion,
-        "total_tokens": PROMPT_TOKENS + completion,
-    }
+async def _write(writer: asyncio.StreamWriter, data: bytes, script: Script) -> None:
+    if script.bytes_per_second is None:
+        writer.write(data)
+        await writer.drain()
+        return
+    step = max(script.bytes_per_second // _DRIPS_PER_SECOND, 1)
+    for start in range(0, len(data), step):
+        writer.write(data[start : start + step])
+        await writer.drain()
+        await asyncio.sleep(step / script.bytes_per_second)
 
 
-def _completion(model: str, tokens: int = WHOLE_TOKENS) -> dict[str, Any]:
-    message = {"role": "assistant", "content": "five words of an answer", "refusal": None}
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
-        "usage": _usage(tokens),
-    }
-
-
-def _chunk(model: str, delta: dict[str, Any] | None, finish: str | None = None) -> dict[str, Any]:
-    choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model, "choices": choices}
-
-
-def _event(chunk: dict[str, Any]) -> bytes:
-    return _part(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-
-
-def _part(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def _whole(status: int, document: Any) -> bytes:
-    return _head(status, "application/json", json.dumps(document).encode())
-
-
-def _head(status: int, content_type: str, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status} Status\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+def _reset(writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    writer.transport.abort()
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[str, bytes] | None:
