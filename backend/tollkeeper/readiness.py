@@ -4,9 +4,10 @@ Being degraded is being ready: with Redis or PostgreSQL gone, known keys go on w
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from tollkeeper.contracts.catalog import Snapshot
 from tollkeeper.core.announcements import ListenerState
@@ -15,6 +16,8 @@ from tollkeeper.core.redis import RedisState
 from tollkeeper.gateway.money.counters import CountersState, Mode
 from tollkeeper.gateway.money.journal import JournalState
 from tollkeeper.gateway.money.shipper import ShipperState
+
+_SIMULATED: Final = "simulated"
 
 
 class Status(StrEnum):
@@ -31,8 +34,11 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class Report:
+    """`providers`: those of the configuration, by name. One that is down has others to stand in for it."""
+
     status: Status
     dependencies: Mapping[str, Dependency]
+    providers: Mapping[str, Dependency] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Pingable(Protocol):
@@ -48,6 +54,8 @@ class Readiness:
     shipper: Callable[[], ShipperState]
     snapshot: Callable[[], Snapshot]
     counters: Callable[[], CountersState]
+    # Providers that are down by what calls met, and why.
+    down: Callable[[], Mapping[str, str]]
 
     async def report(self) -> Report:
         dependencies = {
@@ -58,11 +66,13 @@ class Readiness:
             "journal": self._journal(),
             "catalog": self._catalog(),
         }
+        providers = self._providers()
+        dependencies["providers"] = _of_all(providers)
         worst = Status.OK
         for dependency in dependencies.values():
             if dependency.status is not Status.OK and worst is not Status.UNAVAILABLE:
                 worst = dependency.status
-        return Report(worst, dependencies)
+        return Report(worst, dependencies, providers)
 
     async def _postgresql(self) -> Dependency:
         try:
@@ -104,8 +114,25 @@ class Readiness:
             return Dependency(Status.OK)
         return Dependency(Status.DEGRADED, "usage waits on disk until the ledger takes it")
 
+    def _providers(self) -> Mapping[str, Dependency]:
+        """The simulated one beside real ones says nothing."""
+        configs, down = self.snapshot().providers, self.down()
+        real = [name for name, config in configs.items() if config.kind != _SIMULATED] or list(configs)
+        return {
+            name: Dependency(Status.UNAVAILABLE, down[name]) if name in down else Dependency(Status.OK)
+            for name in sorted(real)
+        }
+
     def _catalog(self) -> Dependency:
         snapshot = self.snapshot()
         if snapshot.version == 0:
             return Dependency(Status.UNAVAILABLE, "no configuration is loaded yet")
         return Dependency(Status.OK)
+
+
+def _of_all(providers: Mapping[str, Dependency]) -> Dependency:
+    down = [name for name, provider in providers.items() if provider.status is not Status.OK]
+    if not down:
+        return Dependency(Status.OK)
+    message = f"{len(down)} of {len(providers)} down: {', '.join(down)}"
+    return Dependency(Status.DEGRADED if len(down) == len(providers) else Status.OK, message)

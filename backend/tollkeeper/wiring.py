@@ -16,6 +16,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 
@@ -62,10 +63,13 @@ from tollkeeper.domains.keys.uses import KeyUseWriter
 from tollkeeper.domains.mail.service import Mail
 from tollkeeper.domains.responses.lookup import SqlResponses
 from tollkeeper.domains.responses.sink import ResponseSink
+from tollkeeper.domains.router.service import Router
 from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.domains.usage.spend import SqlSpend
 from tollkeeper.gateway import pipeline
 from tollkeeper.gateway.claims import Claims
+from tollkeeper.gateway.hint_line import CHANNEL as HINTS
+from tollkeeper.gateway.hint_line import HintLine
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.appraiser import Appraiser
@@ -79,6 +83,8 @@ from tollkeeper.gateway.pressure.metrics import QueueMetrics
 from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.probe import Probe
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
+from tollkeeper.gateway.routing.targets import Targets
+from tollkeeper.gateway.target_metrics import TargetMetrics
 from tollkeeper.gateway.upstream import Upstream
 from tollkeeper.known_keys import KnownKeys
 from tollkeeper.opening import (
@@ -126,6 +132,7 @@ class Services:
     session_lookup: Sessions
     gateway: pipeline.Services
     provider_probe: Probe
+    router: Router
     counter_view: CounterView
     readiness: Readiness
     first_run: FirstRun | None = None
@@ -182,11 +189,9 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         catalog = await _open_catalog(settings, database, box, opened.kept, clock, file_rules)
         metrics = Metrics()
         money = await _open_money(settings, database, link, clock, metrics, stack)
-        upstream = Upstream(settings, clock)
-        stack.push_async_callback(upstream.aclose)
+        upstream = _open_upstream(settings, clock, stack)
 
-        security_events = SecurityEvents(database, clock)
-        stack.push_async_callback(security_events.settled)
+        security_events = _open_security_events(database, clock, stack)
         known = await KnownKeys.open(
             settings,
             database,
@@ -200,7 +205,10 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         tokens = AccessTokens(master, clock, minutes=settings.session_minutes, older=keys.previous)
         identities = SqlIdentities(database, clock, idle=timedelta(minutes=settings.session_idle_minutes))
         session_lookup = Sessions(known.lookup, identities, tokens)
-        listener = await _open_listener(settings, redis_url, _Hearing(known, catalog, money.counters), stack)
+        targets = _open_targets(catalog, link, money.fleet.worker_id, clock)
+        listener = await _open_listener(
+            settings, redis_url, _Hearing(known, catalog, money.counters, targets, clock), stack
+        )
         objects = Objects.open(settings.objects_url, settings.data_dir)
         audit_heads = Heads(objects, keys, clock)
 
@@ -243,6 +251,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 appraise=appraise,
                 forecasts=appraise.forecasts,
                 holds=money.admission,
+                gate=targets,
                 journal=money.journal,
                 channel=upstream,
                 metrics=metrics,
@@ -267,6 +276,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 ),
             ),
             provider_probe=Probe(PROVIDERS, upstream, clock),
+            router=Router(targets, catalog.holder.current, clock),
             readiness=Readiness(
                 database,
                 link.state,
@@ -275,6 +285,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 money.shipper.state,
                 catalog.holder.current,
                 money.counters.state,
+                lambda: targets.down(clock.monotonic()),
             ),
             counter_view=LiveCounters(link, clock, money.counters),
             first_run=opened.first_run,
@@ -282,6 +293,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         )
         work = {
             **money.work(metrics),
+            "targets": TargetMetrics(metrics.registry, targets, catalog.holder.current, clock).run(),
             "catalog": catalog.loader.run(),
             "reload": catalog.reloader.run(),
             "file-rules": file_rules.run(),
@@ -323,18 +335,27 @@ async def run_jobs(settings: Settings) -> None:
 class _Hearing:
     """What a worker does when it is told of a change: forget, and look again."""
 
-    def __init__(self, keys: KnownKeys, catalog: CatalogControl, counters: Counters) -> None:
+    def __init__(
+        self, keys: KnownKeys, catalog: CatalogControl, counters: Counters, targets: Targets, clock: Clock
+    ) -> None:
         self._keys = keys
         self._catalog = catalog
         self._counters = counters
+        self._targets = targets
+        self._clock = clock
 
     def __call__(self, announcement: Announcement) -> None:
         if announcement.topic is Topic.CATALOG:
             self._catalog.announcements.heard(announcement)
         elif announcement.topic is Topic.COUNTERS:
             self._counters.heard(announcement.subject)
+        elif announcement.topic is Topic.TARGETS:
+            self._targets.hear_reset(announcement.subject, self._clock.monotonic())
         else:
             self._keys.heard(announcement)
+
+    def hint(self, message: bytes) -> None:
+        self._targets.hear(message, self._clock.monotonic())
 
     def resync(self) -> None:
         """A channel was away: nothing heard meanwhile can be trusted to be all."""
@@ -430,6 +451,25 @@ async def _open_catalog(
     return catalog
 
 
+def _open_upstream(settings: Settings, clock: Clock, stack: AsyncExitStack) -> Upstream:
+    upstream = Upstream(settings, clock)
+    stack.push_async_callback(upstream.aclose)
+    return upstream
+
+
+def _open_targets(catalog: CatalogControl, link: RedisLink, worker_id: UUID, clock: Clock) -> Targets:
+    line = HintLine(link)
+    targets = Targets(catalog.holder.current, worker_id=worker_id, line=line)
+    line.hear = lambda message: targets.hear(message, clock.monotonic())
+    return targets
+
+
+def _open_security_events(database: Database, clock: Clock, stack: AsyncExitStack) -> SecurityEvents:
+    security_events = SecurityEvents(database, clock)
+    stack.push_async_callback(security_events.settled)
+    return security_events
+
+
 def _open_mail(settings: Settings, box: SecretBox) -> Mail:
     if settings.mail_url is None:
         return Mail(box, None)
@@ -484,6 +524,7 @@ async def _open_listener(settings: Settings, redis_url: str, hearing: "_Hearing"
         create_client(redis_url, operation_seconds=None),
         on_announcement=hearing,
         on_resync=hearing.resync,
+        on_message={HINTS: hearing.hint},
     )
     await listener.start()
     stack.push_async_callback(listener.close)

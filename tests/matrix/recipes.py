@@ -342,6 +342,9 @@ RECIPES: Final[dict[str, Recipe]] = {
     "PATCH /api/v1/catalog/price-adjustments/{adjustment_id}": Recipe(body=lambda scene: {"factor": "0.85"}),
     "DELETE /api/v1/catalog/price-adjustments/{adjustment_id}": Recipe(),
     "POST /api/v1/catalog/reload": Recipe(),
+    # Where calls go
+    "GET /api/v1/router/health": Recipe(),
+    "POST /api/v1/router/breakers/reset": Recipe(body=lambda scene: {"provider": "simulated"}),
     # What happened
     "GET /api/v1/audit": Recipe(),
     "GET /api/v1/audit/export": Recipe(),

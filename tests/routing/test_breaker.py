@@ -185,7 +185,7 @@ def test_without_an_alternative_a_shaky_place_is_called_and_a_dead_one_is_not() 
 
 def load(seed: int, errors: float, seconds: float, breaker: Breaker, start: float) -> list[tuple[float, bool]]:
     """50 calls a second, each 200 ms long; when each was asked for, and whether it was let through."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     ends: list[tuple[float, Pass, int, bool]] = []
     seen = []
     for step in range(int(seconds * 50)):

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
 from pydantic import BaseModel
 
+from tollkeeper.readiness import Dependency
 from tollkeeper.web.deps import public
 
 router = APIRouter(tags=["health"])
@@ -27,6 +28,8 @@ class Ready(BaseModel):
 
     status: Literal["ok", "degraded", "unavailable", "draining"]
     dependencies: Mapping[str, DependencyState]
+    # By the calls of the worker that answers; one that is down leaves the gateway ready.
+    providers: Mapping[str, DependencyState] = {}
 
 
 @router.get("/health/live", dependencies=[public()])
@@ -50,8 +53,11 @@ async def ready(request: Request, response: Response) -> Ready:
         status = "draining"
     if status in {"unavailable", "draining"}:
         response.status_code = 503
-    states = {name: DependencyState(**asdict(state)) for name, state in report.dependencies.items()}
-    return Ready(status=status, dependencies=states)
+    return Ready(status=status, dependencies=_states(report.dependencies), providers=_states(report.providers))
+
+
+def _states(dependencies: Mapping[str, Dependency]) -> dict[str, DependencyState]:
+    return {name: DependencyState(**asdict(state)) for name, state in dependencies.items()}
 
 
 @router.get("/metrics", dependencies=[public()], response_class=Response)

@@ -18,6 +18,7 @@ from tollkeeper.domains.keys.routes import router as keys
 from tollkeeper.domains.limits.routes import router as limits
 from tollkeeper.domains.projects.routes import router as projects
 from tollkeeper.domains.roles.routes import router as roles
+from tollkeeper.domains.router.routes import router as targets
 from tollkeeper.domains.service_accounts.routes import router as service_accounts
 from tollkeeper.domains.teams.routes import router as teams
 from tollkeeper.domains.tenants.routes import router as tenants
@@ -42,6 +43,7 @@ router.include_router(keys)
 router.include_router(identity_providers)
 router.include_router(audit)
 router.include_router(catalog)
+router.include_router(targets)
 router.include_router(usage)
 router.include_router(limits)
 router.include_router(budgets)

@@ -38,7 +38,7 @@ class TargetsView(Protocol):
     def worker_id(self) -> UUID: ...
 
     def report(self, now: float, tenant_id: UUID | None = None) -> Sequence[TargetHealth]:
-        """In the order of their names; of one tenant: those that its models lead to."""
+        """Of one tenant: those that its models lead to."""
         ...
 
     def reset(self, provider: str, now: float, *, model: str | None = None, credential_id: UUID | None = None) -> int:

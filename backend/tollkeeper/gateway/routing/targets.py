@@ -6,8 +6,8 @@ make a place here suspect for a while; without Redis there are none. Nothing her
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from tollkeeper.contracts.target_health import TargetHealth, reset_subject
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.routing.breaker import Pass, State
 from tollkeeper.gateway.routing.canary import branch_places, canary_name, canary_places, is_failing
-from tollkeeper.gateway.routing.catalogue import named_places
+from tollkeeper.gateway.routing.catalogue import Names, named_places
 from tollkeeper.gateway.routing.health import UNKNOWN, Standing
 from tollkeeper.gateway.routing.hints import Hint, HintKind, read_hint, write_hint
 from tollkeeper.gateway.routing.place import Cell, Refusals, Spot, Visit
@@ -43,6 +43,16 @@ class _Canary:
     canary: frozenset[tuple[str, str]]
     first: frozenset[tuple[str, str]]
     judge_at: float
+
+
+@dataclass(slots=True)
+class Notes:
+    """What happened since the last look, by provider and model; of breakers also by their new state."""
+
+    transitions: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    pauses: Counter[Names] = field(default_factory=Counter)
+    quarantines: Counter[Names] = field(default_factory=Counter)
+    rollbacks: int = 0
 
 
 class Line(Protocol):
@@ -73,11 +83,7 @@ class Targets:
         self.chance = chance
         self.worker_id = worker_id or uuid7()
         self.line = line
-        # Since the start: (provider, model, state), (provider, model) and the same.
-        self.transitions: Counter[tuple[str, str, str]] = Counter()
-        self.pauses: Counter[tuple[str, str]] = Counter()
-        self.quarantines: Counter[tuple[str, str]] = Counter()
-        self.rollbacks = 0
+        self._notes = Notes()
         self._snapshot = snapshot
         self._seen = snapshot()
         self._spots: dict[tuple[str, str], Spot] = {}
@@ -150,7 +156,7 @@ class Targets:
         if not is_failing(fork.canary, canary, first):
             return False
         self._roll_back(known.name)
-        self.rollbacks += 1
+        self._notes.rollbacks += 1
         log.warning("canary_rolled_back", policy=fork.name, calls=canary[0], failures=canary[1], others=first)
         if self.line is not None:
             self.line.keep(known.name, write_hint(Hint(HintKind.ROLLED_BACK, self.worker_id, canary=known.name)))
@@ -207,13 +213,28 @@ class Targets:
         if tenant_id is not None:
             named = named_places(self._snapshot(), tenant_id)
             cells = [cell for cell in cells if (cell.place.provider, cell.place.model) in named]
-        cells.sort(key=lambda cell: (cell.place.provider, cell.place.model, str(cell.place.credential_id or "")))
         return [_health(cell, now) for cell in cells]
 
-    def troubled(self, provider: str, now: float) -> bool:
-        """Whether no place of the provider that was called may be called now."""
-        cells = [cell for cell in self._cells() if cell.place.provider == provider]
-        return bool(cells) and all(cell.why(now) is not None for cell in cells)
+    def states(self, now: float) -> Iterator[tuple[str, str, str]]:
+        """Provider, model and state of each credential there."""
+        for cell in self._cells():
+            yield cell.place.provider, cell.place.model, _state(cell, now)
+
+    def down(self, now: float) -> Mapping[str, str]:
+        """Providers of which nothing that was called may be called as usual, and what keeps it."""
+        kept: dict[str, set[str]] = {}
+        well: set[str] = set()
+        for cell in self._cells():
+            why = cell.why(now)
+            if why is None:
+                well.add(cell.place.provider)
+            else:
+                kept.setdefault(cell.place.provider, set()).add(why[0])
+        return {name: ", ".join(sorted(reasons)) for name, reasons in kept.items() if name not in well}
+
+    def take_notes(self) -> Notes:
+        notes, self._notes = self._notes, Notes()
+        return notes
 
     def look(self, now: float) -> None:
         """Once in a while: forget providers that are gone, and the troubles of those that are configured anew."""
@@ -241,7 +262,7 @@ class Targets:
 
     def turned(self, cell: Cell, before: State, now: float) -> None:
         breaker, place = cell.breaker, cell.place
-        self.transitions[place.provider, place.model, breaker.state] += 1
+        self._notes.transitions[place.provider, place.model, breaker.state] += 1
         if breaker.state is State.OPEN:
             seconds = breaker.until - now
             if before is State.CLOSED:
@@ -258,7 +279,7 @@ class Targets:
             log.info("breaker_closed", provider=place.provider, model=place.model, credential=place.credential_id)
 
     def paused(self, cell: Cell, now: float) -> None:
-        self.pauses[cell.place.provider, cell.place.model] += 1
+        self._notes.pauses[cell.place.provider, cell.place.model] += 1
         log.info(
             "target_paused",
             provider=cell.place.provider,
@@ -267,7 +288,7 @@ class Targets:
         )
 
     def quarantined(self, cell: Cell, now: float) -> None:
-        self.quarantines[cell.place.provider, cell.place.model] += 1
+        self._notes.quarantines[cell.place.provider, cell.place.model] += 1
         log.warning(
             "credential_quarantined",
             provider=cell.place.provider,
@@ -360,18 +381,20 @@ def _secret(config: ProviderConfig, credential_id: UUID | None) -> str | None:
     return next((credential.secret for credential in config.credentials if credential.id == credential_id), None)
 
 
+def _state(cell: Cell, now: float) -> str:
+    why = cell.why(now)
+    return cell.breaker.state.value if why is None or why[0] == "breaker_open" else why[0]
+
+
 def _health(cell: Cell, now: float) -> TargetHealth:
     place, breaker, spot = cell.place, cell.breaker, cell.spot
     why = cell.why(now)
-    state: str = breaker.state
-    if why is not None and why[0] != "breaker_open":
-        state = why[0]
     calls, failures = breaker.window(60.0, now)
     return TargetHealth(
         provider=place.provider,
         model=place.model,
         credential_id=place.credential_id,
-        state=state,
+        state=_state(cell, now),
         why=breaker.why,
         since_seconds=max(0.0, now - breaker.since),
         until_seconds=None if why is None else why[1],
