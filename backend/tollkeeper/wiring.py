@@ -44,6 +44,10 @@ from tollkeeper.core.tokens import AccessTokens
 from tollkeeper.db.session import Database
 from tollkeeper.domains.audit.heads import EVERY_SECONDS, Heads, HeadSigning
 from tollkeeper.domains.audit.security import SecurityEvents
+from tollkeeper.domains.batches.run import Parts
+from tollkeeper.domains.batches.service import Batches
+from tollkeeper.domains.batches.shares import Shares
+from tollkeeper.domains.batches.tasks import batch_jobs
 from tollkeeper.domains.budgets.declared import FileRules
 from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
 from tollkeeper.domains.catalog.kept import CatalogFile
@@ -57,6 +61,7 @@ from tollkeeper.domains.identity.sessions import Sessions
 from tollkeeper.domains.identity.throttle import LoginThrottle
 from tollkeeper.domains.identity_providers.issuers import Issuers
 from tollkeeper.domains.identity_providers.lookup import WorkloadTokens
+from tollkeeper.domains.jobs.runner import Runner
 from tollkeeper.domains.jobs.schemas import JobKind
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
 from tollkeeper.domains.keys.uses import KeyUseWriter
@@ -70,6 +75,7 @@ from tollkeeper.gateway import pipeline
 from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.hint_line import CHANNEL as HINTS
 from tollkeeper.gateway.hint_line import HintLine
+from tollkeeper.gateway.internal import InternalCalls
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.appraiser import Appraiser
@@ -102,6 +108,8 @@ log = structlog.get_logger(__name__)
 
 # Time for the journal to be shipped once the last call has ended.
 _SHIP_SECONDS: Final = 5.0
+# A batch whose process died goes on elsewhere after this time.
+_BATCH_LEASE_SECONDS: Final = 15.0
 
 
 @dataclass(slots=True)
@@ -209,7 +217,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         listener = await _open_listener(
             settings, redis_url, _Hearing(known, catalog, money.counters, targets, clock), stack
         )
-        objects = Objects.open(settings.objects_url, settings.data_dir)
+        objects, files = _open_files(settings, database, box, clock)
         audit_heads = Heads(objects, keys, clock)
 
         access_log = _open_access_log(settings, clock, stack)
@@ -265,6 +273,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 response_lookup=response_lookup,
                 response_sink=response_sink,
                 files=files,
+                batches=Batches(database, files, box, clock),
                 access_log=access_log,
                 slots=Slots(
                     clock,
@@ -308,7 +317,9 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             work["jobs"] = make_runner(settings, database, more, name=str(money.fleet.worker_id)).run()
         async with running(work):
             try:
-                yield services
+                # Ended first: what they call is settled as any other call is.
+                async with running(_batch_work(services, files, name=str(money.fleet.worker_id))):
+                    yield services
             finally:
                 # What is settled then still travels to the ledger.
                 await services.gateway.drains.close()
@@ -487,6 +498,36 @@ def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) ->
     writer = AccessLogWriter(sys.stdout, clock, as_json=is_json)
     stack.callback(writer.close)
     return writer
+
+
+def _open_files(settings: Settings, database: Database, box: SecretBox, clock: Clock) -> tuple[Objects, Files]:
+    objects = Objects.open(settings.objects_url, settings.data_dir)
+    return objects, Files(database, objects, box, clock, settings)
+
+
+def _batch_work(services: Services, files: Files, *, name: str) -> dict[str, Coroutine[Any, Any, None]]:
+    """A runner of their own: batches last for hours, and keep no other job waiting."""
+    settings, database = services.settings, services.database
+    if settings.batch_jobs == 0:
+        return {}
+    parts = Parts(
+        database=database,
+        files=files,
+        box=services.secret_box,
+        clock=services.clock,
+        calls=InternalCalls(services.gateway),
+        shares=Shares(settings.batch_tenant_calls),
+        most_calls=settings.batch_calls,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    runner = Runner(
+        database,
+        batch_jobs(parts),
+        name=f"{name}-batches",
+        concurrency=settings.batch_jobs,
+        lease_seconds=_BATCH_LEASE_SECONDS,
+    )
+    return {"batches": runner.run()}
 
 
 def _open_responses(

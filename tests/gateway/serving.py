@@ -238,6 +238,7 @@ class Serving:
     metrics: Metrics
     clock: ManualClock
     log: list[Mapping[str, object]] = field(default_factory=list)
+    gateway: Gateway | None = None
 
     @property
     def settlements(self) -> list[Settlement]:
@@ -355,7 +356,7 @@ async def serving(
     origin = f"http://127.0.0.1:{port}"
     try:
         async with httpx.AsyncClient(base_url=origin, timeout=10) as client:
-            yield Serving(origin, client, keys, cache, fake, snapshots, journal, metrics, clock, log)
+            yield Serving(origin, client, keys, cache, fake, snapshots, journal, metrics, clock, log, gateway)
     finally:
         server.close()
         for connection in list(state.connections):

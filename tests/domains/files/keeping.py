@@ -1,6 +1,6 @@
 """Files and batches as a caller meets them: the gateway over real sockets, on a real database and object store."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from openai import AsyncOpenAI
 
 from tests.gateway.serving import KEY, ManualClock, Serving, route, serving, snapshot
+from tollkeeper.contracts.catalog import Snapshot
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import MasterKey, SecretBox
@@ -17,7 +18,9 @@ from tollkeeper.core.objects import Objects
 from tollkeeper.core.secrets import new_key
 from tollkeeper.db.models import Tenant
 from tollkeeper.db.session import Database
+from tollkeeper.domains.batches.service import Batches
 from tollkeeper.domains.files.service import Files
+from tollkeeper.gateway.app import Gateway
 
 BOX = SecretBox(MasterKey("files-of-tests-" * 4))
 
@@ -52,18 +55,33 @@ class Keeping:
             yield client
 
     token: str = KEY
+    batches: Batches | None = None
+
+    @property
+    def gateway(self) -> Gateway:
+        assert self.serving.gateway is not None
+        return self.serving.gateway
 
 
 @asynccontextmanager
-async def keeping(database: Database, folder: Path, **settings: Any) -> AsyncIterator[Keeping]:
+async def keeping(
+    database: Database,
+    folder: Path,
+    snap: Snapshot | None = None,
+    *,
+    doubles: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Keeping]:
     clock = ManualClock()
     configured = Settings(_env_file=None, data_dir=folder, **settings)
     objects = Objects.open(None, folder)
     files = Files(database, objects, BOX, clock, configured)
-    async with serving(folder, snapshot([], [route("gpt-4o-mini")]), files=files, **settings) as running:
+    batches = Batches(database, files, BOX, clock)
+    snap = snap or snapshot([], [route("gpt-4o-mini")])
+    async with serving(folder, snap, files=files, batches=batches, **(doubles or {}), **settings) as running:
         kept = Keeping(running, database, files, objects, clock, folder, running.keys.record(KEY).principal)
         tenant_id = await kept.tenant()
         token = new_key().token
         kept.ours = running.keys.add(token, tenant_id=tenant_id)
-        kept.token = token
+        kept.token, kept.batches = token, batches
         yield kept

@@ -23,8 +23,19 @@ _LONGEST_UPLOAD: Final = "2 hours"
 _OPEN: Final = sorted(OPEN)
 
 
-async def find(session: AsyncSession, principal: Principal, file_id: UUID) -> File | None:
-    row: File | None = await session.scalar(select(File).where(File.id == file_id, visible(principal)))
+async def find(
+    session: AsyncSession, principal: Principal, file_id: UUID, *, is_held: bool = False, is_alone: bool = False
+) -> File | None:
+    """`is_held`: until the end of the transaction nobody deletes it; `is_alone`: nor begins to use it."""
+    query = select(File).where(File.id == file_id, visible(principal))
+    if is_held or is_alone:
+        query = query.with_for_update(read=is_held)
+    row: File | None = await session.scalar(query)
+    return row
+
+
+async def find_processed(session: AsyncSession, file_id: UUID) -> File | None:
+    row: File | None = await session.scalar(select(File).where(File.id == file_id, File.status == PROCESSED))
     return row
 
 

@@ -43,6 +43,15 @@ class FileInUse(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a file is."""
+
+    tenant_id: UUID
+    project_id: UUID | None
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
 class Contents:
     """Where a file's bytes are, and the key to them. Made by `Files.contents`."""
 
@@ -63,31 +72,32 @@ class Files:
         self._batch_days = settings.batch_file_days
 
     async def begin(self, principal: Principal) -> "Upload":
-        return await self._begin(principal, max_bytes=self._max_bytes, quota_bytes=self._quota_bytes)
+        owner = Owner(principal.tenant_id, principal.project_id, principal.environment.value)
+        return await self._begin(owner, max_bytes=self._max_bytes, quota_bytes=self._quota_bytes)
 
-    async def begin_output(self, principal: Principal) -> "Upload":
+    async def begin_output(self, owner: Owner) -> "Upload":
         """For what a batch has to tell: paid for already, so no quota keeps it out."""
-        return await self._begin(principal, max_bytes=None, quota_bytes=None)
+        return await self._begin(owner, max_bytes=None, quota_bytes=None)
 
-    async def _begin(self, principal: Principal, *, max_bytes: int | None, quota_bytes: int | None) -> "Upload":
+    async def _begin(self, owner: Owner, *, max_bytes: int | None, quota_bytes: int | None) -> "Upload":
         file_id = uuid7()
-        key, envelope = PieceKey.new(self._box, _bond(principal.tenant_id, file_id))
+        key, envelope = PieceKey.new(self._box, _bond(owner.tenant_id, file_id))
         row = File(
             id=file_id,
-            tenant_id=principal.tenant_id,
-            project_id=principal.project_id,
-            environment=principal.environment.value,
+            tenant_id=owner.tenant_id,
+            project_id=owner.project_id,
+            environment=owner.environment,
             status=repository.UPLOADING,
             filename="",
             purpose="",
             size=0,
             envelope=envelope,
         )
-        async with self._database.tenant(principal.tenant_id) as session:
+        async with self._database.tenant(owner.tenant_id) as session:
             if quota_bytes is not None and await repository.used_bytes(session) >= quota_bytes:
                 raise _quota_used(quota_bytes)
             session.add(row)
-        contents = Contents(principal.tenant_id, file_id, 0, key)
+        contents = Contents(owner.tenant_id, file_id, 0, key)
         return Upload(self, contents, max_bytes=max_bytes, quota_bytes=quota_bytes)
 
     async def find(self, principal: Principal, file_id: UUID) -> StoredFile | None:
@@ -107,7 +117,7 @@ class Files:
     async def delete(self, principal: Principal, file_id: UUID) -> bool:
         """Unseen at once; what of its bytes could not be removed now `sweep` removes."""
         async with self._database.tenant(principal.tenant_id) as session:
-            row = await repository.find(session, principal, file_id)
+            row = await repository.find(session, principal, file_id, is_alone=True)
             if row is None:
                 return False
             if await repository.is_in_use(session, file_id):
@@ -129,8 +139,20 @@ class Files:
     async def contents(self, principal: Principal, file_id: UUID) -> Contents | None:
         async with self._database.tenant(principal.tenant_id) as session:
             row = await repository.find(session, principal, file_id)
-        if row is None:
-            return None
+        return None if row is None else self._contents(row)
+
+    async def contents_of(self, tenant_id: UUID, file_id: UUID) -> Contents | None:
+        """For a batch that was let read it when it began, whatever its owner may see by now."""
+        async with self._database.tenant(tenant_id) as session:
+            row = await repository.find_processed(session, file_id)
+        return None if row is None else self._contents(row)
+
+    async def held(self, session: AsyncSession, principal: Principal, file_id: UUID) -> StoredFile | None:
+        """The file, which is not deleted before the caller's transaction ends."""
+        row = await repository.find(session, principal, file_id, is_held=True)
+        return None if row is None else shown(row)
+
+    def _contents(self, row: File) -> Contents:
         key = PieceKey.open(self._box, row.envelope, _bond(row.tenant_id, row.id))
         return Contents(row.tenant_id, row.id, row.size, key)
 

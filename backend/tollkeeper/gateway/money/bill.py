@@ -12,6 +12,7 @@ from tollkeeper.gateway.money.price import (
     ONE_CALL,
     Measure,
     adjustment_of,
+    at_batch_rate,
     charge_nano,
     cost_nano,
     measure_of,
@@ -72,9 +73,12 @@ def make_bill(exchange: Exchange, attempt: Attempt) -> Bill:
         usage = usage_of(attempt)
     if price is None:
         return Bill(usage, None, None)
-    cost = cost_nano(usage, price, _measure(exchange, attempt, price))
+    measured = _measure(exchange, attempt, price)
+    cost = cost_nano(usage, price, measured)
+    # The vendor takes what it takes; who waits for a batch is charged as for one.
+    due = cost_nano(usage, price, at_batch_rate(price, measured)) if exchange.is_batch else cost
     adjustment = adjustment_of(exchange.snapshot, intent.tenant_id, intent.provider, intent.model)
-    return Bill(usage, cost, charge_nano(cost, adjustment, may_cost=attempt.may_cost))
+    return Bill(usage, cost, charge_nano(due, adjustment, may_cost=attempt.may_cost))
 
 
 def close_bill(exchange: Exchange, attempt: Attempt) -> None:

@@ -6,7 +6,7 @@ from tollkeeper.contracts.usage import Intent
 from tollkeeper.gateway.money.estimate import estimate_input_tokens
 from tollkeeper.gateway.money.extent import asked_of, measure
 from tollkeeper.gateway.money.hold import Hold
-from tollkeeper.gateway.money.price import ONE_CALL, adjustment_of, charge_nano, cost_nano, measure_of
+from tollkeeper.gateway.money.price import ONE_CALL, adjustment_of, at_batch_rate, charge_nano, cost_nano, measure_of
 from tollkeeper.gateway.stage import Exchange
 
 
@@ -26,7 +26,8 @@ def make_intent(exchange: Exchange, target: Target, attempt: int, hold: Hold | N
             counted = measure(asked, counted.service_tier)
         cost = cost_nano(Usage(input=tokens), price, counted)
         adjustment = adjustment_of(exchange.snapshot, principal.tenant_id, target.provider, call.model)
-        charge = charge_nano(cost, adjustment)
+        counted = at_batch_rate(price, counted) if exchange.is_batch else counted
+        charge = charge_nano(cost_nano(Usage(input=tokens), price, counted), adjustment)
     return Intent(
         request_id=exchange.request_id,
         attempt=attempt,

@@ -7,7 +7,7 @@ the tenant is charged for it is the cost after the tenant's `Adjustment`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
@@ -48,6 +48,14 @@ _TIERED: Final = MappingProxyType({tier: Measure(tier) for tier in ServiceTier})
 def measure_of(word: object) -> Measure:
     """One call in the service tier that a vendor names so."""
     return _TIERED[_TIERS.get(word, ServiceTier.STANDARD) if isinstance(word, str) else ServiceTier.STANDARD]
+
+
+def at_batch_rate(price: Price, measure: Measure) -> Measure:
+    """The same in the tier for batches, where the price has one and the call asked for nothing dearer."""
+    if measure.service_tier is ServiceTier.PRIORITY or measure is NO_CALL:
+        return measure
+    has_rate = any(tier.service_tier is ServiceTier.BATCH for tier in price.tiers)
+    return replace(measure, service_tier=ServiceTier.BATCH) if has_rate else measure
 
 
 def rates_of(price: Price, input_tokens: int, service_tier: ServiceTier) -> Price:
