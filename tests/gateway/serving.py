@@ -39,6 +39,8 @@ from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.money.terms import Asked, Terms
 from tollkeeper.gateway.pipeline import Services
 from tollkeeper.gateway.pressure.slots import Slots
+from tollkeeper.gateway.request_log import RequestLog
+from tollkeeper.gateway.routing.health import Gate
 from tollkeeper.gateway.stage import Exchange
 from tollkeeper.gateway.stages.admit import Admits, Appraise
 from tollkeeper.gateway.upstream import Upstream
@@ -282,9 +284,11 @@ async def serving(
     admission: Admits | None = None,
     appraise: Appraise | None = None,
     responses: Any = None,
+    request_log: RequestLog | None = None,
     files: Any = None,
     batches: Any = None,
     make_slots: Callable[[ManualClock, Metrics], Slots] | None = None,
+    gate: Gate | None = None,
     **settings: Any,
 ) -> AsyncIterator[Serving]:
     clock = ManualClock()
@@ -330,9 +334,11 @@ async def serving(
             channel=upstream,
             metrics=metrics,
             access_log=log.append,
+            request_log=request_log,
             holds=holds,
             drains=drains,
             slots=None if make_slots is None else make_slots(clock, metrics),
+            gate=gate,
         ),
     )
     listener = socket.create_server(("127.0.0.1", 0))

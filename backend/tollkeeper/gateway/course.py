@@ -16,9 +16,11 @@ from tollkeeper.gateway.stage import Attempt, Exchange
 
 _NO_CREDENTIAL: Final[tuple[Credential | None, ...]] = (None,)
 # What another target may do better.
-_MOVES_ON: Final = frozenset({FailureClass.CREDENTIAL, FailureClass.RATE, FailureClass.SERVER, FailureClass.TIMEOUT})
+MOVES_ON: Final = frozenset({FailureClass.CREDENTIAL, FailureClass.RATE, FailureClass.SERVER, FailureClass.TIMEOUT})
 # What another credential of the same target may do better.
 _ROTATES: Final = frozenset({FailureClass.CREDENTIAL, FailureClass.RATE})
+# A gate's word for it.
+BREAKER_OPEN: Final = "breaker_open"
 _FALLBACKS: Final = {
     FailureClass.CONTEXT_WINDOW: FallbackKind.CONTEXT_WINDOW,
     FailureClass.CONTENT_POLICY: FallbackKind.CONTENT_POLICY,
@@ -53,6 +55,7 @@ class Course:
         "_dead",
         "_exchange",
         "_kinds",
+        "_left_out",
         "_next",
         "_target",
         "_targets",
@@ -79,6 +82,8 @@ class Course:
         self._kinds: set[FallbackKind] = set()
         self.failures: list[tuple[Way, Failure]] = []
         self.skips: list[Skip] = []
+        # What an open breaker kept from being tried.
+        self._left_out: list[Way] = []
         # A lone way is not left out for another: it is asked at once as what is asked when nothing else is left.
         self.is_last_resort = len(self._targets) == 1 and len(self._credentials) == 1
 
@@ -96,7 +101,7 @@ class Course:
             elif self._next < len(self._targets):
                 self._enter()
             else:
-                return None
+                return self._left_out.pop(0) if self.is_last_resort and self._left_out else None
 
     def mark(self) -> tuple[int, int]:
         """Where it stands, for `back`: among the same targets."""
@@ -107,15 +112,14 @@ class Course:
         self._enter()
         self._at = mark[1]
 
-    def restart(self) -> bool:
-        """From the beginning, asking those that were left out as what is left; False when that was so already."""
-        if self.is_last_resort or not self.skips or self._exchange.tries:
-            return False
+    def restart(self) -> Way | None:
+        """When nothing else is left: the first of those that were left out, now as what is asked in its place."""
+        if self.is_last_resort or not self._left_out:
+            return None
         self.is_last_resort = True
-        self.skips.clear()
-        self._next = 0
-        self._enter()
-        return True
+        again = [way.target for way in self._left_out]
+        self.skips = [skip for skip in self.skips if skip.target not in again]
+        return self.next()
 
     def note(self, way: Way, failure: Failure) -> None:
         self.failures.append((way, failure))
@@ -128,7 +132,7 @@ class Course:
         kind = failure.kind
         if kind in _ROTATES:
             return
-        if kind in _MOVES_ON:
+        if kind in MOVES_ON:
             self._at = len(self._credentials)
             return
         targets = self._take_fallback(kind)
@@ -138,8 +142,10 @@ class Course:
         self._next = 0
         self._enter()
 
-    def skip(self, target: Target, reason: str, seconds: float) -> None:
-        self.skips.append(Skip(target, reason, seconds))
+    def skip(self, way: Way, reason: str, seconds: float) -> None:
+        self.skips.append(Skip(way.target, reason, seconds))
+        if not self.is_last_resort and reason == BREAKER_OPEN:
+            self._left_out.append(way)
 
     def leave_target(self) -> None:
         """None of its other credentials would do better."""

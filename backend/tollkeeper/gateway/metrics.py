@@ -55,8 +55,14 @@ class Metrics:
         )
         self._upstream_attempts = Counter(
             "tollkeeper_upstream_attempts",
-            "Attempts by how they ended: answered, left by their caller, hedged, skipped before they were made, or failed.",
+            "Attempts by how they ended: answered, left by whoever waited, skipped before they were made, or failed.",
             ("provider", "outcome"),
+            registry=self.registry,
+        )
+        self._hedges = Counter(
+            "tollkeeper_hedges",
+            "Second attempts beside a silent first one: won, lost, or not made because nothing paid for them.",
+            ("provider", "result"),
             registry=self.registry,
         )
         self._in_flight = Gauge(
@@ -173,6 +179,9 @@ class Metrics:
     def attempt(self, provider: str, outcome: str) -> None:
         key = (provider, outcome)
         self._attempts[key] = self._attempts.get(key, 0) + 1
+
+    def hedge(self, provider: str, result: str) -> None:
+        self._hedges.labels(provider, result).inc()
 
     def answer_cut(self, provider: str) -> None:
         self._cut.labels(provider).inc()

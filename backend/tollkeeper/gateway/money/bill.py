@@ -86,7 +86,8 @@ def close_bill(exchange: Exchange, attempt: Attempt) -> None:
     attempt.bill = make_bill(exchange, attempt)
     charge = attempt.bill.charge_nano
     if charge is not None and len(exchange.tries) > 1:
-        charge += sum(tried.bill.charge_nano or 0 for tried in exchange.tries[:-1] if tried.bill is not None)
+        others = [tried.bill for tried in exchange.tries if tried is not attempt]
+        charge += sum(bill.charge_nano or 0 for bill in others if bill is not None)
     exchange.cost_nano = charge
 
 

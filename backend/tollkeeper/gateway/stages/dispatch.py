@@ -15,6 +15,7 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.gateway.attempt import Attempts, EnterProvider
 from tollkeeper.gateway.course import Course, Way
 from tollkeeper.gateway.drain import Drains
+from tollkeeper.gateway.hedging import Hedging
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.hold import Holds
 from tollkeeper.gateway.money.journal import Journal
@@ -51,16 +52,24 @@ class Dispatch:
             providers, channel, journal, clock, metrics, holds, drains, enter_provider, first_byte_seconds
         )
 
+        self._hedging = Hedging(self._attempts, self._gate, clock, metrics, self._enter)
+
     async def __call__(self, exchange: Exchange, _next_stage: Next) -> Reply:
         policy = exchange.route.policy
-        if policy is not None and policy.deadlines.total is not None:
-            exchange.deadline = min(exchange.deadline, exchange.started + policy.deadlines.total)
+        hedge = None
+        if policy is not None:
+            hedge = policy.hedge
+            if policy.deadlines.total is not None:
+                exchange.deadline = min(exchange.deadline, exchange.started + policy.deadlines.total)
         course = Course(exchange)
         way = course.next()
         while way is not None:
             ticket = self._enter(exchange, course, way)
             if ticket is not None:
-                tried = await self._attempts.make(exchange, way, ticket, is_last=not course.has_more_targets)
+                if hedge is None or not course.has_more_targets or not _is_paid(exchange):
+                    tried = await self._attempts.make(exchange, way, ticket, is_last=not course.has_more_targets)
+                else:
+                    way, tried = await self._hedging.race(exchange, course, way, ticket, hedge)
                 if isinstance(tried, Reply):
                     return tried
                 course.failed(way, tried)
@@ -76,10 +85,10 @@ class Dispatch:
         if is_repeated_first and (way := await self._repeat(exchange, course)) is not None:
             return way
         way = course.next()
+        if way is None:
+            way = course.restart()
         if way is None and not is_repeated_first:
             way = await self._repeat(exchange, course)
-        if way is None and course.restart():
-            way = course.next()
         return way
 
     async def _repeat(self, exchange: Exchange, course: Course) -> Way | None:
@@ -117,8 +126,14 @@ class Dispatch:
         return ticket
 
     def _skip(self, course: Course, way: Way, reason: str, seconds: float) -> None:
-        course.skip(way.target, reason, seconds)
+        course.skip(way, reason, seconds)
         self._metrics.attempt(way.target.provider, "skipped")
+
+
+def _is_paid(exchange: Exchange) -> bool:
+    """Near a limit a call has less than its worst case, and no other may take what it will need."""
+    hold = exchange.hold
+    return hold is None or not hold.refs or hold.is_full
 
 
 def _may_do_better(way: Way, failure: Failure) -> bool:

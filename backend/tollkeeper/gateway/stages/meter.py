@@ -1,5 +1,6 @@
 """Settles every attempt of a call in the journal, and what was put aside for it, whatever its end: once."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -43,20 +44,25 @@ class Meter:
     def _finish(self, exchange: Exchange, outcome: Outcome) -> None:
         """Now, unless the vendor goes on with an answer that nobody waits for: then once that is over."""
         now = self._clock.monotonic()
-        leftover = exchange.tries[-1].leftover if exchange.tries else None
-        if leftover is not None and not leftover.is_over and leftover.is_still_billed():
-            self._drains.take(leftover, partial(self._settle_late, exchange, outcome, now))
-        else:
+        going_on = [attempt for attempt in exchange.tries if _goes_on(attempt)]
+        if not going_on:
             self._settle(exchange, outcome, now)
+            return
+        over = _Countdown(len(going_on), partial(self._settle_late, exchange, outcome, now, going_on))
+        for attempt in going_on:
+            if attempt.is_draining:
+                attempt.on_drained = over
+            elif attempt.leftover is not None:
+                self._drains.take(attempt.leftover, over)
 
-    def _settle_late(self, exchange: Exchange, outcome: Outcome, now: float) -> None:
+    def _settle_late(self, exchange: Exchange, outcome: Outcome, now: float, late: Sequence[Attempt]) -> None:
         self._settle(exchange, outcome, now)
-        last = exchange.tries[-1]
-        usage = last.usage
-        if usage is not None:
-            labels = (exchange.operation.value, exchange.route.name, last.intent.provider)
-            charge = 0 if last.bill is None else last.bill.charge_nano or 0
-            self._metrics.settled_late(labels, usage.prompt_tokens, usage.completion_tokens, charge)
+        for attempt in late:
+            usage = attempt.usage
+            if usage is not None:
+                labels = (exchange.operation.value, exchange.route.name, attempt.intent.provider)
+                charge = 0 if attempt.bill is None else attempt.bill.charge_nano or 0
+                self._metrics.settled_late(labels, usage.prompt_tokens, usage.completion_tokens, charge)
 
     def _settle(self, exchange: Exchange, outcome: Outcome, now: float) -> None:
         total = rows = prompt_tokens = completion_tokens = 0
@@ -118,23 +124,51 @@ class Meter:
         log.warning("implausible_usage", request_id=exchange.shown_id, provider=provider, what=attempt.doubt)
 
 
+class _Countdown:
+    """Calls `conclude` when it was called so many times."""
+
+    __slots__ = ("_conclude", "_left")
+
+    def __init__(self, count: int, conclude: Callable[[], None]) -> None:
+        self._left = count
+        self._conclude = conclude
+
+    def __call__(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._conclude()
+
+
+def _goes_on(attempt: Attempt) -> bool:
+    """Whether the vendor works on an answer, and bills it, that nobody waits for."""
+    leftover = attempt.leftover
+    return attempt.is_draining or (leftover is not None and not leftover.is_over and leftover.is_still_billed())
+
+
 def _settlement(
     exchange: Exchange, outcome: Outcome, attempt: Attempt, bill: Bill, now: float, *, is_last: bool
 ) -> Settlement:
     is_ok = is_last and outcome.ending is Ending.DONE
     error = attempt.error or (outcome.error if is_last else None)
     first_token = attempt.first_token
+    error_code = None if is_ok or error is None else error.code
+    if is_last:
+        status = _STATUS[outcome.ending]
+    elif attempt.is_lost:
+        status, error_code = CallStatus.CANCELLED, "hedge_lost"
+    else:
+        status = CallStatus.ERROR
     lasted = now - exchange.started if is_last else (attempt.ended or now) - attempt.started
     return Settlement(
         intent=attempt.intent,
-        status=_STATUS[outcome.ending] if is_last else CallStatus.ERROR,
+        status=status,
         usage=bill.usage,
         cost_nano=bill.cost_nano,
         charge_nano=bill.charge_nano,
         latency_ms=round(lasted * 1000),
         first_token_ms=None if first_token is None else round((first_token - exchange.started) * 1000),
         http_status=outcome.http_status if is_last or error is None else error.status,
-        error_code=None if is_ok or error is None else error.code,
+        error_code=error_code,
         client_request_id=exchange.client_request_id,
         upstream_request_id=attempt.upstream_request_id,
     )
