@@ -22,7 +22,8 @@ from tollkeeper.core.permissions import GRANTABLE, Role
 from tollkeeper.db import models as tables
 
 _WRITES: Final = [op for op in operations() if op.body is not None and RECIPES.get(op.name, None) is not None]
-_COLUMNS: Final = {column.name for table in tables.User.metadata.tables.values() for column in table.columns}
+# A name that SQL has to quote is no plain text to SQLAlchemy.
+_COLUMNS: Final = {str(column.name) for table in tables.User.metadata.tables.values() for column in table.columns}
 # Names that other gateways took from a client, or that a member of ours could be called inside.
 _SERVER_OWNED: Final = {
     "id", "uuid", "tenant", "tenant_id", "org_id", "user", "user_role", "role", "roles", "role_id", "is_admin", "admin",

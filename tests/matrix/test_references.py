@@ -151,7 +151,7 @@ async def test_lists_hold_ones_own(world: World, operation: Operation) -> None:
 
 
 # Nothing of a tenant's own is in them here: no calls were made, theirs has no audit trail, jobs and providers are the
-# platform's, public prices everybody's.
+# platform's, public prices everybody's, and no target has been called.
 _EMPTY: Final = frozenset(
     {
         "/api/v1/usage/records",
@@ -160,6 +160,7 @@ _EMPTY: Final = frozenset(
         "/api/v1/jobs",
         "/api/v1/catalog/providers",
         "/api/v1/catalog/price-list",
+        "/api/v1/router/health",
     }
 )
 _MOMENT: Final = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+Z")
