@@ -39,6 +39,7 @@ from tollkeeper.contracts.routing import Target
 from tollkeeper.core.config_file import load_config_file
 from tollkeeper.core.config_source import ConfigError, Node, Place, Problem, path_text
 from tollkeeper.core.money import nano_from_usd
+from tollkeeper.domains.catalog.beyond import read_fine_tuning, read_passthrough
 from tollkeeper.domains.catalog.environment import environment_catalog, vendor_names
 from tollkeeper.domains.catalog.fields import check_document, is_private_host, origin_of, read_proxy_url
 from tollkeeper.domains.catalog.loader import Declared
@@ -336,6 +337,8 @@ class _Check:
             first_byte_seconds=provider.timeouts.first_byte,
             idle_seconds=provider.timeouts.idle,
             total_seconds=provider.timeouts.total,
+            passthrough=read_passthrough(provider.passthrough),
+            fine_tuning_nano=read_fine_tuning(provider.fine_tuning),
             is_managed_by_file=True,
         )
 

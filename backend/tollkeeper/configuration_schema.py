@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model, mode
 from tollkeeper.core.config import Settings
 from tollkeeper.core.ids import TenantId
 from tollkeeper.domains.budgets.schemas import BudgetTerms
+from tollkeeper.domains.catalog.beyond import FineTuningFields, PassthroughFields
 from tollkeeper.domains.catalog.fields import (
     LONGEST_ANSWER,
     WHOLE_CONTEXT,
@@ -68,6 +69,8 @@ class FileProvider(BaseModel):
     ca_bundle: str | None = Field(None, description="CA certificates (PEM); relative to the configuration file.")
     timeouts: Timeouts = Timeouts()
     options: Options = Field({}, description="What only this kind of provider knows.")
+    passthrough: PassthroughFields | None = Field(None, description="Paths that are passed through, and their price.")
+    fine_tuning: FineTuningFields | None = Field(None, description="What a fine-tuning job costs.")
 
 
 class FileModel(BaseModel):

@@ -26,7 +26,7 @@ from tests.gateway.upstream import (
     event,
     stream,
 )
-from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.chat import MODEL_OPERATIONS, Call, Operation
 from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest, UpstreamError
 from tollkeeper.core.secrets import new_key
@@ -489,7 +489,7 @@ async def test_form_larger_than_the_limit_is_refused(tmp_path: Path, vendor: Fak
 def test_every_provider_has_an_operation_or_says_that_it_has_not(kind: str) -> None:
     config = provider("p", "https://p.test", kind=kind)
     has, refused = set(), set()
-    for operation in set(Operation) - {Operation.COUNT_TOKENS}:
+    for operation in MODEL_OPERATIONS:
         call = Call(operation, "m", is_stream=False, body={"model": "m"})
         try:
             PROVIDERS[kind].dialect(config, call, Target("p", "*"))

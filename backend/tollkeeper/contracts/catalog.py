@@ -9,6 +9,7 @@ from uuid import UUID
 
 from tollkeeper.contracts.cloud import DocumentFamily
 from tollkeeper.contracts.parameters import NO_PARAMETERS, NOTHING, ModelParameters
+from tollkeeper.contracts.passthrough import Passthrough
 from tollkeeper.contracts.routing import RoutePolicy, Target
 
 
@@ -41,6 +42,10 @@ class ProviderConfig:
     idle_seconds: float | None = None
     total_seconds: float | None = None
     is_managed_by_file: bool = False
+    # What is open beyond the operations the gateway knows, and what such a request costs; None: nothing.
+    passthrough: Passthrough | None = None
+    # What one fine-tuning job costs, in nano-dollars; None: nobody has said.
+    fine_tuning_nano: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,13 @@ class Operation(StrEnum):
     RERANK = "rerank"
     # Of a chat call that nobody answers; its `Call` says CHAT.
     COUNT_TOKENS = "count_tokens"
+    # Not of a model's: what an operator opened of a provider, and jobs that make models there.
+    PASSTHROUGH = "passthrough"
+    FINE_TUNING = "fine_tuning"
+
+
+# What a provider can be asked for in its dialect.
+MODEL_OPERATIONS: Final = frozenset(Operation) - {Operation.COUNT_TOKENS, Operation.PASSTHROUGH, Operation.FINE_TUNING}
 
 
 @dataclass(frozen=True, slots=True)

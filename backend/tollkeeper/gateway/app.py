@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from tollkeeper.contracts.chat import Operation, Reply
+from tollkeeper.contracts.passthrough import METHODS
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.errors import BadRequest, MethodNotAllowed, ModelNotFound, NotFound, TollkeeperError
 from tollkeeper.core.ids import uuid7
@@ -21,15 +22,25 @@ from tollkeeper.gateway.dialects.gemini import GeminiCaller
 from tollkeeper.gateway.edge.answer import Answer, Wire
 from tollkeeper.gateway.edge.errors import forget_frames, internal_error, stopping_error
 from tollkeeper.gateway.edge.limits import Body, ClientGone, Receive, Scope, Send, single_headers
+from tollkeeper.gateway.edge.passed_answer import PassedAnswer
 from tollkeeper.gateway.edge.query import refuse_credential
 from tollkeeper.gateway.edge.record import Record
 from tollkeeper.gateway.edge.request_id import read_client_request_id
 from tollkeeper.gateway.edge.watch import Watch
 from tollkeeper.gateway.kept import KeptObjects
 from tollkeeper.gateway.model_list import write_model, write_models
+from tollkeeper.gateway.passthrough import PassedRequest
+from tollkeeper.gateway.passthrough_paths import is_passthrough
 from tollkeeper.gateway.paths import FORM_OPERATIONS, GEMINI_PREFIXES, PREFIXES, Paths
-from tollkeeper.gateway.pipeline import Services, compose, make_authenticate, make_count_stages, make_stages
-from tollkeeper.gateway.stage import Ending, Exchange, Outcome, do_nothing
+from tollkeeper.gateway.pipeline import (
+    Services,
+    compose,
+    make_authenticate,
+    make_count_stages,
+    make_passthrough,
+    make_stages,
+)
+from tollkeeper.gateway.stage import Ending, Exchange, Next, Outcome, do_nothing
 from tollkeeper.gateway.stages.resolve import is_visible
 from tollkeeper.gateway.stored_responses import Place, StoredResponses, find_place
 
@@ -63,6 +74,7 @@ class Gateway:
         self._authenticate = make_authenticate(services)
         self._pipeline = compose(make_stages(services, self._authenticate))
         self._count = compose(make_count_stages(services, self._authenticate))
+        self._pass = make_passthrough(services, self._authenticate)
         self._responses = StoredResponses(services.response_lookup, services.response_sink)
         self._kept = KeptObjects(services, self._authenticate, self._paths)
         self._record = Record(services.metrics, services.access_log)
@@ -86,13 +98,30 @@ class Gateway:
             await self._answer_plainly(scope, receive, send, place.allow, serve)
         elif (serve_kept := self._kept.find(path)) is not None:
             await serve_kept(scope, receive, send)
+        elif is_passthrough(path):
+            await self._pass_on(scope, receive, send)
         elif path in _ROOTS or path.startswith(_OWN_PREFIXES):
             await self._answer_plainly(scope, receive, send, None, None)
         else:
             await self._next_app(scope, receive, send)
 
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path = scope["method"], scope["path"]
+        if method not in METHODS:
+            await self._answer_plainly(scope, receive, send, ", ".join(METHODS), None)
+            return
+        run = self._pass(PassedRequest(method, scope["raw_path"], scope["query_string"]))
+        dialect = self._paths.dialect_of(path, dict(scope["headers"]))
+        await self._serve(Operation.PASSTHROUGH, dialect, scope, receive, send, run)
+
     async def _serve(
-        self, operation: Operation, dialect: CallerDialect, scope: Scope, receive: Receive, send: Send
+        self,
+        operation: Operation,
+        dialect: CallerDialect,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        run: Next | None = None,
     ) -> None:
         """One inference call from its headers to its finishers."""
         try:
@@ -105,7 +134,14 @@ class Gateway:
         connection = scope["extensions"].get("tollkeeper.connection") if "extensions" in scope else None
         watch = Watch(connection, receive)
         take = None if connection is None else connection.take_body
-        body = Body(receive, headers, self._settings.max_body_bytes, take, takes_form=operation in FORM_OPERATIONS)
+        body = Body(
+            receive,
+            headers,
+            self._settings.max_body_bytes,
+            take,
+            takes_form=operation in FORM_OPERATIONS,
+            takes_any=operation is Operation.PASSTHROUGH,
+        )
         exchange = self._exchange(operation, dialect, scope, headers, body)
         answer = self._answer(send, connection, exchange)
         exchange.on_accepted = answer.accepted
@@ -116,7 +152,7 @@ class Gateway:
         reply: Reply | None = None
         try:
             try:
-                reply = await self._reply(exchange, refusal)
+                reply = await self._reply(exchange, refusal, run)
                 outcome = await answer.write(reply)
             except TollkeeperError as error:
                 outcome = await answer.refuse(error, body)
@@ -142,10 +178,11 @@ class Gateway:
                 if reply is not None and reply.rest is not None:
                     await reply.rest.aclose()  # type: ignore[attr-defined]
 
-    async def _reply(self, exchange: Exchange, refusal: TollkeeperError | None) -> Reply:
+    async def _reply(self, exchange: Exchange, refusal: TollkeeperError | None, run: Next | None) -> Reply:
         if refusal is not None:
             raise refusal
-        run = self._count if exchange.operation is Operation.COUNT_TOKENS else self._pipeline
+        if run is None:
+            run = self._count if exchange.operation is Operation.COUNT_TOKENS else self._pipeline
         return await run(exchange)
 
     def _exchange(
@@ -173,7 +210,8 @@ class Gateway:
 
     def _answer(self, send: Send, wire: Wire | None, exchange: Exchange) -> Answer:
         settings = self._settings
-        return Answer(
+        kind = PassedAnswer if exchange.operation is Operation.PASSTHROUGH else Answer
+        return kind(
             send,
             wire,
             exchange,

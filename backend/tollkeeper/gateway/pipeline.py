@@ -1,6 +1,6 @@
 """The order of work, composed once at the start. This list is the design: every call passes it from top to bottom."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tollkeeper.contracts.chat import Reply
@@ -21,6 +21,7 @@ from tollkeeper.core.config import Settings
 from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.gateway.claims import Claims
+from tollkeeper.gateway.cloud_tokens import Tokens
 from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.edge.record import AccessLog
 from tollkeeper.gateway.key_cache import KeyCache
@@ -29,6 +30,7 @@ from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Holds
 from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.passthrough import Line, PassedRequest, PassThrough
 from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.provider import Channel, Provider
 from tollkeeper.gateway.providers import PROVIDERS
@@ -157,6 +159,26 @@ def make_count_stages(services: Services, authenticate: Authenticate) -> list[St
         Wait(services.slots),
         CountTokens(services.admission, services.providers, services.channel, services.clock, services.holds),
     ]
+
+
+def make_passthrough(services: Services, authenticate: Authenticate) -> Callable[[PassedRequest], Next]:
+    """Of requests that are passed on: a pipeline for each, as each has a path of its own."""
+    meter = Meter(services.journal, services.clock, services.metrics, services.drains, services.holds)
+    wait, admit = Wait(services.slots), Admit(services.admission, services.appraise, services.providers)
+    line = Line(
+        services.providers,
+        services.channel,
+        services.journal,
+        services.clock,
+        services.metrics,
+        Tokens(services.channel, services.clock),
+    )
+
+    def make(request: PassedRequest) -> Next:
+        passing = PassThrough(line, request)
+        return compose([authenticate, passing.find, meter, wait, admit, passing.send])
+
+    return make
 
 
 def compose(stages: Sequence[Stage]) -> Next:

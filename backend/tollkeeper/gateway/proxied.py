@@ -15,7 +15,12 @@ from tollkeeper.gateway.decode import Decoder
 from tollkeeper.gateway.provider import NotSent, UpstreamRequest, UpstreamResponse
 
 _READABLE = (
+    "accept-ranges",
+    "content-disposition",
+    "content-range",
     "content-type",
+    "etag",
+    "last-modified",
     "retry-after",
     "retry-after-ms",
     "x-request-id",

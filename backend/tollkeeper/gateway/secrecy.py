@@ -36,6 +36,19 @@ def hide_secrets(
     error.args = (error.message,)
 
 
+def hide_in_bytes(
+    content: bytes,
+    *,
+    config: ProviderConfig,
+    credential: Credential | None,
+    signed: Mapping[str, str] | None = None,
+) -> bytes:
+    """The same for a vendor's words that are passed on as they are."""
+    for secret in (*_secrets(config, credential), *_words((signed or {}).values())):
+        content = content.replace(secret.encode("latin-1", "replace"), HIDDEN.encode("ascii"))
+    return content
+
+
 def read_request_id(headers: Mapping[str, str], credential: Credential | None) -> str | None:
     """The vendor's own id of a request; None for anything that is more than an id."""
     get = headers.get

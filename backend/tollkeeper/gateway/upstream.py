@@ -46,6 +46,12 @@ READABLE_HEADERS: Final = frozenset(
     {
         b"content-type",
         b"content-encoding",
+        # Of answers that are passed on as they are.
+        b"accept-ranges",
+        b"content-disposition",
+        b"content-range",
+        b"etag",
+        b"last-modified",
         b"retry-after",
         b"retry-after-ms",
         b"x-request-id",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from tollkeeper.contracts.catalog import ProviderConfig
 from tollkeeper.contracts.routing import Deadlines
@@ -10,6 +11,9 @@ from tollkeeper.core.config import Settings
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.addresses import address_refused, locate
 from tollkeeper.gateway.provider import NotSent, UpstreamRequest
+
+# Their requests seldom have one; who sends one says what it is.
+_WITHOUT_BODY: Final = frozenset({"GET", "DELETE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ def check_origin(request: UpstreamRequest, location: Location) -> None:
 
 def request_headers(request: UpstreamRequest) -> dict[str, str]:
     """Everything but host and length. A header that could break out of its line is refused."""
-    headers = {"content-type": "application/json", "user-agent": "tollkeeper"}
+    headers = {} if request.method in _WITHOUT_BODY else {"content-type": "application/json"}
+    headers["user-agent"] = "tollkeeper"
     headers |= {name.lower(): value for name, value in request.config.headers.items()}
     headers |= {name.lower(): value for name, value in request.headers.items()}
     headers |= {name.lower(): value for name, value in request.secret_headers.items()}

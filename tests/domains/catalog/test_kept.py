@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig
+from tollkeeper.contracts.passthrough import OpenPath, Passthrough
 from tollkeeper.contracts.routing import Target
 from tollkeeper.core.crypto import MasterKey, SecretBox
 from tollkeeper.core.errors import DependencyUnavailable
@@ -30,6 +31,8 @@ CATALOG = StoredCatalog(
             headers=MappingProxyType({"x-team": "a"}),
             options=MappingProxyType({"nested": [1, {"deep": None}]}),
             total_seconds=1.5,
+            passthrough=Passthrough((OpenPath("GET", "/files/*"),), 5, frozenset({"openai-project"})),
+            fine_tuning_nano=7,
         ),
     ),
     models=(ModelRoute(uuid7(), "m*", (Target("vendor", "*", 2),), tenant_id=uuid7(), price=Price(uuid7(), 1, 2)),),

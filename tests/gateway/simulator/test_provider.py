@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.serving import Serving, provider, route, serving, snapshot
-from tollkeeper.contracts.chat import Call, Operation
+from tollkeeper.contracts.chat import MODEL_OPERATIONS, Call
 from tollkeeper.contracts.routing import Target
 from tollkeeper.contracts.usage import CallStatus
 from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
@@ -146,7 +146,7 @@ async def test_closing_ends_the_work() -> None:
 def test_every_operation_has_its_place() -> None:
     simulated = Simulated()
     # Counting is done here, and no provider's.
-    asked = set(Operation) - {Operation.COUNT_TOKENS}
+    asked = MODEL_OPERATIONS
     calls = [Call(operation, "m", is_stream=False, body={}) for operation in asked]
     names = {simulated.dialect(CONFIG, call, Target("simulated", "*")).NAME for call in calls}
     assert names == {

@@ -4,6 +4,7 @@ from tollkeeper.db.models.audit import AuditLog
 from tollkeeper.db.models.batches import Batch, BatchItem
 from tollkeeper.db.models.catalog import Model, Price, PriceAdjustment, Provider, ProviderCredential
 from tollkeeper.db.models.files import File
+from tollkeeper.db.models.fine_tuning import FineTuningJob
 from tollkeeper.db.models.identity import ConsumedToken, OneTimeLink, RecoveryCode, RefreshSession, SecondFactor
 from tollkeeper.db.models.identity_providers import ExternalIdentity, IdentityProvider, WorkloadBinding
 from tollkeeper.db.models.jobs import Job
@@ -30,6 +31,7 @@ __all__ = [
     "EndedRun",
     "ExternalIdentity",
     "File",
+    "FineTuningJob",
     "IdempotencyKey",
     "IdentityProvider",
     "Invitation",

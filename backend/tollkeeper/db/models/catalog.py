@@ -40,6 +40,8 @@ class Provider(Identified, Changing, Base):
     ca_bundle: Mapped[str | None]
     headers: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
     options: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
+    passthrough: Mapped[dict[str, Any] | None]
+    fine_tuning: Mapped[dict[str, Any] | None]
     timeouts: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
     is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
 

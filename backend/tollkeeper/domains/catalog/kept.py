@@ -14,6 +14,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from tollkeeper.contracts.catalog import Adjustment, Credential, ModelRoute, Price, PriceTier, ProviderConfig
+from tollkeeper.contracts.passthrough import OpenPath, Passthrough
 from tollkeeper.contracts.routing import Target
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import DependencyUnavailable
@@ -24,7 +25,17 @@ from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPr
 log = structlog.get_logger(__name__)
 
 _SHAPE: Final = shape_of(
-    StoredCatalog, StoredPrice, ProviderConfig, Credential, ModelRoute, Target, Price, PriceTier, Adjustment
+    StoredCatalog,
+    StoredPrice,
+    ProviderConfig,
+    Passthrough,
+    OpenPath,
+    Credential,
+    ModelRoute,
+    Target,
+    Price,
+    PriceTier,
+    Adjustment,
 )
 _RELEASE: Final = f"1-{_SHAPE}"
 _CATALOG: Final = TypeAdapter(StoredCatalog)

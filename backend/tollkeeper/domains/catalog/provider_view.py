@@ -3,6 +3,12 @@
 from collections.abc import Sequence
 
 from tollkeeper.db.models.catalog import Provider, ProviderCredential
+from tollkeeper.domains.catalog.beyond import (
+    FineTuningFields,
+    PassthroughFields,
+    show_fine_tuning,
+    show_passthrough,
+)
 from tollkeeper.domains.catalog.declared import DeclaredProvider
 from tollkeeper.domains.catalog.fields import Timeouts
 from tollkeeper.domains.catalog.schemas import CredentialOut, ManagedBy, ProviderOut
@@ -37,6 +43,10 @@ def show_provider(
         shown.ca_bundle = row.ca_bundle
         shown.timeouts = Timeouts.model_validate(row.timeouts)
         shown.options = row.options
+        if row.passthrough is not None:
+            shown.passthrough = PassthroughFields.model_validate(row.passthrough)
+        if row.fine_tuning is not None:
+            shown.fine_tuning = FineTuningFields.model_validate(row.fine_tuning)
         shown.credentials = [
             CredentialOut(
                 id=credential.id,
@@ -75,4 +85,6 @@ def show_declared_provider(one: DeclaredProvider, *, shows_everything: bool) -> 
             total=config.total_seconds,
         )
         shown.options = dict(config.options)
+        shown.passthrough = show_passthrough(config.passthrough)
+        shown.fine_tuning = show_fine_tuning(config.fine_tuning_nano)
     return shown

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from heapq import merge
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -14,6 +14,7 @@ from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import Permission
 from tollkeeper.db.models.catalog import Provider, ProviderCredential
 from tollkeeper.domains.catalog import repository
+from tollkeeper.domains.catalog.beyond import write_fields
 from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import DeclaredProvider, declared_providers, refuse_declared
 from tollkeeper.domains.catalog.fields import check_document, is_private_host, origin_of
@@ -35,6 +36,8 @@ from tollkeeper.domains.catalog.service import (
 )
 from tollkeeper.web.caller import Caller, allow
 from tollkeeper.web.etag import check_match
+
+_BEYOND: Final = frozenset({"passthrough", "fine_tuning"})
 
 
 class UnknownKind(BadRequest):
@@ -126,6 +129,8 @@ class Providers:
             ca_bundle=body.ca_bundle,
             timeouts=body.timeouts.model_dump(exclude_none=True),
             options=body.options,
+            passthrough=write_fields(body.passthrough),
+            fine_tuning=write_fields(body.fine_tuning),
             is_active=body.is_active,
             version=1,
         )
@@ -150,6 +155,8 @@ class Providers:
             proxy = _reveal(changes.pop("proxy"))
         if "timeouts" in changes:
             changes["timeouts"] = body.timeouts.model_dump(exclude_none=True)
+        for name in _BEYOND & changes.keys():
+            changes[name] = write_fields(changes[name])
         if "base_url" in changes:
             await self._check_binding(session, row, changes["base_url"], has_new_key=api_key is not None)
         for name, value in changes.items():

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, SecretStr, model_vali
 
 from tollkeeper.core.ids import ModelId, PriceAdjustmentId, PriceId, ProviderId, PublicId, TenantId
 from tollkeeper.core.money import Usd
+from tollkeeper.domains.catalog.beyond import FineTuningFields, PassthroughFields
 from tollkeeper.domains.catalog.fields import (
     LONGEST_ANSWER,
     WHOLE_CONTEXT,
@@ -94,6 +95,8 @@ class ProviderCreate(Schema):
     ca_bundle: Annotated[str, Field(max_length=4096)] | None = None
     timeouts: Timeouts = Timeouts()
     options: Options = Field(default_factory=dict)
+    passthrough: PassthroughFields | None = None
+    fine_tuning: FineTuningFields | None = None
     is_active: bool = Field(True, strict=True)
 
 
@@ -108,6 +111,8 @@ class ProviderUpdate(_Patch):
     ca_bundle: Annotated[str, Field(max_length=4096)] | None = None
     timeouts: Timeouts = Timeouts()
     options: Options = Field(default_factory=dict)
+    passthrough: PassthroughFields | None = None
+    fine_tuning: FineTuningFields | None = None
     is_active: bool = Field(True, strict=True)
 
 
@@ -148,6 +153,8 @@ class ProviderOut(Schema):
     ca_bundle: str | None = None
     timeouts: Timeouts | None = None
     options: Options | None = None
+    passthrough: PassthroughFields | None = None
+    fine_tuning: FineTuningFields | None = None
     credentials: list[CredentialOut] | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None

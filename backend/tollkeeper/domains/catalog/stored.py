@@ -19,6 +19,7 @@ from tollkeeper.db.models.catalog import Model, PriceAdjustment, Provider, Provi
 from tollkeeper.db.models.catalog import Price as PriceRow
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog import repository
+from tollkeeper.domains.catalog.beyond import read_stored_fine_tuning, read_stored_passthrough
 from tollkeeper.domains.catalog.fields import (
     Target,
     TierFields,
@@ -136,6 +137,8 @@ class StoredCatalogReader:
             first_byte_seconds=timeouts.first_byte,
             idle_seconds=timeouts.idle,
             total_seconds=timeouts.total,
+            passthrough=read_stored_passthrough(row.passthrough),
+            fine_tuning_nano=read_stored_fine_tuning(row.fine_tuning),
         )
 
 

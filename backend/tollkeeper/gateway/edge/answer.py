@@ -113,7 +113,7 @@ class Answer:
         """Bytes of a known length, none of them kept; a failure among them cuts the connection."""
         self.is_begun = self.is_over = True
         head = self._head(b"content-type: %b\r\nx-content-type-options: nosniff\r\n" % _value(content.content_type))
-        headers = [*_pairs(head), (b"content-length", b"%d" % content.size)]
+        headers = [*pairs(head), (b"content-length", b"%d" % content.size)]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         async for part in content.parts:
             await self._send({"type": "http.response.body", "body": part, "more_body": True})
@@ -122,7 +122,7 @@ class Answer:
     async def write_empty(self, allow: str) -> None:
         """The answer to OPTIONS. No CORS: keys do not belong in browsers."""
         self.is_begun = self.is_over = True
-        headers = [(b"allow", allow.encode("ascii")), *_pairs(self._head(b""))]
+        headers = [(b"allow", allow.encode("ascii")), *pairs(self._head(b""))]
         await self._send({"type": "http.response.start", "status": 204, "headers": headers})
         await self._send({"type": "http.response.body", "body": b""})
 
@@ -139,20 +139,18 @@ class Answer:
         self, status: int, content: bytes, headers: Sequence[Header], content_type: str | None = None
     ) -> None:
         self.is_begun = self.is_over = True
-        head = self._head(_JSON if content_type is None else b"content-type: %b\r\n" % _known_value(content_type))
+        head = self._head(_JSON if content_type is None else b"content-type: %b\r\n" % known_value(content_type))
         if not headers and self._wire is not None and self._wire.answer(status, self._lines, head, content):
             return
         length = (b"content-length", b"%d" % len(content))
-        await self._send(
-            {"type": "http.response.start", "status": status, "headers": [*_pairs(head), length, *headers]}
-        )
+        await self._send({"type": "http.response.start", "status": status, "headers": [*pairs(head), length, *headers]})
         await self._send({"type": "http.response.body", "body": content})
 
     async def _early(self, status: int, content: bytes, headers: list[Header], body: Body) -> None:
         """A refusal before the body was read: answer, throw away a bounded rest, close (RULING 17)."""
         self.is_begun = self.is_over = True
         length = (b"content-length", b"%d" % len(content))
-        shown = [*_pairs(self._head(_JSON)), length, *headers, (b"connection", b"close")]
+        shown = [*pairs(self._head(_JSON)), length, *headers, (b"connection", b"close")]
         await self._send({"type": "http.response.start", "status": status, "headers": shown})
         if not body.expects_continue:
             await self._send({"type": "http.response.body", "body": content, "more_body": True})
@@ -231,7 +229,7 @@ class Answer:
         self.is_begun = True
         head = self._head(_STREAM % self._stream_writer().content_type.encode("ascii"))
         if self._wire is None or not self._wire.begin(200, self._lines, head):
-            await self._send({"type": "http.response.start", "status": 200, "headers": _pairs(head)})
+            await self._send({"type": "http.response.start", "status": 200, "headers": pairs(head)})
 
     def _tick(self) -> None:
         """The silence has lasted: begin if that is still to do, and write a comment unless something else was written."""
@@ -272,8 +270,8 @@ class Answer:
             if exchange.principal.flags.get(PROVIDER_HEADERS.name, PROVIDER_HEADERS.default):
                 lines += 3
                 head += b"x-tollkeeper-provider: %b\r\nx-tollkeeper-model: %b\r\nx-tollkeeper-attempts: %d\r\n" % (
-                    _known_value(exchange.target.provider),
-                    _known_value(exchange.tries[-1].intent.upstream_model),
+                    known_value(exchange.target.provider),
+                    known_value(exchange.tries[-1].intent.upstream_model),
                     exchange.attempts,
                 )
             if exchange.cost_nano is not None:
@@ -289,7 +287,7 @@ class Answer:
             lines += len(response_headers)
             # A list, because join makes one of anything else.
             head += b"".join(
-                [b"%b: %b\r\n" % (_known_value(name), _value(value)) for name, value in response_headers.items()]
+                [b"%b: %b\r\n" % (known_value(name), _value(value)) for name, value in response_headers.items()]
             )
         self._lines = lines
         return head
@@ -303,7 +301,7 @@ def _with_estimate(exchange: Exchange) -> Call:
     return call
 
 
-def _pairs(head: bytes) -> list[Header]:
+def pairs(head: bytes) -> list[Header]:
     """Rendered header lines as ASGI has them."""
     found = []
     for line in head.splitlines():
@@ -320,5 +318,5 @@ def _value(text: str) -> bytes:
 
 
 # Of names that come again and again: providers, models, headers.
-_known_value: Final = functools.lru_cache(maxsize=4096)(_value)
+known_value: Final = functools.lru_cache(maxsize=4096)(_value)
 _PRINTABLE: Final = bytes(code if 0x20 <= code < 0x7F else 0x3F for code in range(256))

@@ -55,7 +55,7 @@ def single_headers(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 class Body:
     """The request's body, read at most once."""
 
-    __slots__ = ("_headers", "_max_bytes", "_receive", "_take", "_takes_form", "is_complete")
+    __slots__ = ("_headers", "_max_bytes", "_receive", "_take", "_takes_any", "_takes_form", "is_complete")
 
     def __init__(
         self,
@@ -65,11 +65,14 @@ class Body:
         take: Callable[[], bytes | None] | None = None,
         *,
         takes_form: bool = False,
+        takes_any: bool = False,
     ) -> None:
+        """`takes_any`: whatever it is, and none at all; somebody else reads it."""
         # Our own HTTP protocol hands over a body that is whole already, and holds bodies to their deadlines itself: a timer
         # beside it would only cost.
         self._take = take
         self._takes_form = takes_form
+        self._takes_any = takes_any
         self._receive = receive
         self._headers = headers
         self._max_bytes = max_bytes
@@ -118,7 +121,7 @@ class Body:
     def _check_headers(self) -> None:
         headers = self._headers
         content_type = headers.get(b"content-type", b"")
-        if content_type != _JSON_TYPE:
+        if content_type != _JSON_TYPE and not self._takes_any:
             kind, _, parameters = content_type.partition(b";")
             kind = kind.strip().lower()
             # What a form says beside its type is for whoever reads it.
