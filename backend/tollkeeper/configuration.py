@@ -28,6 +28,7 @@ from tollkeeper.configuration_schema import (
     json_schema,
 )
 from tollkeeper.contracts.catalog import (
+    REST,
     Adjustment,
     Credential,
     DeclaredCatalog,
@@ -43,8 +44,11 @@ from tollkeeper.domains.catalog.beyond import read_fine_tuning, read_passthrough
 from tollkeeper.domains.catalog.environment import environment_catalog, vendor_names
 from tollkeeper.domains.catalog.fields import check_document, is_private_host, origin_of, read_proxy_url
 from tollkeeper.domains.catalog.loader import Declared
+from tollkeeper.domains.catalog.models import OWNER
 from tollkeeper.domains.catalog.parameters import read_capabilities, read_parameters
+from tollkeeper.domains.catalog.policies import PolicyBook, PolicySource, all_targets
 from tollkeeper.domains.catalog.prices import PriceList, read_price, stable_id
+from tollkeeper.domains.catalog.snapshot import builtin_catalog
 from tollkeeper.domains.limits.schemas import DeclaredRule
 
 __all__ = ["ConfigError", "Configuration", "Problem", "json_schema", "load_configuration", "read_declared"]
@@ -71,6 +75,8 @@ class Configuration:
 
     catalog: DeclaredCatalog = field(default_factory=DeclaredCatalog)
     rules: tuple[DeclaredRule, ...] = ()
+    policies: tuple[PolicySource, ...] = ()
+    policy_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     warnings: tuple[Problem, ...] = ()
@@ -93,6 +99,8 @@ def load_configuration(path: Path, environ: Mapping[str, str], *, kinds: Sequenc
     return Configuration(
         catalog=check.catalog(),
         rules=check.rules(),
+        policies=check.policies(),
+        policy_places=check.policy_places(),
         settings=MappingProxyType(file.settings.model_dump(exclude_unset=True) if file.settings else {}),
         places=MappingProxyType({name: str(tree.find(("settings", name)).place) for name in _set_names(tree)}),
         warnings=tuple(check.warnings),
@@ -111,7 +119,7 @@ def read_declared(
         log.warning("configuration_doubtful", problem=str(warning))
     file = configuration.catalog
     environment = DeclaredCatalog() if file.providers else environment_catalog(environ, kinds, price_list)
-    return Declared(file, environment, configuration.rules)
+    return Declared(file, environment, configuration.rules, configuration.policies, configuration.policy_places)
 
 
 def _set_names(tree: Node) -> Iterator[str]:
@@ -189,6 +197,7 @@ class _Check:
                     )
                     self._problem(("models", index, "targets", position, "provider"), message)
 
+        self._policies(known)
         seen: dict[UUID, int] = {}
         for index, adjustment in enumerate(self._file.price_adjustments):
             if (first := seen.setdefault(_adjustment_id(adjustment), index)) != index:
@@ -204,6 +213,37 @@ class _Check:
             for index, rule in enumerate(rules):
                 for path, message in faults_of(rule):
                     self._problem((section, index, *path), message)
+
+    def _policies(self, providers: Sequence[str]) -> None:
+        """Names of the file alone: what is stored may be gone when the file is read again."""
+        self._unique("route_policies", [policy.name.lower() for policy in self._file.route_policies])
+        sources = self.policies()
+        models = (*(_convert_model(model) for model in self._file.models), *builtin_catalog().models)
+        book = PolicyBook(sources, models, providers)
+        for index, source in enumerate(sources):
+            for fault in book.resolve(source)[1]:
+                self._problem(("route_policies", index, *fault.path), fault.message)
+        names = sorted(source.name for source in sources)
+        for index, model in enumerate(self._file.models):
+            if model.policy is not None and model.policy not in names:
+                hint = _did_you_mean(model.policy, names)
+                self._problem(("models", index, "policy"), f"no policy of this name is in the file{hint}")
+            elif model.policy is not None and not model.name.endswith("*"):
+                source = next(one for one in sources if one.name == model.policy)
+                if any(target.model == REST for target in all_targets(book.resolve(source)[0])):
+                    message = (
+                        f"leads to {REST}, which is what a * at the end of a name stands for: {model.name} has none"
+                    )
+                    self._problem(("models", index, "policy"), message)
+
+    def policies(self) -> tuple[PolicySource, ...]:
+        return tuple(
+            PolicySource(policy.name, policy, stable_id("route_policy", policy.name), is_managed_by_file=True)
+            for policy in self._file.route_policies
+        )
+
+    def policy_places(self) -> Mapping[str, str]:
+        return self._places("route_policies", [policy.name for policy in self._file.route_policies])
 
     def rules(self) -> tuple[DeclaredRule, ...]:
         return (
@@ -365,7 +405,8 @@ def _convert_model(model: FileModel) -> ModelRoute:
         strategy=model.strategy,
         price=read_price(model.price, "file", model.name) if model.price else None,
         blocks_unpriced=model.unpriced == "block",
-        owned_by=model.owned_by or model.targets[0].provider,
+        owned_by=model.owned_by or (model.targets[0].provider if model.targets else OWNER),
+        policy_name=model.policy,
         is_managed_by_file=True,
         max_output_tokens=model.max_output_tokens,
         context_tokens=model.context_tokens,

@@ -9,7 +9,7 @@ import sys
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, create_model, model_validator
 
 from tollkeeper.core.config import Settings
 from tollkeeper.core.ids import TenantId
@@ -31,9 +31,11 @@ from tollkeeper.domains.catalog.fields import (
     Target,
     Timeouts,
     Tokens,
+    check_leads_somewhere,
     check_rest,
 )
 from tollkeeper.domains.catalog.parameters import Capabilities, Defaults, DropParams, Overrides
+from tollkeeper.domains.catalog.policy_fields import PolicyFields, PolicyName
 from tollkeeper.domains.limits.schemas import Kind, LimitRate
 from tollkeeper.web.schemas import Schema
 
@@ -80,7 +82,8 @@ class FileModel(BaseModel):
 
     name: ModelName
     strategy: Literal["priority"] = Field("priority", description="priority: the targets in their order.")
-    targets: tuple[Target, ...] = Field(min_length=1, max_length=50)
+    targets: tuple[Target, ...] = Field((), min_length=1, max_length=50)
+    policy: PolicyName | None = Field(None, description="A policy of route_policies that decides, instead of targets.")
     price: PriceFields | None = Field(None, description="Left out: the vendor's public price, where it is known.")
     unpriced: Literal["allow", "block"] = Field("allow", description="What to do with calls while no price is known.")
     owned_by: Label | None = None
@@ -93,8 +96,16 @@ class FileModel(BaseModel):
 
     @model_validator(mode="after")
     def _names_what_there_is(self) -> Self:
+        check_leads_somewhere(self.targets, self.policy)
         check_rest(self.name, self.targets)
         return self
+
+
+class FileRoutePolicy(PolicyFields):
+    """Where the calls of models that name it go: branches in the order that a strategy gives them."""
+
+    name: PolicyName
+    description: Annotated[str, StringConstraints(max_length=500)] = ""
 
 
 class FilePriceAdjustment(BaseModel):
@@ -168,6 +179,7 @@ class ConfigurationFile(BaseModel):
 
     providers: tuple[FileProvider, ...] = ()
     models: tuple[FileModel, ...] = ()
+    route_policies: tuple[FileRoutePolicy, ...] = Field((), description="Rules for where calls go.")
     price_adjustments: tuple[FilePriceAdjustment, ...] = Field((), description="Margins and discounts of tenants.")
     limits: tuple[FileLimit, ...] = Field((), description="How often, for whom.")
     budgets: tuple[FileBudget, ...] = Field((), description="For how much, for whom.")

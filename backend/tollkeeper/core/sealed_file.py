@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 import structlog
+from pydantic import BaseModel
 
 from tollkeeper.core.crypto import EnvelopeError, SecretBox
 
@@ -81,6 +82,8 @@ def _plain(value: object) -> object:
             return base64.b64encode(value).decode()
         case Mapping():
             return dict(value)
+        case BaseModel():
+            return value.model_dump(mode="json")
         case frozenset():
             return sorted(value)
         case IPv4Network() | IPv6Network():

@@ -8,6 +8,7 @@ from tests.domains.catalog.conftest import World
 from tests.domains.catalog.kinds import KINDS
 from tollkeeper.contracts.catalog import Price
 from tollkeeper.db.models.catalog import Price as PriceRow
+from tollkeeper.domains.catalog.loader import Declared
 from tollkeeper.domains.catalog.environment import environment_catalog
 from tollkeeper.domains.catalog.prices import PriceFile, load_price_list
 from tollkeeper.domains.catalog.schemas import PriceUpdateOut
@@ -31,7 +32,7 @@ async def put(world: World, price_list: PriceFile, *, apply: bool = True) -> Pri
 
 async def serve_openai(world: World) -> None:
     found = environment_catalog({"OPENAI_API_KEY": "sk-x"}, KINDS, load_price_list())
-    await world.catalog.loader.replace_declared(world.catalog.loader.sources.file, found)
+    await world.catalog.loader.replace_declared(Declared(world.catalog.loader.sources.file, found))
 
 
 async def price_in_force(world: World, name: str) -> Price:

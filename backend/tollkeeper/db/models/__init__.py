@@ -13,6 +13,7 @@ from tollkeeper.db.models.limits import Budget, Limit
 from tollkeeper.db.models.members import Invitation, Member, Role
 from tollkeeper.db.models.responses import StoredResponse
 from tollkeeper.db.models.runs import EndedRun
+from tollkeeper.db.models.route_policies import RoutePolicy, RoutePolicyVersion
 from tollkeeper.db.models.system import AnnouncementRow, IdempotencyKey, OutboxEvent, SystemState, Worker
 from tollkeeper.db.models.teams import Project, Team, TeamMember
 from tollkeeper.db.models.tenants import Tenant
@@ -51,6 +52,8 @@ __all__ = [
     "Role",
     "SecondFactor",
     "StoredResponse",
+    "RoutePolicy",
+    "RoutePolicyVersion",
     "SystemState",
     "Team",
     "TeamMember",

@@ -83,6 +83,8 @@ class Model(Identified, Changing, Base):
     name: Mapped[str]
     strategy: Mapped[str] = mapped_column(default="priority", server_default="priority")
     targets: Mapped[list[dict[str, Any]]]
+    # Of a route policy that takes the place of targets; a name, because the file has policies too.
+    policy: Mapped[str | None]
     unpriced_policy: Mapped[str] = mapped_column(default="allow", server_default="allow")
     owned_by: Mapped[str] = mapped_column(default="tollkeeper", server_default="tollkeeper")
     is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))

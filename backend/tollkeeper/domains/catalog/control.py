@@ -69,7 +69,13 @@ def build_catalog(
     stored: StoredCatalogSource = StoredCatalogReader(database, secrets, {kind.kind: kind.base_url for kind in kinds})
     if kept is not None:
         stored = KeptCatalog(stored, kept)
-    sources = Sources(file=declared.file, environment=declared.environment, price_list=price_list)
+    sources = Sources(
+        file=declared.file,
+        policies=declared.policies,
+        policy_places=declared.policy_places,
+        environment=declared.environment,
+        price_list=price_list,
+    )
     loader = SnapshotLoader(holder, stored, sources, clock)
     reloader = Reloader(loader, read_declared, on_rules)
     catalog = Catalog(kinds=kinds, secrets=secrets, holder=holder, loader=loader)

@@ -6,7 +6,7 @@ An address or a name ends up in URLs and headers of calls to vendors, so each is
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
@@ -254,6 +254,12 @@ class Target(BaseModel):
     provider: ProviderName
     model: UpstreamModel
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+def check_leads_somewhere(targets: Sequence[Target], policy: str | None) -> None:
+    """Raises ValueError for a model without targets or policy, and for one with both."""
+    if bool(targets) == (policy is not None):
+        raise ValueError("name the targets that a model leads to, or the policy that decides: one of the two")
 
 
 def check_rest(name: str, targets: Iterable[Target]) -> None:

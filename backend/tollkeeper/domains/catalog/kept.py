@@ -20,12 +20,14 @@ from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.sealed_file import note_other_release, read_sealed, shape_of, to_json, write_sealed
 from tollkeeper.domains.catalog.loader import StoredCatalogSource
+from tollkeeper.domains.catalog.policies import PolicySource
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPrice
 
 log = structlog.get_logger(__name__)
 
 _SHAPE: Final = shape_of(
     StoredCatalog,
+    PolicySource,
     StoredPrice,
     ProviderConfig,
     Passthrough,

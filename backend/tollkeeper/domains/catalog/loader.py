@@ -4,9 +4,10 @@ PostgreSQL down: keep the last snapshot, warn once, try again. File wrong: keep 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import structlog
@@ -15,6 +16,7 @@ from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, DeclaredCatalog, Snapsh
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config_source import ConfigError
 from tollkeeper.core.errors import BadRequest, DependencyUnavailable
+from tollkeeper.domains.catalog.policies import PolicySource
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, build_snapshot
 from tollkeeper.domains.limits.schemas import DeclaredRule
 
@@ -92,10 +94,16 @@ class SnapshotLoader:
             await self._read_stored()
             self._swap()
 
-    async def replace_declared(self, file: DeclaredCatalog, environment: DeclaredCatalog) -> int:
+    async def replace_declared(self, declared: "Declared") -> int:
         """Put another configuration file's objects in force; returns the snapshot's version."""
         async with self._lock:
-            self._sources = replace(self._sources, file=file, environment=environment)
+            self._sources = replace(
+                self._sources,
+                file=declared.file,
+                environment=declared.environment,
+                policies=declared.policies,
+                policy_places=declared.policy_places,
+            )
             await self._read_stored()
             self._swap()
             return self._holder.current().version
@@ -142,6 +150,9 @@ class SnapshotLoader:
                 providers=len(snapshot.providers),
                 models=len(snapshot.models) + len(snapshot.wildcards),
             )
+            for route in (*snapshot.models.values(), *snapshot.wildcards):
+                if route.policy_name is not None and route.policy is None:
+                    log.error("route_policy_unusable", model=route.name, policy=route.policy_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +162,8 @@ class Declared:
     file: DeclaredCatalog
     environment: DeclaredCatalog
     rules: tuple[DeclaredRule, ...] = ()
+    policies: tuple[PolicySource, ...] = ()
+    policy_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 # Reads file and environment; runs in a thread. Raises `ConfigError`.
@@ -198,7 +211,7 @@ class Reloader:
                 "The configuration file has mistakes; what was in force stays in force.",
                 details={"problems": problems},
             ) from None
-        version = await self._loader.replace_declared(declared.file, declared.environment)
+        version = await self._loader.replace_declared(declared)
         if self._on_rules is not None:
             self._on_rules(declared.rules)
         log.info("configuration_reloaded", version=version)

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from heapq import merge
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollkeeper.contracts.catalog import ModelRoute, Price
+from tollkeeper.contracts.catalog import REST, ModelRoute, Price
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.core.ids import uuid7
 from tollkeeper.db.models.catalog import Model
@@ -15,7 +15,9 @@ from tollkeeper.domains.catalog import repository
 from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import DeclaredModel, declared_models, declared_providers, refuse_declared
 from tollkeeper.domains.catalog.fields import Target, check_rest
+from tollkeeper.domains.catalog.kept_policies import refuse_broken, stored_book
 from tollkeeper.domains.catalog.parameters import PARAMETERS, Capabilities, stored_parameters
+from tollkeeper.domains.catalog.policies import all_targets
 from tollkeeper.domains.catalog.price_history import PriceHistory
 from tollkeeper.domains.catalog.prices import write_price
 from tollkeeper.domains.catalog.schemas import ManagedBy, ModelCreate, ModelOut, ModelUpdate, PriceCreate
@@ -31,11 +33,20 @@ from tollkeeper.domains.catalog.stored import read_model
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 
+# Of a model that leads to several vendors.
+OWNER: Final = "tollkeeper"
+
 
 class UnknownProvider(BadRequest):
     """A target names a provider that does not exist."""
 
     code = "unknown_provider"
+
+
+class UnknownPolicy(BadRequest):
+    """A model names a route policy that does not exist, or is not published."""
+
+    code = "unknown_policy"
 
 
 class Models:
@@ -68,14 +79,16 @@ class Models:
         if body.tenant_id is not None and not await repository.has_tenant(session, body.tenant_id):
             raise not_found("tenant")
         await self._check_targets(session, body.targets)
+        await self._check_policy(session, body.name, body.tenant_id, body.policy)
         row = Model(
             id=uuid7(),
             tenant_id=body.tenant_id,
             name=body.name,
             strategy=body.strategy,
             targets=[target.model_dump() for target in body.targets],
+            policy=body.policy,
             unpriced_policy=body.unpriced,
-            owned_by=body.owned_by or body.targets[0].provider,
+            owned_by=body.owned_by or (body.targets[0].provider if body.targets else OWNER),
             is_active=body.is_active,
             max_output_tokens=body.max_output_tokens,
             context_tokens=body.context_tokens,
@@ -95,14 +108,12 @@ class Models:
         row = await self._own(session, model_id, expected)
         before = await self._show(session, row)
         changes = body.changes()
-        if "targets" in changes:
-            await self._check_targets(session, body.targets)
-            _check_rest(row.name, body.targets)
-            changes["targets"] = [target.model_dump() for target in body.targets]
+        if "targets" in changes or "policy" in changes:
+            changes |= await self._where_to(session, row, body)
         if "unpriced" in changes:
             changes["unpriced_policy"] = changes.pop("unpriced")
         if "owned_by" in changes:
-            changes["owned_by"] = body.owned_by or row.targets[0]["provider"]
+            changes["owned_by"] = body.owned_by or (row.targets[0]["provider"] if row.targets else OWNER)
         if "capabilities" in changes:
             changes["capabilities"] = body.capabilities.model_dump(exclude_none=True)
         given = {name: changes.pop(name) for name in PARAMETERS if name in changes}
@@ -113,13 +124,31 @@ class Models:
             setattr(row, name, value)
         row.version += 1
         await session.flush()
+        if "targets" in changes:
+            await refuse_broken(session, self._catalog, "targets")
         return await self._changed(session, caller, row, "update", before=before)
+
+    async def _where_to(self, session: AsyncSession, row: Model, body: ModelUpdate) -> dict[str, Any]:
+        """The columns that say where it leads: targets take the place of a policy, a policy that of targets."""
+        if body.targets and body.policy is not None:
+            raise BadRequest("Name the targets or the policy, not both.", param="policy")
+        if body.targets:
+            await self._check_targets(session, body.targets)
+            _check_rest(row.name, body.targets)
+            return {"targets": [target.model_dump() for target in body.targets], "policy": None}
+        if body.policy is None:
+            if row.policy is not None:
+                raise BadRequest("Name the targets that take the place of the policy.", param="targets")
+            return {}
+        await self._check_policy(session, row.name, row.tenant_id, body.policy)
+        return {"targets": [], "policy": body.policy}
 
     async def delete(self, session: AsyncSession, caller: Caller, model_id: UUID, expected: Expected) -> None:
         row = await self._own(session, model_id, expected)
         before = await self._show(session, row)
         await session.delete(row)
         await session.flush()
+        await refuse_broken(session, self._catalog, "model_id")
         await self._record(session, caller, row, "delete", before, None)
 
     def _declared(self) -> list[DeclaredModel]:
@@ -152,6 +181,16 @@ class Models:
                 raise UnknownProvider(
                     f"There is no provider {target.provider}. Create it first.", param=f"targets[{index}].provider"
                 )
+
+    async def _check_policy(self, session: AsyncSession, name: str, tenant_id: UUID | None, policy: str | None) -> None:
+        if policy is None:
+            return
+        book = await stored_book(session, self._catalog)
+        source = book.find_policy(tenant_id, policy)
+        if source is None:
+            raise UnknownPolicy(f"There is no published policy {policy}. Create and publish it first.", param="policy")
+        if not name.endswith("*") and any(target.model == REST for target in all_targets(book.resolve(source)[0])):
+            raise BadRequest(f"{REST} in the policy stands for what a * ends a name with, and {name} has none.")
 
     async def _show(self, session: AsyncSession, row: Model) -> ModelOut:
         """As stored; the price is the one calls are charged at on this worker."""
@@ -221,7 +260,10 @@ def _out(route: ModelRoute, price: Price | None) -> ModelOut:
         name=route.name,
         tenant_id=route.tenant_id,
         strategy=route.strategy,
-        targets=[Target(provider=t.provider, model=t.model, weight=t.weight) for t in route.targets],
+        targets=[]
+        if route.policy_name is not None
+        else [Target(provider=t.provider, model=t.model, weight=t.weight) for t in route.targets],
+        policy=route.policy_name,
         price=write_price(price) if price is not None else None,
         unpriced=unpriced,
         owned_by=route.owned_by,

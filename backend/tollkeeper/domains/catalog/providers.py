@@ -18,6 +18,7 @@ from tollkeeper.domains.catalog.beyond import write_fields
 from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import DeclaredProvider, declared_providers, refuse_declared
 from tollkeeper.domains.catalog.fields import check_document, is_private_host, origin_of
+from tollkeeper.domains.catalog.kept_policies import refuse_broken
 from tollkeeper.domains.catalog.provider_view import show_declared_provider, show_provider
 from tollkeeper.domains.catalog.schemas import (
     CredentialCreate,
@@ -182,6 +183,7 @@ class Providers:
         before = await self._reload(session, row, caller)
         await session.delete(row)
         await session.flush()
+        await refuse_broken(session, self._catalog, "provider_id")
         await self._record(session, caller, row.id, "delete", before, None)
 
     async def add_credential(

@@ -12,10 +12,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from tollkeeper.db.models.catalog import Model, Price, PriceAdjustment, Provider, ProviderCredential
+from tollkeeper.db.models.route_policies import RoutePolicy, RoutePolicyVersion
 from tollkeeper.db.models.tenants import Tenant
 
 # Prices that are decided here; those of the file and of the list that ships are kept for the ledger alone.
 _STORED: Final = ("api", "list")
+
+
+@dataclass(slots=True)
+class PublishedPolicy:
+    """The version of a route policy that calls follow."""
+
+    id: UUID
+    tenant_id: UUID | None
+    name: str
+    number: int
+    document: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,7 @@ class CatalogRows:
     prices: Sequence[Price]
     # In force now, of each tenant the latest first.
     adjustments: Sequence[PriceAdjustment]
+    policies: "Sequence[PublishedPolicy]"
     next_change: datetime | None
 
 
@@ -63,6 +76,7 @@ async def read_catalog(session: AsyncSession) -> CatalogRows:
         models=(await session.scalars(select(Model).where(Model.is_active))).all(),
         prices=(await session.scalars(in_force)).all(),
         adjustments=(await session.scalars(adjusted)).all(),
+        policies=await list_published_policies(session),
         next_change=await session.scalar(select(func.min(upcoming.c.at))),
     )
 
@@ -80,6 +94,10 @@ async def list_providers(session: AsyncSession, after: str, limit: int) -> Seque
 async def find_provider(session: AsyncSession, provider_id: UUID, *, for_update: bool = False) -> Provider | None:
     query = select(Provider).where(Provider.id == provider_id)
     return await session.scalar(query.with_for_update() if for_update else query)
+
+
+async def list_provider_names(session: AsyncSession) -> Sequence[str]:
+    return (await session.scalars(select(Provider.name).where(Provider.tenant_id.is_(None)))).all()
 
 
 async def find_provider_by_name(session: AsyncSession, name: str) -> Provider | None:
@@ -106,6 +124,31 @@ async def list_models(
 async def find_model(session: AsyncSession, model_id: UUID, *, for_update: bool = False) -> Model | None:
     query = select(Model).where(Model.id == model_id)
     return await session.scalar(query.with_for_update() if for_update else query)
+
+
+async def list_published_policies(session: AsyncSession) -> Sequence[PublishedPolicy]:
+    query = (
+        select(
+            RoutePolicy.id,
+            RoutePolicy.tenant_id,
+            RoutePolicy.name,
+            RoutePolicyVersion.number,
+            RoutePolicyVersion.document,
+        )
+        .join(RoutePolicyVersion, RoutePolicyVersion.policy_id == RoutePolicy.id)
+        .where(RoutePolicyVersion.number == RoutePolicy.published_number)
+        .order_by(RoutePolicy.id)
+    )
+    return [PublishedPolicy(*row) for row in await session.execute(query)]
+
+
+async def list_active_models(session: AsyncSession) -> Sequence[Model]:
+    return (await session.scalars(select(Model).where(Model.is_active))).all()
+
+
+async def lock_policies(session: AsyncSession) -> None:
+    """Until the transaction ends, nobody else changes what leads where."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("route policies", 0))))
 
 
 async def list_models_of_provider(session: AsyncSession, provider: str) -> Sequence[str]:

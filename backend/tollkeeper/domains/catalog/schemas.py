@@ -29,10 +29,12 @@ from tollkeeper.domains.catalog.fields import (
     Target,
     Timeouts,
     Tokens,
+    check_leads_somewhere,
     check_rest,
     read_proxy_url,
 )
 from tollkeeper.domains.catalog.parameters import Capabilities, Defaults, DropParams, Overrides
+from tollkeeper.domains.catalog.policy_fields import PolicyName
 from tollkeeper.domains.catalog.prices import PriceFile
 from tollkeeper.web.schemas import Schema
 
@@ -165,7 +167,8 @@ class ModelCreate(Schema):
     name: ModelName
     tenant_id: TenantId | None = Field(None, description="Only this tenant sees the model; left out: everyone does.")
     strategy: Literal["priority"] = "priority"
-    targets: Annotated[list[Target], Field(min_length=1, max_length=50)]
+    targets: Annotated[list[Target], Field(max_length=50)] = Field(default_factory=list)
+    policy: PolicyName | None = Field(None, description="A route policy that decides, instead of targets.")
     price: PriceFields | None = None
     unpriced: Literal["allow", "block"] = "allow"
     owned_by: Label | None = None
@@ -179,13 +182,17 @@ class ModelCreate(Schema):
 
     @model_validator(mode="after")
     def _names_what_there_is(self) -> Self:
+        check_leads_somewhere(self.targets, self.policy)
         check_rest(self.name, self.targets)
         return self
 
 
 class ModelUpdate(_Patch):
     strategy: Literal["priority"] = "priority"
-    targets: Annotated[list[Target], Field(min_length=1, max_length=50)] = Field(default_factory=list)
+    targets: Annotated[list[Target], Field(min_length=1, max_length=50)] = Field(
+        default_factory=list, description="They take the place of a policy."
+    )
+    policy: PolicyName | None = Field(None, description="It takes the place of the targets.")
     unpriced: Literal["allow", "block"] = "allow"
     owned_by: Label | None = None
     is_active: bool = Field(True, strict=True)
@@ -204,7 +211,8 @@ class ModelOut(Schema):
     name: str
     tenant_id: TenantId | None
     strategy: str
-    targets: list[Target]
+    targets: list[Target] = Field(description="Its own; empty where a policy decides.")
+    policy: str | None = None
     price: PriceFields | None
     unpriced: Literal["allow", "block"]
     owned_by: str

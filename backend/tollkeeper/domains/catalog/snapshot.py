@@ -5,7 +5,7 @@ the database and swapping snapshots is `loader.py`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from types import MappingProxyType
@@ -13,8 +13,9 @@ from typing import Final
 from uuid import UUID
 
 from tollkeeper.contracts.catalog import REST, Adjustment, DeclaredCatalog, ModelRoute, Price, ProviderConfig, Snapshot
-from tollkeeper.contracts.routing import Target
+from tollkeeper.contracts.routing import RoutePolicy, Target
 from tollkeeper.domains.catalog.parameters import common_capabilities
+from tollkeeper.domains.catalog.policies import PolicyBook, PolicySource, all_targets, with_targets
 from tollkeeper.domains.catalog.prices import FREE, UNKNOWN_FIGURES, Figures, PriceList, stable_id
 
 SIMULATED: Final = "simulated"
@@ -46,6 +47,8 @@ class StoredCatalog:
     prices: tuple[StoredPrice, ...] = ()
     # In force now, of each tenant the latest first.
     adjustments: tuple[Adjustment, ...] = ()
+    # The published version of each.
+    policies: tuple[PolicySource, ...] = ()
     # When the next stored price begins, or an adjustment begins or ends.
     next_change_unix: float | None = None
 
@@ -55,6 +58,9 @@ class Sources:
     """Everything a snapshot is built from."""
 
     file: DeclaredCatalog = field(default_factory=DeclaredCatalog)
+    # Of the file.
+    policies: tuple[PolicySource, ...] = ()
+    policy_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     stored: StoredCatalog = field(default_factory=StoredCatalog)
     environment: DeclaredCatalog = field(default_factory=DeclaredCatalog)
     price_list: PriceList = field(default_factory=lambda: PriceList(MappingProxyType({})))
@@ -90,8 +96,9 @@ def build_snapshot(version: int, sources: Sources) -> Snapshot:
         providers.setdefault(provider.name, provider)
     pricing = _Pricing(providers, sources.stored.prices, sources.price_list)
     models: dict[tuple[UUID | None, str], ModelRoute] = {}
+    routed = _with_policies(sources, builtin.models)
     for route in (*sources.file.models, *sources.stored.models):
-        models.setdefault((route.tenant_id, route.name), pricing.complete(route))
+        models.setdefault((route.tenant_id, route.name), pricing.complete(routed(route)))
     for route in (*sources.environment.models, *pricing.newly_listed(sources.environment.providers)):
         models.setdefault((route.tenant_id, route.name), pricing.newest(route))
     for route in builtin.models:
@@ -106,6 +113,33 @@ def build_snapshot(version: int, sources: Sources) -> Snapshot:
         wildcards=tuple(wildcards),
         adjustments=_adjustments((*sources.file.adjustments, *sources.stored.adjustments)),
     )
+
+
+def book_of(sources: Sources, builtin: Iterable[ModelRoute] = ()) -> PolicyBook:
+    """Every policy and model of `sources`, in the order in which they win over each other."""
+    models = (*sources.file.models, *sources.stored.models, *sources.environment.models, *builtin)
+    return PolicyBook((*sources.policies, *sources.stored.policies), models)
+
+
+def _with_policies(sources: Sources, builtin: Iterable[ModelRoute]) -> Callable[[ModelRoute], ModelRoute]:
+    """Puts the policy that a route refers to into it. One that is not whole leads nowhere: `loader` says so."""
+    book = book_of(sources, builtin)
+    known: dict[tuple[UUID | None, str], RoutePolicy | None] = {}
+
+    def policy_of(source: PolicySource) -> RoutePolicy | None:
+        key = (source.tenant_id, source.name)
+        if key not in known:
+            policy, faults = book.resolve(source)
+            known[key] = None if faults else policy
+        return known[key]
+
+    def routed(route: ModelRoute) -> ModelRoute:
+        if route.policy_name is None:
+            return route
+        source = book.find_policy(route.tenant_id, route.policy_name)
+        return route if source is None else replace(route, policy=policy_of(source))
+
+    return routed
 
 
 def _adjustments(found: Iterable[Adjustment]) -> Mapping[UUID, tuple[Adjustment, ...]]:
@@ -141,12 +175,14 @@ class _Pricing:
 
     def complete(self, route: ModelRoute) -> ModelRoute:
         """The route with its price, and marked when nothing real is behind it."""
+        if route.policy_name is not None:
+            return self._complete_policy(route)
         is_simulated = all(self._kind(target.provider) == SIMULATED for target in route.targets)
         price = route.price or self._find(route) or (FREE if is_simulated else None)
         figures = self._figures(route)
         return replace(
             route,
-            targets=tuple(self._with_longest(target, route) for target in route.targets),
+            targets=tuple(self._with_figures(target, route) for target in route.targets),
             is_simulated=is_simulated,
             price=price,
             max_output_tokens=route.max_output_tokens or figures.max_output_tokens,
@@ -154,11 +190,57 @@ class _Pricing:
             capabilities=MappingProxyType({**figures.capabilities, **route.capabilities}),
         )
 
-    def _with_longest(self, target: Target, route: ModelRoute) -> Target:
-        """A route's own figure bounds all its targets."""
-        listed = self._listed_figures(self._kind(target.provider), target.model).max_output_tokens
-        known = [most for most in (route.max_output_tokens, listed) if most is not None]
-        return replace(target, max_output_tokens=min(known)) if known else target
+    def _complete_policy(self, route: ModelRoute) -> ModelRoute:
+        """The same for a route whose targets are its policy's: each is charged by its own price, where it has one."""
+        if route.policy is None:
+            return route
+        policy = with_targets(route.policy, lambda target: self._with_figures(target, route))
+        route = replace(route, policy=policy, targets=all_targets(policy))
+        is_simulated = all(self._kind(target.provider) == SIMULATED for target in route.targets)
+        prices: dict[tuple[str, str], Price] = {}
+        known: list[Price] = []
+        for target in route.targets:
+            named = self._named(target, route)
+            price = self._of_target(named) or (FREE if self._kind(target.provider) == SIMULATED else None)
+            if price is not None:
+                prices[target.provider, target.model] = prices[named.provider, named.model] = price
+                known.append(price)
+        own = route.price or self._of_name(route)
+        is_whole = len(known) == len(route.targets) > 0
+        dearest = max(known, key=lambda price: (price.output, price.input)) if is_whole else None
+        figures = self._figures(route)
+        return replace(
+            route,
+            is_simulated=is_simulated,
+            price=own or dearest,
+            target_prices=MappingProxyType(prices),
+            is_priced_by_target=own is None and is_whole,
+            max_output_tokens=route.max_output_tokens or figures.max_output_tokens,
+            context_tokens=route.context_tokens or figures.context_tokens,
+            capabilities=MappingProxyType({**figures.capabilities, **route.capabilities}),
+        )
+
+    def _named(self, target: Target, route: ModelRoute) -> Target:
+        """Where a target passes on the caller's name, and that can be one only."""
+        is_one = target.model == "*" and not route.name.endswith("*")
+        return replace(target, model=route.name) if is_one else target
+
+    def _with_figures(self, target: Target, route: ModelRoute) -> Target:
+        """A route's own longest answer bounds all its targets; its own window and abilities are those of each."""
+        named = self._named(target, route) if route.policy is not None else target
+        listed = self._listed_figures(self._kind(named.provider), named.model)
+        known = [most for most in (route.max_output_tokens, listed.max_output_tokens) if most is not None]
+        longest = min(known, default=target.max_output_tokens)
+        if route.policy is None and len(route.targets) == 1:
+            # Nothing is chosen by what the only target can do.
+            return replace(target, max_output_tokens=longest) if known else target
+        capabilities = {**listed.capabilities, **route.capabilities}
+        return replace(
+            target,
+            max_output_tokens=longest,
+            context_tokens=route.context_tokens or listed.context_tokens,
+            lacks=frozenset(name for name, has in capabilities.items() if not has),
+        )
 
     def newest(self, route: ModelRoute) -> ModelRoute:
         """A route that took its price from the list, with the price that has taken that one's place since."""
@@ -179,11 +261,13 @@ class _Pricing:
         for (tenant_id, provider, model), price in self._stored.items():
             shared = models.get((None, model))
             if tenant_id is not None and provider is None and shared is not None:
-                yield replace(shared, tenant_id=tenant_id, price=price)
+                yield replace(shared, tenant_id=tenant_id, price=price, is_priced_by_target=False)
 
     def known_names(self, routes: Iterable[ModelRoute]) -> Iterable[ModelRoute]:
         """A wildcard cannot have one price for all; the names it covers that have a public price become routes."""
         for route in routes:
+            if route.policy_name is not None:
+                continue
             models = {target.model for target in route.targets}
             if not route.name.endswith("*") or route.price is not None or models not in ({"*"}, {REST}):
                 continue
@@ -202,8 +286,7 @@ class _Pricing:
         return config.kind if config else ""
 
     def _find(self, route: ModelRoute) -> Price | None:
-        named = self._stored.get((route.tenant_id, None, route.name)) or self._stored.get((None, None, route.name))
-        if named is not None:
+        if (named := self._of_name(route)) is not None:
             return named
         found = [self._of_target(target) for target in route.targets]
         prices = [price for price in found if price is not None]
@@ -211,6 +294,9 @@ class _Pricing:
         if len(prices) < len(found):
             return None
         return max(prices, key=lambda price: (price.output, price.input))
+
+    def _of_name(self, route: ModelRoute) -> Price | None:
+        return self._stored.get((route.tenant_id, None, route.name)) or self._stored.get((None, None, route.name))
 
     def _figures(self, route: ModelRoute) -> Figures:
         """The largest of the targets' figures, each where all of them have one: they bound what a call may cost."""

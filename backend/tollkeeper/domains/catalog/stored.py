@@ -29,7 +29,10 @@ from tollkeeper.domains.catalog.fields import (
     read_proxy_url,
 )
 from tollkeeper.domains.catalog.parameters import Capabilities, read_capabilities, read_stored_parameters
+from tollkeeper.domains.catalog.policies import PolicySource
+from tollkeeper.domains.catalog.policy_fields import PolicyFields
 from tollkeeper.domains.catalog.prices import PRICE_CLASSES, UNITS, Figures, Origin, price_of, write_price, write_tiers
+from tollkeeper.domains.catalog.repository import PublishedPolicy
 from tollkeeper.domains.catalog.sealing import ProviderSecrets, SecretUnreadable
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, StoredPrice
 
@@ -71,13 +74,18 @@ class StoredCatalogReader:
         for credential in rows.credentials:
             credentials[credential.provider_id].append(credential)
         # Forget rows that are gone, so that a later row of the same id is told about again.
-        present = {row.id for group in (rows.providers, rows.models, rows.prices, rows.adjustments) for row in group}
+        present = {
+            row.id
+            for group in (rows.providers, rows.models, rows.prices, rows.adjustments, rows.policies)
+            for row in group
+        }
         self._good = {row_id: value for row_id, value in self._good.items() if row_id in present}
         return StoredCatalog(
             providers=tuple(self._each(rows.providers, lambda row: self._provider(row, credentials[row.id]))),
             models=tuple(self._each(rows.models, read_model)),
             prices=tuple(self._each(rows.prices, read_stored_price)),
             adjustments=tuple(self._each(rows.adjustments, read_adjustment)),
+            policies=tuple(self._each(rows.policies, read_policy)),
             next_change_unix=rows.next_change.timestamp() if rows.next_change else None,
         )
 
@@ -148,6 +156,7 @@ def read_model(row: Model) -> ModelRoute:
         name=row.name,
         targets=tuple(RouteTarget(t.provider, t.model, t.weight) for t in _TARGETS.validate_python(row.targets)),
         strategy=row.strategy,
+        policy_name=row.policy,
         blocks_unpriced=row.unpriced_policy == "block",
         tenant_id=row.tenant_id,
         created_unix=int(row.created_at.timestamp()),
@@ -157,6 +166,11 @@ def read_model(row: Model) -> ModelRoute:
         capabilities=read_capabilities(Capabilities.model_validate(row.capabilities)),
         parameters=read_stored_parameters(row.parameters),
     )
+
+
+def read_policy(row: PublishedPolicy) -> PolicySource:
+    fields = PolicyFields.model_validate(row.document)
+    return PolicySource(row.name, fields, row.id, row.tenant_id, row.number)
 
 
 def read_price_row(row: PriceRow) -> Price:
