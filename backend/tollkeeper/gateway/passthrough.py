@@ -109,7 +109,7 @@ class PassThrough:
         seconds = timeout_seconds(exchange.headers, is_stream=True)
         if seconds is not None:
             exchange.deadline = min(exchange.deadline, exchange.started + seconds)
-        self._body = await exchange.read_body()
+        self._body = await exchange.body()
         exchange.call = Call(Operation.PASSTHROUGH, exchange.route.name, is_stream=False, body={}, asked=Amounts())
         return await next_stage(exchange)
 

@@ -35,7 +35,7 @@ from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.provider import Channel, Provider
 from tollkeeper.gateway.providers import PROVIDERS
 from tollkeeper.gateway.routing.health import Gate
-from tollkeeper.gateway.stage import Exchange, Next, Stage
+from tollkeeper.gateway.stage import Exchange, Next, Stage, Step
 from tollkeeper.gateway.stages.adapt import adapt
 from tollkeeper.gateway.stages.admit import Admit, Admits, Appraise
 from tollkeeper.gateway.stages.authenticate import Authenticate
@@ -184,9 +184,28 @@ def make_passthrough(services: Services, authenticate: Authenticate) -> Callable
 def compose(stages: Sequence[Stage]) -> Next:
     """One function out of all stages; the last one answers and calls nobody."""
     following: Next = _nothing_left
+    steps: list[Step] = []
     for stage in reversed(stages):
-        following = _bind(stage, following)
-    return following
+        if isinstance(stage, Step):
+            steps.insert(0, stage)
+            continue
+        following, steps = _bind(stage, _go_through(steps, following)), []
+    return _go_through(steps, following)
+
+
+def _go_through(steps: Sequence[Step], following: Next) -> Next:
+    if not steps:
+        return following
+    enters = tuple(step.enter for step in steps)
+
+    async def run(exchange: Exchange) -> Reply:
+        for enter in enters:
+            waiting = enter(exchange)
+            if waiting is not None:
+                await waiting
+        return await following(exchange)
+
+    return run
 
 
 def _bind(stage: Stage, following: Next) -> Next:

@@ -131,7 +131,8 @@ class Exchange:
     # Of the caller.
     dialect: CallerDialect
     headers: Mapping[bytes, bytes]
-    read_body: Callable[[], Awaitable[bytes]]
+    # The bytes where they are there already.
+    read_body: Callable[[], Awaitable[bytes] | bytes]
     started: float
     deadline: float
     snapshot: Snapshot = EMPTY_SNAPSHOT
@@ -183,6 +184,11 @@ class Exchange:
     def __post_init__(self) -> None:
         self.shown_id = format_id("req", self.request_id)
 
+    async def body(self) -> bytes:
+        """What the caller sent, however long that takes."""
+        body = self.read_body()
+        return body if isinstance(body, bytes) else await body
+
     def on_finish(self, finisher: Finisher) -> None:
         """Register a synchronous finisher; it runs once, also after errors, disconnects and finishers that raise."""
         self.finishers.append(finisher)
@@ -203,3 +209,27 @@ Next = Callable[[Exchange], Awaitable[Reply]]
 
 class Stage(Protocol):
     async def __call__(self, exchange: Exchange, next_stage: Next, /) -> Reply: ...
+
+
+class Step:
+    """A stage that has done its work when the next one is called. Several in a row need one coroutine for all of them."""
+
+    def enter(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Do the work; where it takes waiting, what is to be awaited."""
+        raise NotImplementedError
+
+    async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
+        waiting = self.enter(exchange)
+        if waiting is not None:
+            await waiting
+        return await next_stage(exchange)
+
+
+class FunctionStep(Step):
+    """A step that needs nothing but the exchange. Decorates its function."""
+
+    def __init__(self, enter: Callable[[Exchange], Awaitable[None] | None]) -> None:
+        self._enter = enter
+
+    def enter(self, exchange: Exchange) -> Awaitable[None] | None:
+        return self._enter(exchange)

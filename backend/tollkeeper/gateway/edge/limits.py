@@ -82,15 +82,23 @@ class Body:
 
     async def read(self) -> bytes:
         """The whole body. Raises for a type that is not taken, an encoding, too many bytes, too much time."""
+        body = self.get()
+        return body if isinstance(body, bytes) else await body
+
+    def get(self) -> Awaitable[bytes] | bytes:
+        """As `read`; the bytes themselves where they are there already."""
         self._check_headers()
-        if self._take is not None:
-            body = self._take()
-            if body is None:
-                return await self._read()
-            self.is_complete = True
-            if len(body) > self._max_bytes:
-                raise self._too_large()
-            return body
+        if self._take is None:
+            return self._read_in_time()
+        body = self._take()
+        if body is None:
+            return self._read()
+        self.is_complete = True
+        if len(body) > self._max_bytes:
+            raise self._too_large()
+        return body
+
+    async def _read_in_time(self) -> bytes:
         async with asyncio.timeout(READ_SECONDS) as limit:
             try:
                 return await self._read()

@@ -29,9 +29,11 @@ class Watch:
             connection.on_disconnect(self._drop)
             connection.on_drain_expired(self._expire)
 
-    async def after(self, read_body: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def after(self, read_body: Callable[[], Awaitable[bytes] | bytes]) -> bytes:
         """The body; from its end on a disconnect can be told apart from more of it, so listening begins there."""
-        data = await read_body()
+        data = read_body()
+        if not isinstance(data, bytes):
+            data = await data
         self._listener = asyncio.get_running_loop().create_task(self._listen())
         return data
 

@@ -5,11 +5,11 @@ Models of which nothing is configured or known cost two attribute look-ups.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 from tollkeeper.contracts.catalog import ModelRoute
-from tollkeeper.contracts.chat import ABSENT, Call, Operation, Reply
+from tollkeeper.contracts.chat import ABSENT, Call, Operation
 from tollkeeper.contracts.parameters import NO_PARAMETERS, ModelParameters
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.asked import ASKED
@@ -17,7 +17,7 @@ from tollkeeper.gateway.money.families import family_of
 from tollkeeper.gateway.money.tokens import RESIDENT, count_chat, message_texts
 from tollkeeper.gateway.native_parameters import with_native
 from tollkeeper.gateway.openai_repair import is_translated
-from tollkeeper.gateway.stage import Exchange, Next
+from tollkeeper.gateway.stage import Exchange, FunctionStep
 
 APPLIED: Final = "x-tollkeeper-applied-params"
 # Two names of one thing.
@@ -33,7 +33,8 @@ _WORDS: Final[Mapping[str, str]] = {
 _DOUBT_PERCENT: Final = 125
 
 
-async def adapt(exchange: Exchange, next_stage: Next) -> Reply:
+@FunctionStep
+def adapt(exchange: Exchange) -> Awaitable[None] | None:
     route, call = exchange.route, exchange.call
     if route.parameters is not NO_PARAMETERS and call.form is None:
         call = exchange.call = _with_parameters(exchange, call, route.parameters)
@@ -45,8 +46,8 @@ async def adapt(exchange: Exchange, next_stage: Next) -> Reply:
         if route.max_output_tokens is not None:
             call = exchange.call = _bounded(exchange, call, route.max_output_tokens)
         if route.context_tokens is not None:
-            await _check_context(call, route, exchange.plan[0].model)
-    return await next_stage(exchange)
+            return _check_context(call, route, exchange.plan[0].model)
+    return None
 
 
 def _with_parameters(exchange: Exchange, call: Call, parameters: ModelParameters) -> Call:

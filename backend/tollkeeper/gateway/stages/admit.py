@@ -10,7 +10,6 @@ from functools import lru_cache, partial
 from typing import Final, Protocol
 from uuid import UUID
 
-from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.key_bounds import endpoint_of
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.routing import FallbackKind
@@ -23,7 +22,7 @@ from tollkeeper.gateway.money.intents import make_intent
 from tollkeeper.gateway.money.journal_format import pack_intent
 from tollkeeper.gateway.money.terms import FULL_SHARE, Asked, PlaceKind, Terms, refs_of
 from tollkeeper.gateway.provider import Provider
-from tollkeeper.gateway.stage import NO_FALLBACKS, Exchange, Next
+from tollkeeper.gateway.stage import NO_FALLBACKS, Exchange, Step
 
 _NOTHING: Final = Appraisal(0, 0, 0, 0)
 # Says of an answer that it came from other targets than those of the plan, and why.
@@ -60,7 +59,7 @@ class Appraise(Protocol):
         ...
 
 
-class Admit:
+class Admit(Step):
     def __init__(
         self, admission: Admits, appraise: Appraise, providers: Mapping[str, Provider], *, first_cap: int | None = None
     ) -> None:
@@ -70,14 +69,23 @@ class Admit:
         self._providers = providers
         self._first_cap = first_cap
 
-    async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
+    def enter(self, exchange: Exchange) -> Awaitable[None] | None:
+        terms = self._terms(exchange)
+        if terms:
+            return self._enter_or_tier_down(exchange, terms)
+        exchange.entered = exchange.plan[0].provider
+        return None
+
+    async def _enter_or_tier_down(self, exchange: Exchange, terms: Sequence[Terms]) -> None:
         try:
-            await self._enter_any(exchange)
-        except InsufficientQuota as refusal:
-            if FallbackKind.BUDGET not in exchange.fallbacks:
-                raise
-            await self._tier_down(exchange, refusal)
-        return await next_stage(exchange)
+            await self._admit(exchange, terms)
+        except (RateLimited, InsufficientQuota) as error:
+            try:
+                await self._pass_by(exchange, error)
+            except InsufficientQuota as refusal:
+                if FallbackKind.BUDGET not in exchange.fallbacks:
+                    raise
+                await self._tier_down(exchange, refusal)
 
     async def _tier_down(self, exchange: Exchange, refusal: InsufficientQuota) -> None:
         """Once, to the targets that the route's policy keeps for it; the first refusal stands where they are too dear."""
@@ -96,18 +104,22 @@ class Admit:
         try:
             await self._enter(exchange)
         except (RateLimited, InsufficientQuota) as error:
-            if not error.is_of_provider:
-                raise
-            await self._enter_others(exchange, error)
+            await self._pass_by(exchange, error)
+
+    async def _pass_by(self, exchange: Exchange, error: RateLimited | InsufficientQuota) -> None:
+        """What one provider's rules refuse, others may take."""
+        if not error.is_of_provider:
+            raise error
+        await self._enter_others(exchange, error)
+
+    def _terms(self, exchange: Exchange) -> Sequence[Terms]:
+        """At the first target's provider; dispatch asks those of the others when it comes to them."""
+        call = exchange.call
+        asked = Asked(call.model, endpoint(exchange.path), exchange.plan[0].provider, call.end_user)
+        return self._admission.terms(exchange.principal, asked)
 
     async def _enter(self, exchange: Exchange) -> None:
-        """At the first target's provider; dispatch asks those of the others when it comes to them."""
-        call, provider = exchange.call, exchange.plan[0].provider
-        asked = Asked(call.model, endpoint(exchange.path), provider, call.end_user)
-        terms = self._admission.terms(exchange.principal, asked)
-        if terms:
-            await self._admit(exchange, terms)
-        exchange.entered = provider
+        await self._admit(exchange, self._terms(exchange))
 
     async def _enter_others(self, exchange: Exchange, refusal: RateLimited | InsufficientQuota) -> None:
         """A rule about the first provider has no room: the targets of others come first, its own are tried last."""
@@ -132,8 +144,10 @@ class Admit:
         raise refusal
 
     async def _admit(self, exchange: Exchange, terms: Sequence[Terms]) -> None:
-        is_exact = any(one.counts_tokens or one.near_until > exchange.started for one in terms)
-        has_budgets = any(one.budgets for one in terms)
+        is_exact = has_budgets = False
+        for one in terms:
+            is_exact = is_exact or one.counts_tokens or one.near_until > exchange.started
+            has_budgets = has_budgets or bool(one.budgets)
         if not (is_exact or has_budgets):
             admitted = await self._admission.admit(terms, exchange.request_id, _NOTHING, is_cuttable=False, payload=b"")
         else:
@@ -142,6 +156,7 @@ class Admit:
                 is_exact, exchange.appraisal = True, await self._appraise.exactly(exchange)
             admitted = await self._pay(exchange, terms, is_exact=is_exact, has_budgets=has_budgets)
         exchange.hold = admitted.hold
+        exchange.entered = exchange.plan[0].provider
         if admitted.headers:
             exchange.response_headers.update(admitted.headers)
 
@@ -189,14 +204,14 @@ class Admit:
         exchange.call = uncapped
         raise refusal
 
-    async def _ask(
+    def _ask(
         self, exchange: Exchange, terms: Sequence[Terms], *, is_cuttable: bool, has_budgets: bool
-    ) -> Admitted:
+    ) -> Awaitable[Admitted]:
         appraisal = exchange.appraisal
         assert appraisal is not None
         if appraisal.full_nano is None and any(one.is_hard for one in terms):
             check_bounded(appraisal, is_cuttable=is_cuttable)
-        return await self._admission.admit(
+        return self._admission.admit(
             terms,
             exchange.request_id,
             appraisal,

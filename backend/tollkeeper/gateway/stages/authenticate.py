@@ -16,7 +16,6 @@ from uuid import UUID
 
 import orjson
 
-from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.key_bounds import EndpointNotAllowed, endpoint_allowed, key_admits
 from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.contracts.ports import ForeignKeys, KeyLookup, KeyUses, SessionLookup, TokenLookup
@@ -32,7 +31,7 @@ from tollkeeper.core.tokens import ISSUER
 from tollkeeper.gateway.key_cache import Entry, KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.run_keys import ends_of_run, principal_of_run
-from tollkeeper.gateway.stage import Exchange, Next
+from tollkeeper.gateway.stage import Exchange, Step
 
 _PLAIN_HEADERS: Final = (b"x-api-key", b"api-key", b"x-goog-api-key")
 _LONGEST_SESSION: Final = 8192
@@ -74,7 +73,7 @@ def read_credential(headers: Mapping[bytes, bytes]) -> bytes:
     return found
 
 
-class Authenticate:
+class Authenticate(Step):
     def __init__(
         self,
         cache: KeyCache,
@@ -105,9 +104,23 @@ class Authenticate:
         self._run_keys = run_keys
         self._looking: dict[bytes, asyncio.Task[Entry]] = {}
 
-    async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
+    def enter(self, exchange: Exchange) -> Awaitable[None] | None:
+        record = self._at_once(exchange.headers)
+        if record is None:
+            return self._enter(exchange)
+        exchange.principal = self._admitted(record, exchange.headers, exchange.path, exchange.client)
+        return None
+
+    async def _enter(self, exchange: Exchange) -> None:
         exchange.principal = await self.principal(exchange.headers, exchange.path, exchange.client)
-        return await next_stage(exchange)
+
+    def _at_once(self, headers: Mapping[bytes, bytes]) -> KeyRecord | None:
+        """A key that is in memory and fresh; None where somebody has to be asked."""
+        token = read_credential(headers)
+        if token.startswith((b"eyJ", PREFIX_BYTES)):
+            return None
+        entry = self._known(sha256(token).digest())
+        return None if entry is None else entry.record
 
     async def principal(self, headers: Mapping[bytes, bytes], path: str, client: Client) -> Principal:
         """Who calls, allowed to call here. `path` in either spelling; `client` as the server believes it to be."""
@@ -122,6 +135,9 @@ class Authenticate:
             if entry is None:
                 entry = await self._shared(fingerprint, partial(self._look_for_key, token), token)
             record = entry.record
+        return self._admitted(record, headers, path, client)
+
+    def _admitted(self, record: KeyRecord, headers: Mapping[bytes, bytes], path: str, client: Client) -> Principal:
         principal = record.principal
         if record.refusal is not None:
             self._note_refusal(principal, record.refusal, client)

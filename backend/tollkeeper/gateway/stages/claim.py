@@ -3,19 +3,20 @@
 The key is given back when the call failed before it could cost anything. Answers are not kept, so none is given again.
 """
 
+from collections.abc import Awaitable
 from functools import partial
 from hashlib import sha256
 from typing import Final, NoReturn
 
 import orjson
 
-from tollkeeper.contracts.chat import Operation, Reply
+from tollkeeper.contracts.chat import Operation
 from tollkeeper.contracts.form import Form
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import BadRequest, Conflict
 from tollkeeper.core.ids import format_id
 from tollkeeper.gateway.claims import Claimed, Claims, Known
-from tollkeeper.gateway.stage import Ending, Exchange, Next, Outcome
+from tollkeeper.gateway.stage import Ending, Exchange, Outcome, Step
 
 HEADER: Final = b"idempotency-key"
 ORIGINAL: Final = "x-tollkeeper-original-request-id"
@@ -23,17 +24,17 @@ _LONGEST_KEY: Final = 255
 _RETRY_SECONDS: Final = 1.0
 
 
-class Claim:
+class Claim(Step):
     def __init__(self, claims: Claims | None, clock: Clock) -> None:
         """Without `claims` the header means nothing."""
         self._claims = claims
         self._clock = clock
 
-    async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
+    def enter(self, exchange: Exchange) -> Awaitable[None] | None:
         key = exchange.headers.get(HEADER)
-        if key is not None and self._claims is not None:
-            await self._claim(self._claims, exchange, key)
-        return await next_stage(exchange)
+        if key is None or self._claims is None:
+            return None
+        return self._claim(self._claims, exchange, key)
 
     async def _claim(self, claims: Claims, exchange: Exchange, key: bytes) -> None:
         if not 0 < len(key) <= _LONGEST_KEY or not key.isascii() or not key.decode("ascii").isprintable():

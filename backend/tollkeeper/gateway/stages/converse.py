@@ -4,17 +4,16 @@ Failure policy: PostgreSQL gone: a call that names an earlier turn is 503; one t
 told so in `x-tollkeeper-stored`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
-from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.ports import ResponseLookup, ResponseSink
 from tollkeeper.contracts.responses import Item, StoredResponse, Turn
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.gateway.dialects.openai_responses import previous_not_found, resumed, stored_response
-from tollkeeper.gateway.stage import Exchange, Next
+from tollkeeper.gateway.stage import Exchange, Step
 
 log = structlog.get_logger(__name__)
 
@@ -23,20 +22,21 @@ STORED: Final = "x-tollkeeper-stored"
 _KEEPS_NOTHING: Final = "none"
 
 
-class Converse:
+class Converse(Step):
     def __init__(self, lookup: ResponseLookup | None, sink: ResponseSink | None) -> None:
         """Without them nothing is kept, and every earlier turn is unknown."""
         self._lookup = lookup
         self._sink = sink
 
-    async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
+    def enter(self, exchange: Exchange) -> Awaitable[None] | None:
         turn = exchange.call.turn
-        if turn is not None:
-            if turn.previous_id is not None or turn.references:
-                await self._resume(exchange, turn)
-            if turn.is_stored:
-                exchange.before_end = self._keep
-        return await next_stage(exchange)
+        if turn is None:
+            return None
+        if turn.is_stored:
+            exchange.before_end = self._keep
+        if turn.previous_id is not None or turn.references:
+            return self._resume(exchange, turn)
+        return None
 
     async def _resume(self, exchange: Exchange, turn: Turn) -> None:
         lookup, principal = self._lookup, exchange.principal

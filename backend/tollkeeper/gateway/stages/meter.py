@@ -5,7 +5,6 @@ from functools import partial
 
 import structlog
 
-from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.usage import CallStatus, Settlement
 from tollkeeper.core.clock import Clock
 from tollkeeper.gateway.drain import Drains
@@ -15,7 +14,7 @@ from tollkeeper.gateway.money.crossing import shares_of
 from tollkeeper.gateway.money.hold import Entries, Holds
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.money.unpriced import UnpricedCalls
-from tollkeeper.gateway.stage import Attempt, Bill, Ending, Exchange, Next, Outcome
+from tollkeeper.gateway.stage import Attempt, Bill, Ending, Exchange, Outcome, Step
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +25,7 @@ _STATUS = {
 }
 
 
-class Meter:
+class Meter(Step):
     def __init__(
         self, journal: Journal, clock: Clock, metrics: Metrics, drains: Drains, holds: Holds | None = None
     ) -> None:
@@ -37,9 +36,8 @@ class Meter:
         self._holds = holds
         self._unpriced = UnpricedCalls(metrics, clock)
 
-    async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
-        exchange.on_finish(partial(self._finish, exchange))
-        return await next_stage(exchange)
+    def enter(self, exchange: Exchange) -> None:
+        exchange.finishers.append(partial(self._finish, exchange))
 
     def _finish(self, exchange: Exchange, outcome: Outcome) -> None:
         """Now, unless the vendor goes on with an answer that nobody waits for: then once that is over."""

@@ -1,21 +1,31 @@
 """Reads the body into a `Call`, once the caller is known (RULING 17)."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
-from tollkeeper.contracts.chat import Reply
 from tollkeeper.core.errors import BadRequest
-from tollkeeper.gateway.stage import Exchange, Next
+from tollkeeper.gateway.stage import Exchange, FunctionStep
 
 
-async def read(exchange: Exchange, next_stage: Next) -> Reply:
-    body = await exchange.read_body()
+@FunctionStep
+def read(exchange: Exchange) -> Awaitable[None] | None:
+    body = exchange.read_body()
+    if not isinstance(body, bytes):
+        return _wait(exchange, body)
+    _read(exchange, body)
+    return None
+
+
+async def _wait(exchange: Exchange, body: Awaitable[bytes]) -> None:
+    _read(exchange, await body)
+
+
+def _read(exchange: Exchange, body: bytes) -> None:
     call = exchange.call = exchange.dialect.read_call(body, exchange.headers, exchange.path)
     # The call has what it needs of it: a picture of 20 MB is there often enough.
     del body
     seconds = timeout_seconds(exchange.headers, is_stream=call.is_stream)
     if seconds is not None:
         exchange.deadline = min(exchange.deadline, exchange.started + seconds)
-    return await next_stage(exchange)
 
 
 def timeout_seconds(headers: Mapping[bytes, bytes], *, is_stream: bool) -> float | None:

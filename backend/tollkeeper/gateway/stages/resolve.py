@@ -4,7 +4,7 @@ import random
 from typing import Final
 
 from tollkeeper.contracts.catalog import ModelRoute
-from tollkeeper.contracts.chat import Call, Reply
+from tollkeeper.contracts.chat import Call
 from tollkeeper.contracts.principal import Environment, Principal, name_allowed
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import BadRequest, Forbidden, ModelNotFound, NoTargetAvailable, TollkeeperError
@@ -13,7 +13,7 @@ from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.routing.facts import ROUTE_HEADER, Facts, Reckoner
 from tollkeeper.gateway.routing.health import HealthView
 from tollkeeper.gateway.routing.plan import Blind, Decision, decide, only_target
-from tollkeeper.gateway.stage import Exchange, Next
+from tollkeeper.gateway.stage import Exchange, Step
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
 
@@ -35,14 +35,14 @@ class Reckoning:
         return self._forecasts.forecast(call.model, principal.key_id, max(caps, default=None))
 
 
-class Resolve:
+class Resolve(Step):
     def __init__(self, clock: Clock, view: HealthView | None = None, reckon: Reckoner | None = None) -> None:
         """Without a view every target is taken for well."""
         self._clock = clock
         self._view = view or Blind()
         self._reckon = reckon or Reckoning()
 
-    async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
+    def enter(self, exchange: Exchange) -> None:
         principal, name = exchange.principal, exchange.call.model
         route = exchange.snapshot.find_model(principal.tenant_id, name)
         if route is None:
@@ -52,7 +52,7 @@ class Resolve:
         only = only_target(route, exchange.snapshot, principal, exchange.headers)
         if only is not None:
             exchange.plan = only
-            return await next_stage(exchange)
+            return
         facts = Facts(
             principal,
             exchange.call,
@@ -68,7 +68,6 @@ class Resolve:
         exchange.plan = decision.targets
         if decision.fallbacks:
             exchange.fallbacks = decision.fallbacks
-        return await next_stage(exchange)
 
 
 def refusal_of(decision: Decision, route: ModelRoute, facts: Facts) -> TollkeeperError:

@@ -4,38 +4,46 @@ Where the first provider of its plan is full and another one is not, the call go
 when the call ends, whatever its end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
-from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.errors import BadRequest, Forbidden
 from tollkeeper.core.flags import PRIORITY_CALLS
 from tollkeeper.gateway.pressure.entry import Priority
 from tollkeeper.gateway.pressure.slots import Slot, Slots
-from tollkeeper.gateway.stage import Exchange, Next
+from tollkeeper.gateway.stage import Exchange, Step
 
 HEADER: Final = b"x-tollkeeper-priority"
 _NAMES: Final[Mapping[bytes, Priority]] = {priority.name.lower().encode(): priority for priority in Priority}
 
 
-class Wait:
+class Wait(Step):
     def __init__(self, slots: Slots | None) -> None:
         """None: nothing is bounded."""
         self._slots = slots
 
-    async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
+    def enter(self, exchange: Exchange) -> Awaitable[None] | None:
         slots = self._slots
-        if slots is not None:
-            asked = exchange.headers.get(HEADER)
-            priority = Priority.NORMAL if asked is None else _read(asked, exchange.principal)
-            slot = _find(slots, exchange, priority)
-            if slot is None:
-                first = exchange.snapshot.providers[exchange.plan[0].provider]
-                slot = await slots.wait(exchange.principal.tenant_id, first, priority, exchange.deadline)
-            exchange.slot = slot
-            exchange.finishers.append(slot)
-        return await next_stage(exchange)
+        if slots is None:
+            return None
+        asked = exchange.headers.get(HEADER)
+        priority = Priority.NORMAL if asked is None else _read(asked, exchange.principal)
+        slot = _find(slots, exchange, priority)
+        if slot is None:
+            return _wait(slots, exchange, priority)
+        _take(exchange, slot)
+        return None
+
+
+async def _wait(slots: Slots, exchange: Exchange, priority: Priority) -> None:
+    first = exchange.snapshot.providers[exchange.plan[0].provider]
+    _take(exchange, await slots.wait(exchange.principal.tenant_id, first, priority, exchange.deadline))
+
+
+def _take(exchange: Exchange, slot: Slot) -> None:
+    exchange.slot = slot
+    exchange.finishers.append(slot)
 
 
 def _find(slots: Slots, exchange: Exchange, priority: Priority) -> Slot | None:
