@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
+import orjson
+
 from tollkeeper.contracts.chat import Batch, Call, Chunk, Reply, Usage
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
@@ -359,4 +361,4 @@ class Flight:
 
 
 def _size(chunk: Chunk) -> int:
-    return _CHUNK_BYTES + len(chunk.raw or b"") + len(chunk.native or b"") + chunk.text_length
+    return _CHUNK_BYTES + len(chunk.raw or chunk.native or orjson.dumps(chunk.data))
