@@ -88,6 +88,7 @@ from tollkeeper.gateway.money.shipper import Shipper
 from tollkeeper.gateway.pressure.metrics import QueueMetrics
 from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.probe import Probe
+from tollkeeper.gateway.probing import Probing
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
 from tollkeeper.gateway.routing.targets import Targets
 from tollkeeper.gateway.target_metrics import TargetMetrics
@@ -213,6 +214,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         tokens = AccessTokens(master, clock, minutes=settings.session_minutes, older=keys.previous)
         identities = SqlIdentities(database, clock, idle=timedelta(minutes=settings.session_idle_minutes))
         session_lookup = Sessions(known.lookup, identities, tokens)
+        probe = Probe(PROVIDERS, upstream, clock)
         targets = _open_targets(catalog, link, money.fleet.worker_id, clock)
         listener = await _open_listener(
             settings, redis_url, _Hearing(known, catalog, money.counters, targets, clock), stack
@@ -284,7 +286,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                     workers=settings.workers,
                 ),
             ),
-            provider_probe=Probe(PROVIDERS, upstream, clock),
+            provider_probe=probe,
             router=Router(targets, catalog.holder.current, clock),
             readiness=Readiness(
                 database,
@@ -303,6 +305,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         work = {
             **money.work(metrics),
             "targets": TargetMetrics(metrics.registry, targets, catalog.holder.current, clock).run(),
+            "probes": Probing(probe, targets, catalog.holder.current, clock).run(),
             "catalog": catalog.loader.run(),
             "reload": catalog.reloader.run(),
             "file-rules": file_rules.run(),

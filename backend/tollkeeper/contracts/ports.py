@@ -101,6 +101,8 @@ class ProbeResult:
     latency_ms: int | None = None
     models: int | None = None
     credential_id: UUID | None = None
+    # What a call would have met as well: `credential`, `rate` or `server`; None says nothing about calls.
+    trouble: str | None = None
 
 
 class ProviderProbe(Protocol):

@@ -13,14 +13,28 @@ from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.contracts.ports import ProbeResult
 from tollkeeper.contracts.routing import Target
 from tollkeeper.core.clock import Clock
-from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.core.errors import TollkeeperError, UpstreamError
 from tollkeeper.gateway.cloud_tokens import Authorizing, Tokens
-from tollkeeper.gateway.provider import Channel, ListsElsewhere, Provider, UpstreamRequest
+from tollkeeper.gateway.provider import (
+    Channel,
+    CredentialUnavailable,
+    FailureClass,
+    ListsElsewhere,
+    Provider,
+    UpstreamRequest,
+)
 
 DEADLINE_SECONDS: Final = 15.0
 _NOT_ASKED: Final = (
     "The credential can be used; the provider itself was not asked, as it lists no models at its address."
 )
+
+_TROUBLES: Final = {
+    FailureClass.CREDENTIAL: "credential",
+    FailureClass.RATE: "rate",
+    FailureClass.SERVER: "server",
+    FailureClass.TIMEOUT: "server",
+}
 
 
 class Probe:
@@ -70,15 +84,21 @@ class Probe:
             finally:
                 await response.aclose()
         except TollkeeperError as error:
-            return ProbeResult(ok=False, message=_words(error, config.base_url), credential_id=credential_id)
-        latency_ms = math.ceil((self._clock.monotonic() - began) * 1000)
-        if response.status != 200:
-            message = provider.failure(response.status, response.headers, body).error.message
             return ProbeResult(
                 ok=False,
-                message=f"Status {response.status}: {message}",
+                message=_words(error, config.base_url),
+                credential_id=credential_id,
+                trouble=_trouble_of(error),
+            )
+        latency_ms = math.ceil((self._clock.monotonic() - began) * 1000)
+        if response.status != 200:
+            failure = provider.failure(response.status, response.headers, body)
+            return ProbeResult(
+                ok=False,
+                message=f"Status {response.status}: {failure.error.message}",
                 latency_ms=latency_ms,
                 credential_id=credential_id,
+                trouble=_TROUBLES.get(failure.kind),
             )
         count = _count_models(body)
         if count is None:
@@ -105,6 +125,12 @@ def _models_url(provider: Provider, config: ProviderConfig) -> str | None:
     if isinstance(provider, ListsElsewhere):
         return provider.models_url(config)
     return f"{(config.base_url or '').rstrip('/')}/models"
+
+
+def _trouble_of(error: TollkeeperError) -> str | None:
+    if isinstance(error, CredentialUnavailable):
+        return "credential"
+    return "server" if isinstance(error, UpstreamError) else None
 
 
 def _words(error: TollkeeperError, base_url: str) -> str:

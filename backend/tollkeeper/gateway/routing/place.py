@@ -128,8 +128,10 @@ class Cell:
         return None
 
     @property
-    def is_troubled(self) -> bool:
-        return self.breaker.state is not State.CLOSED or self.held_until() > 0.0
+    def needs_trial(self) -> bool:
+        """Before everything is as usual again, a call has to go well."""
+        is_refused = self.quarantine.is_on or self.refusals.quarantine.is_on
+        return is_refused or self.breaker.state is not State.CLOSED
 
     def reset(self, now: float) -> None:
         self.breaker.reset(now)

@@ -17,6 +17,7 @@ from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
 from tollkeeper.contracts.routing import BreakerRule, Fork, Place
 from tollkeeper.contracts.target_health import TargetHealth, reset_subject
 from tollkeeper.core.ids import uuid7
+from tollkeeper.gateway.provider import Failure
 from tollkeeper.gateway.routing.breaker import Pass, State
 from tollkeeper.gateway.routing.canary import branch_places, canary_name, canary_places, is_failing
 from tollkeeper.gateway.routing.catalogue import Names, named_places
@@ -127,10 +128,22 @@ class Targets:
         return Visit(cell, rule, how, now, self)
 
     def blocked(self, place: Place, now: float) -> tuple[str, float]:
-        spot = self._spots.get((place.provider, place.model))
-        cell = None if spot is None else spot.cells.get(place.credential_id)
+        cell = self._find(place)
         why = None if cell is None else cell.why(now)
         return why or ("breaker_open", 0.0)
+
+    def probed(self, place: Place, rule: BreakerRule, now: float, failure: Failure | None) -> None:
+        """What a probe met. That it answers takes nothing from failures of calls; a failure is one like theirs."""
+        cell = self._find(place) or self._add(place, now)
+        if failure is None and not cell.needs_trial:
+            return
+        visit = self.enter(place, rule, now)
+        if visit is None:
+            return
+        if failure is None:
+            visit.answered(now, None)
+        else:
+            visit.failed(now, failure)
 
     def retry_budget(self, provider: str, now: float) -> RetryBudget:
         budget = self._budgets.get(provider)
@@ -173,9 +186,7 @@ class Targets:
         if hint.canary is not None:
             self._roll_back(hint.canary)
         elif hint.place is not None and hint.place.provider in self._snapshot().providers:
-            spot = self._spots.get((hint.place.provider, hint.place.model))
-            cell = None if spot is None else spot.cells.get(hint.place.credential_id)
-            cell = cell or self._add(hint.place, now)
+            cell = self._find(hint.place) or self._add(hint.place, now)
             cell.breaker.suspect(now + hint.seconds + _SUSPECT_LONGER)
 
     def reset(self, provider: str, now: float, *, model: str | None = None, credential_id: UUID | None = None) -> int:
@@ -187,7 +198,7 @@ class Targets:
                 continue
             if credential_id is not None and place.credential_id != credential_id:
                 continue
-            count += cell.is_troubled
+            count += cell.why(now) is not None or cell.needs_trial
             before = cell.breaker.state
             cell.reset(now)
             if before is not State.CLOSED:
@@ -308,6 +319,10 @@ class Targets:
         if config is not None and any(credential.id not in spot.cells for credential in config.credentials):
             return 0.0
         return earliest
+
+    def _find(self, place: Place) -> Cell | None:
+        spot = self._spots.get((place.provider, place.model))
+        return None if spot is None else spot.cells.get(place.credential_id)
 
     def _add(self, place: Place, now: float) -> Cell:
         names = (place.provider, place.model)
