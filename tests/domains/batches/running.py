@@ -100,7 +100,7 @@ async def running(
 ) -> AsyncIterator[Running]:
     async with running_upstream() as vendor:
         snap = snapshot(
-            [provider("one", vendor.base_url)],
+            [provider("one", vendor.base_url, options={"cancel_stops_billing": True})],
             [route(MODEL, ("one", MODEL), price=price), route("embed", ("one", "embed"), price=price)],
         )
         async with keeping(database, folder, snap, **settings) as kept:
