@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._framing_bytes = 0
         self._parts: list[bytes] = []
         self._size = 0
-        self._received = 0
+        self.received = 0
         self._is_paused = False
         self._waiting_since = 0.0
 
@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
         if not self.is_complete:
             self._parts.append(body)
             self._size += len(body)
-            self._received += len(body)
+            self.received += len(body)
             self._framing_bytes = 0
 
     def on_message_complete(self) -> None:
@@ -216,13 +216,13 @@ class Connection(asyncio.Protocol):
             text = "has sent nothing for too long" if self.status else "did not begin to answer in time"
             self._fail(UpstreamTimeout(f"The provider {text}."))
         elif self._least_bytes and now - self._judged_since >= PACE_SECONDS:
-            if self._received - self._judged_from < self._least_bytes * PACE_SECONDS:
+            if self.received - self._judged_from < self._least_bytes * PACE_SECONDS:
                 self._fail(too_slow())
             self._judge_from(now)
 
     def _judge_from(self, now: float) -> None:
         self._judged_since = now
-        self._judged_from = self._received
+        self._judged_from = self.received
 
     def release(self) -> bool:
         """End the use of this connection; False when it had to be closed because its answer was not over."""

@@ -8,8 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-import orjson
-
 from tollkeeper.contracts.chat import Batch, Call, Chunk, Reply, Usage
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
@@ -37,8 +35,6 @@ from tollkeeper.gateway.stage import Attempt, Exchange
 # Chunks without content that are kept back; then the answer begins with them, so that they cannot fill the memory.
 _MOST_PRIMED: Final = 1_000
 _MOST_PRIMED_BYTES: Final = 262_144
-# Of a chunk beside its bytes.
-_CHUNK_BYTES: Final = 256
 
 
 class Flight:
@@ -159,15 +155,14 @@ class Flight:
         self._exchange.on_accepted()
         self._open(hold, holds)
         primed: list[Chunk] = []
-        size = 0
         try:
             while True:
                 batch = await self._next()
                 primed += batch
                 if any(chunk.is_content or chunk.is_final for chunk in batch):
                     break
-                size += sum(map(_size, batch))
-                if len(primed) > _MOST_PRIMED or size > _MOST_PRIMED_BYTES:
+                response = self._response
+                if len(primed) > _MOST_PRIMED or (response is not None and response.received > _MOST_PRIMED_BYTES):
                     break
         except StopAsyncIteration:
             raise UpstreamError("The provider's answer is empty.", code="upstream_cut") from None
@@ -358,7 +353,3 @@ class Flight:
         elif self.request.pending is not None:
             self.request.pending.abort()
             self.request.pending = None
-
-
-def _size(chunk: Chunk) -> int:
-    return _CHUNK_BYTES + len(chunk.raw or chunk.native or orjson.dumps(chunk.data))

@@ -96,6 +96,11 @@ class UpstreamResponse(Protocol):
     status: int
     headers: Mapping[str, str]  # lower-case names
 
+    @property
+    def received(self) -> int:
+        """Bytes of the body that have arrived."""
+        ...
+
     def bound(self, deadline: float, least_bytes_per_second: int) -> None:
         """Other bounds from here on: its end by then, and no ten seconds with less than that a second (0: at any pace)."""
         ...

@@ -100,12 +100,13 @@ class _Response:
         "_deadline",
         "_decoder",
         "_idle_seconds",
+        "_judged_from",
         "_judged_since",
         "_least_bytes",
         "_max_body_bytes",
-        "_received",
         "_response",
         "headers",
+        "received",
         "status",
     )
 
@@ -124,10 +125,11 @@ class _Response:
         self._deadline = deadline
         self._idle_seconds = idle_seconds
         self._max_body_bytes = max_body_bytes
-        # As a connection of our own has them; `_received` since `_judged_since`.
+        self.received = 0
+        # As a connection of our own has them.
         self._least_bytes = 0
         self._judged_since = 0.0
-        self._received = 0
+        self._judged_from = 0
         self.status = response.status
         self.headers: Mapping[str, str] = {
             name: response.headers[name] for name in _READABLE if name in response.headers
@@ -138,8 +140,7 @@ class _Response:
     def bound(self, deadline: float, least_bytes_per_second: int) -> None:
         self._deadline = deadline
         self._least_bytes = least_bytes_per_second
-        self._judged_since = self._clock()
-        self._received = 0
+        self._judged_since, self._judged_from = self._clock(), self.received
 
     async def read(self) -> bytes:
         body = self._body
@@ -162,17 +163,13 @@ class _Response:
             raise UpstreamTimeout("The provider has sent nothing for too long.") from error
         except aiohttp.ClientError as error:
             raise UpstreamError("The provider cut its answer off.", code="upstream_cut") from error
-        if self._least_bytes:
-            self._judge(len(part))
-        return part
-
-    def _judge(self, size: int) -> None:
-        now = self._clock()
-        self._received += size
+        self.received += len(part)
+        now = self._clock() if self._least_bytes else 0.0
         if now - self._judged_since >= PACE_SECONDS:
-            if self._received < self._least_bytes * PACE_SECONDS:
+            if self.received - self._judged_from < self._least_bytes * PACE_SECONDS:
                 raise too_slow()
-            self._judged_since, self._received = now, 0
+            self._judged_since, self._judged_from = now, self.received
+        return part
 
     async def finish(self) -> None:
         await self.aclose()

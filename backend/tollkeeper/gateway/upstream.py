@@ -379,6 +379,10 @@ class _Response:
         self._parts: list[bytes] = []
         self._size = 0
 
+    @property
+    def received(self) -> int:
+        return 0 if self._connection is None else self._connection.received
+
     def bound(self, deadline: float, least_bytes_per_second: int) -> None:
         if self._connection is not None:
             self._connection.bound(deadline, least_bytes_per_second)

@@ -112,6 +112,10 @@ class _Response:
         self._monotonic = monotonic
         self._is_closed = False
 
+    @property
+    def received(self) -> int:
+        return 0
+
     def bound(self, deadline: float, least_bytes_per_second: int) -> None:  # noqa: ARG002 - it keeps its own pace
         self._deadline = deadline
 
