@@ -2,8 +2,8 @@
 nothing stays held.
 
 A row is a way to end. Its vendor counts 10 tokens in and 5 out where it counts; where nobody does, four characters of
-what was produced are a token. Guardrails (block before and after), cache hits, hedging and batches do not exist yet:
-each adds its rows here when it comes.
+what was produced are a token. Guardrails (block before and after), cache hits and batches do not exist yet: each adds its
+rows here when it comes.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.gateway.dispatching import NotingGate
 from tests.gateway.serving import KEY, PRICE, TENANT, Serving, chat, events_of, provider, route, serving, snapshot
 from tests.gateway.upstream import (
     DONE,
@@ -38,6 +39,17 @@ from tests.gateway.upstream import (
 from tests.money.admissions import ASKED, make_budget
 from tests.money.records import FakeHolds, make_principal
 from tollkeeper.contracts.catalog import Adjustment, Credential
+from tollkeeper.contracts.routing import (
+    Branch,
+    Deadlines,
+    FallbackKind,
+    Fork,
+    HedgeRule,
+    RetryRule,
+    RoutePolicy,
+    Strategy,
+    Target,
+)
 from tollkeeper.contracts.usage import CallStatus, LedgerKind
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.drain import Drains
@@ -96,11 +108,33 @@ class Ending:
     room: int = FULL
     charge: Callable[[int], int] = lambda cost: cost
     config: dict[str, Any] = field(default_factory=dict)
+    # Of the route's policy, by which its targets are tried in their order; None: there is none.
+    policy: dict[str, Any] | None = None
+    # Providers that are not let through.
+    closed: Sequence[str] = ()
 
 
 STREAM = chat(stream=True)
 NO_USAGE = completion("x" * 40, usage=None)
 BROKEN = good_stream(*WORDS)[:5]
+AT_ONCE = RetryRule(base_seconds=0.0)
+HEDGED: dict[str, Any] = {"hedge": HedgeRule(0.05, 1_000_000, 1_000_000), "retry": RetryRule(most_attempts=1)}
+ELSEWHERE = Fork(Strategy.PRIORITY, (Branch(Target("p1", "gpt-4o-mini")),))
+FALLEN_BACK: dict[str, Any] = {
+    "fallbacks": {FallbackKind.CONTEXT_WINDOW: ELSEWHERE, FallbackKind.CONTENT_POLICY: ELSEWHERE}
+}
+FILTERED = completion("")
+FILTERED["choices"][0]["finish_reason"] = "content_filter"
+LOST = Row(CallStatus.CANCELLED, is_estimated=True, output=0)
+
+
+def later(script: Script, seconds: float = 0.3) -> Script:
+    async def answer_later(seen: Seen, writer: asyncio.StreamWriter) -> bool | None:
+        await asyncio.sleep(seconds)
+        return await script(seen, writer)
+
+    return answer_later
+
 
 ENDINGS = [
     Ending("whole", [answer_json(completion())]),
@@ -202,6 +236,117 @@ ENDINGS = [
         status=503,
         code="no_target_available",
     ),
+    Ending(
+        "repeated after a refusal",
+        [answer_json({}, 503), answer_json(completion())],
+        policy={"retry": AT_ONCE},
+    ),
+    Ending(
+        "repeated after the wait that a vendor asked for",
+        [answer_json({}, 429, [("retry-after-ms", "20")]), answer_json(completion())],
+        policy={"retry": AT_ONCE},
+    ),
+    Ending(
+        "repeated in vain",
+        [answer_json({}, 503)],
+        [FREE_ERROR],
+        status=503,
+        policy={"retry": RetryRule(most_attempts=3, base_seconds=0.0)},
+    ),
+    Ending(
+        "rate limited for longer than the policy waits",
+        [answer_json({}, 429, [("retry-after", "60")])],
+        [FREE_ERROR],
+        status=429,
+        code="rate_limit_exceeded",
+    ),
+    Ending("another credential after a rate limit", [answer_json({}, 429), answer_json(completion())], credentials=2),
+    Ending(
+        "another model for a long input",
+        [answer_json({"error": {"message": "no", "code": "context_length_exceeded"}}, 400), answer_json(completion())],
+        targets=2,
+        policy={**FALLEN_BACK, "is_alone": True},
+    ),
+    Ending(
+        "another model for what a filter left empty",
+        [answer_json(FILTERED), answer_json(completion())],
+        [Row(CallStatus.ERROR), OK],
+        targets=2,
+        policy={**FALLEN_BACK, "is_alone": True},
+    ),
+    Ending(
+        "another model for what a filter left empty of a stream",
+        [
+            stream(event(chunk({"role": "assistant", "content": ""})), event(chunk({}, "content_filter"))),
+            stream(*good_stream(*WORDS)),
+        ],
+        [Row(CallStatus.ERROR, True, 0), OK],
+        body=STREAM,
+        targets=2,
+        policy={**FALLEN_BACK, "is_alone": True},
+    ),
+    Ending("another target for one that is not let through", [answer_json(completion())], targets=2, closed=["p0"]),
+    Ending(
+        "no target is let through",
+        [answer_json(completion())],
+        [],
+        status=503,
+        code="no_target_available",
+        targets=2,
+        closed=["p0", "p1"],
+    ),
+    Ending(
+        "another target after the first token was due",
+        [silent(first=STREAM_HEAD), stream(*good_stream(*WORDS))],
+        [Row(CallStatus.ERROR, True, 0), OK],
+        body=STREAM,
+        targets=2,
+        policy={"deadlines": Deadlines(first_token=0.2)},
+    ),
+    Ending("hedge won", [silent(), answer_json(completion())], [LOST, OK], targets=2, policy=HEDGED),
+    Ending(
+        "hedge won by a stream",
+        [silent(first=STREAM_HEAD), stream(*good_stream(*WORDS))],
+        [LOST, OK],
+        body=STREAM,
+        targets=2,
+        policy=HEDGED,
+    ),
+    Ending("hedge lost", [later(answer_json(completion())), silent()], [LOST, OK], targets=2, policy=HEDGED),
+    Ending(
+        "hedge lost to a refusal of the call itself",
+        [later(answer_json({"error": {"message": "no"}}, 400)), silent()],
+        [LOST, FREE_ERROR],
+        status=400,
+        code="invalid_request",
+        targets=2,
+        policy=HEDGED,
+    ),
+    Ending(
+        "hedge won and cut after the first token",
+        [silent(first=STREAM_HEAD), stream(*BROKEN, ends=False)],
+        [LOST, Row(CallStatus.ERROR, True, 4)],
+        body=STREAM,
+        code="upstream_cut",
+        targets=2,
+        policy=HEDGED,
+    ),
+    Ending(
+        "hedge without room",
+        [later(answer_json(completion())), answer_json(completion())],
+        targets=2,
+        policy=HEDGED,
+        room=0,
+    ),
+    Ending(
+        "both of a hedge fail",
+        [later(answer_json({}, 500)), answer_raw(b"")],
+        [Row(CallStatus.ERROR, True, 0)],
+        status=503,
+        code="no_target_available",
+        targets=2,
+        policy=HEDGED,
+    ),
     Ending("margin", [answer_json(completion())], charge=lambda cost: cost * 6 // 5 + 7),
     Ending(
         "usage that cannot be true",
@@ -276,7 +421,13 @@ def make_snapshot(vendor: FakeUpstream, ending: Ending) -> Any:
         for config in configs
     ]
     targets = [(name, "gpt-4o-mini") for name in names]
-    snap = snapshot(configs, [route("gpt-4o-mini", *targets), route("embed", *targets)])
+    routes = [route("gpt-4o-mini", *targets), route("embed", *targets)]
+    if ending.policy is not None:
+        rules = dict(ending.policy)
+        own = targets[:1] if rules.pop("is_alone", False) else targets
+        root = Fork(Strategy.PRIORITY, tuple(Branch(Target(*target)) for target in own))
+        routes = [replace(one, policy=RoutePolicy(root, **rules)) for one in routes]
+    snap = snapshot(configs, routes)
     if ending.name == "margin":
         snap = replace(
             snap,
@@ -292,8 +443,9 @@ async def test_every_ending_is_settled_once_and_leaves_nothing_held(
     tmp_path: Path, vendor: FakeUpstream, ending: Ending
 ) -> None:
     vendor.script = one_by_one(ending.answers)
-    holds = FakeHolds(room=ending.room)
-    async with serving(tmp_path, make_snapshot(vendor, ending), holds=holds) as gateway:
+    holds, gate = FakeHolds(room=ending.room), NotingGate()
+    gate.closed = dict.fromkeys(ending.closed, ("paused", 1.0))
+    async with serving(tmp_path, make_snapshot(vendor, ending), holds=holds, gate=gate) as gateway:
         scene = Scene(gateway, holds)
         response = await gateway.post(ending.path, ending.body)
         assert response.status_code == ending.status
@@ -301,6 +453,7 @@ async def test_every_ending_is_settled_once_and_leaves_nothing_held(
             text = events_of(response.text)[-1] if response.status_code == 200 else response.text
             assert json.loads(text)["error"]["code"] == ending.code
         await scene.check(ending.rows, ending.charge)
+        assert all(len(ends) == 1 for ends in gate.ends), "whoever let it through is told one end"
 
 
 # Callers that leave

@@ -103,18 +103,14 @@ class Hedging:
                 tried = self._result(course, run)
                 if tried is None:
                     continue
-                if isinstance(tried, Failure):
+                # A call that its vendor does not take ends here: the other one would only say the same.
+                if isinstance(tried, Failure) and (run.mark is not None or tried.kind in MOVES_ON):
                     failed.append((run.way, tried))
-                    if run.mark is not None or tried.kind in MOVES_ON:
-                        continue
-                    # Its caller's own mistake, which the other one will only repeat.
-                    await self._stop(left)
-                    left.clear()
-                elif len(runs) > 1:
-                    await self._won(exchange, run, next(other for other in runs if other is not run))
+                    continue
+                if len(runs) > 1:
+                    await self._decided(exchange, run, next(other for other in runs if other is not run))
                 for way, failure in failed:
-                    if way is not run.way:
-                        course.note(way, failure)
+                    course.note(way, failure)
                 return run.way, tried
         *earlier, last = failed
         for way, failure in earlier:
@@ -133,7 +129,7 @@ class Hedging:
             self._metrics.hedge(run.way.target.provider, "not_made")
             return None
 
-    async def _won(self, exchange: Exchange, winner: _Run, loser: _Run) -> None:
+    async def _decided(self, exchange: Exchange, winner: _Run, loser: _Run) -> None:
         await _end(loser)
         lost, won = loser.way.attempt, winner.way.attempt
         if lost is not None and lost.error is None:
@@ -157,6 +153,7 @@ class Hedging:
             attempt = run.way.attempt
             if attempt is None:
                 continue
+            attempt.is_lost = attempt.error is None
             leftover = attempt.leftover
             if leftover is not None and not leftover.is_over and not leftover.is_still_billed():
                 await leftover.aclose()
