@@ -23,6 +23,7 @@ from tollkeeper.domains.jobs.schemas import JobContext, JobKind
 from tollkeeper.domains.jobs.tasks import HOUR, make_kinds
 from tollkeeper.domains.keys.subscribers import RevokeKeysOfTeam
 from tollkeeper.domains.mail.service import SEND, Mail
+from tollkeeper.domains.request_logs.partitions import DAYS
 from tollkeeper.domains.usage.days import close_days
 from tollkeeper.domains.usage.partitions import drop_expired, ensure_partitions
 from tollkeeper.domains.users.subscribers import EndGuestMemberships
@@ -58,7 +59,7 @@ def make_runner(settings: Settings, database: Database, more: Sequence[JobKind],
         usage_retention_days=settings.usage_retention_days,
         deliver_outbox=OutboxDelivery(database, subscribers).handle,
     )
-    return Runner(database, [*kinds, _closing_of_days(database), *more], name=name)
+    return Runner(database, [*kinds, _closing_of_days(database), _days_of_calls(settings, database), *more], name=name)
 
 
 def _closing_of_days(database: Database) -> JobKind:
@@ -66,6 +67,16 @@ def _closing_of_days(database: Database) -> JobKind:
         return {"closed": [day.isoformat() for day in await close_days(database, SystemClock())]}
 
     return JobKind("usage.days", close, every_seconds=HOUR)
+
+
+def _days_of_calls(settings: Settings, database: Database) -> JobKind:
+    async def keep(_context: JobContext, _payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        async with database.owner() as session:
+            made = await DAYS.ensure(session)
+            dropped = await DAYS.drop_expired(session, settings.request_log_retention_days)
+        return {"made": [day.isoformat() for day in made], "dropped": [day.isoformat() for day in dropped]}
+
+    return JobKind("requests.days", keep, every_seconds=HOUR)
 
 
 def mail_jobs(settings: Settings, database: Database, box: SecretBox, mail: Mail, clock: Clock) -> Sequence[JobKind]:

@@ -20,6 +20,7 @@ from tollkeeper.commands import (
     limits,
     prices,
     projects,
+    requests,
     roles,
     secrets,
     service_accounts,
@@ -92,6 +93,7 @@ app.add_typer(secrets.app, name="secrets")
 app.add_typer(audit.app, name="audit")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(usage.app, name="usage")
+app.add_typer(requests.app, name="requests")
 app.add_typer(docs.app, name="docs")
 
 

@@ -66,6 +66,7 @@ from tollkeeper.domains.jobs.schemas import JobKind
 from tollkeeper.domains.keys.lookup import SqlKeyLookup
 from tollkeeper.domains.keys.uses import KeyUseWriter
 from tollkeeper.domains.mail.service import Mail
+from tollkeeper.domains.request_logs.sink import RequestLogSink
 from tollkeeper.domains.responses.lookup import SqlResponses
 from tollkeeper.domains.responses.sink import ResponseSink
 from tollkeeper.domains.router.service import Router
@@ -90,6 +91,7 @@ from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.probe import Probe
 from tollkeeper.gateway.probing import Probing
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
+from tollkeeper.gateway.request_log import RequestLog
 from tollkeeper.gateway.routing.targets import Targets
 from tollkeeper.gateway.target_metrics import TargetMetrics
 from tollkeeper.gateway.upstream import Upstream
@@ -111,6 +113,8 @@ log = structlog.get_logger(__name__)
 _SHIP_SECONDS: Final = 5.0
 # A batch whose process died goes on elsewhere after this time.
 _BATCH_LEASE_SECONDS: Final = 15.0
+# For the last calls' records.
+_LOG_SECONDS: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -223,6 +227,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         audit_heads = Heads(objects, keys, clock)
 
         access_log = _open_access_log(settings, clock, stack)
+        request_log = _open_request_log(settings, database, clock, metrics)
         issuers = Issuers(Outbound(ca_bundle=settings.upstream_ca_bundle, proxy_url=settings.upstream_proxy), clock)
         response_lookup, response_sink = _open_responses(settings, database, box, clock, stack)
         files = Files(database, objects, box, clock, settings)
@@ -277,6 +282,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 files=files,
                 batches=Batches(database, files, box, clock),
                 access_log=access_log,
+                request_log=request_log,
                 slots=Slots(
                     clock,
                     QueueMetrics(metrics.registry),
@@ -306,6 +312,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             **money.work(metrics),
             "targets": TargetMetrics(metrics.registry, targets, catalog.holder.current, clock).run(),
             "probes": Probing(probe, targets, catalog.holder.current, clock).run(),
+            "request-log": request_log.run(),
             "catalog": catalog.loader.run(),
             "reload": catalog.reloader.run(),
             "file-rules": file_rules.run(),
@@ -328,6 +335,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 await services.gateway.drains.close()
                 await known.finish()
                 await money.finish()
+                await request_log.finish(_LOG_SECONDS)
 
 
 async def run_jobs(settings: Settings) -> None:
@@ -501,6 +509,11 @@ def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) ->
     writer = AccessLogWriter(sys.stdout, clock, as_json=is_json)
     stack.callback(writer.close)
     return writer
+
+
+def _open_request_log(settings: Settings, database: Database, clock: Clock, metrics: Metrics) -> RequestLog:
+    sink = RequestLogSink(database, clock, retention_days=settings.request_log_retention_days)
+    return RequestLog(sink, metrics.registry, share=settings.request_log_sample)
 
 
 def _open_files(settings: Settings, database: Database, box: SecretBox, clock: Clock) -> tuple[Objects, Files]:

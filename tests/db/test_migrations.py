@@ -37,6 +37,7 @@ async def test_a_fresh_database_is_migrated_once_however_many_ask(empty_database
         "0012_route_policies",
         "0013_files_and_batches",
         "0014_beyond_models",
+        "0015_request_logs",
     ]
 
     await asyncio.gather(*(migrations.upgrade(empty_database_url) for _ in range(2)))
@@ -160,7 +161,8 @@ def test_an_installed_package_finds_the_migrations_it_carries(tmp_path: Path) ->
         "0009_model_figures",
         "0010_stored_responses",
         "0011_model_parameters",
-        "0013_files_and_batches",
         "0012_route_policies",
+        "0013_files_and_batches",
         "0014_beyond_models",
+        "0015_request_logs",
     ]

@@ -352,6 +352,8 @@ RECIPES: Final[dict[str, Recipe]] = {
     "GET /api/v1/usage": Recipe(),
     "GET /api/v1/usage/records": Recipe(),
     "GET /api/v1/usage/export": Recipe(),
+    "GET /api/v1/requests": Recipe(),
+    "GET /api/v1/requests/{request_id}": Recipe(),
     # Limits and budgets
     "GET /api/v1/limits": Recipe(),
     "POST /api/v1/limits": Recipe(body=_limit),

@@ -33,6 +33,7 @@ _LISTS: Final = [op for op in _KNOWN if op.method == "GET"]
 _KINDS: Final = (
     "usr",
     "key",
+    "req",
     "mdl",
     "prv",
     "prc",

@@ -317,7 +317,17 @@ async def make_side(platform: Callable[[], Any]) -> Side:
 _WATCHED: Final = sorted(
     name
     for name in tables.User.metadata.tables
-    if name not in {"workers", "jobs", "announcements", "usage_logs", "usage_late", "usage_rollups", "system_state"}
+    if name
+    not in {
+        "workers",
+        "jobs",
+        "announcements",
+        "usage_logs",
+        "usage_late",
+        "usage_rollups",
+        "request_logs",
+        "system_state",
+    }
 )
 # Rows are added to them and never changed.
 _APPENDED: Final = frozenset({"audit_logs", "outbox", "idempotency_keys", "consumed_tokens"})
@@ -530,8 +540,29 @@ async def _session(world: World, wanted: Wanted) -> UUID:
 
 
 async def _request(world: World, wanted: Wanted) -> UUID:
-    """Calls leave no object: an id in the form of one."""
-    return uuid7()
+    """A call that is over, of its owner's key."""
+    person = wanted.owner or await world.person(NOBODY, wanted.side)
+    request_id = uuid7()
+    row = tables.RequestLog(
+        tenant_id=wanted.side.tenant_id,
+        day=datetime.now(UTC).date(),
+        request_id=request_id,
+        created_at=datetime.now(UTC),
+        api_key_id=uuid7(),
+        user_id=person.user_id,
+        environment="live",
+        operation="chat",
+        dialect="openai_chat",
+        model=wanted.side.name("model"),
+        status="ok",
+        http_status=200,
+        ended="completed",
+        latency_ms=1,
+        overhead_us=1,
+    )
+    async with world.rows() as session:
+        session.add(row)
+    return request_id
 
 
 async def _limit(world: World, wanted: Wanted) -> UUID:

@@ -17,6 +17,7 @@ from tollkeeper.domains.jobs.routes import router as jobs
 from tollkeeper.domains.keys.routes import router as keys
 from tollkeeper.domains.limits.routes import router as limits
 from tollkeeper.domains.projects.routes import router as projects
+from tollkeeper.domains.request_logs.routes import router as requests
 from tollkeeper.domains.roles.routes import router as roles
 from tollkeeper.domains.router.routes import router as targets
 from tollkeeper.domains.service_accounts.routes import router as service_accounts
@@ -45,6 +46,7 @@ router.include_router(audit)
 router.include_router(catalog)
 router.include_router(targets)
 router.include_router(usage)
+router.include_router(requests)
 router.include_router(limits)
 router.include_router(budgets)
 router.include_router(jobs)

@@ -11,6 +11,7 @@ from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
 from tollkeeper.contracts.files import Asked, StoredFile
 from tollkeeper.contracts.money import Limit, Spend
 from tollkeeper.contracts.principal import KeyRecord, Principal
+from tollkeeper.contracts.request_log import CallRecord
 from tollkeeper.contracts.responses import Item, StoredResponse
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.secrets import KeyDigest
@@ -199,6 +200,15 @@ class CounterView(Protocol):
         ...
 
     async def rate(self, tenant_id: UUID, limit: Limit, subject: str) -> RateState: ...
+
+
+class RequestLogSink(Protocol):
+    async def write(self, records: Sequence[CallRecord]) -> None:
+        """Keep finished calls for whoever looks them up; each once, however often it is written.
+
+        Raises `DependencyUnavailable`, or `ValueError` for what can never be kept: nothing is written then.
+        """
+        ...
 
 
 class ResponseLookup(Protocol):

@@ -127,6 +127,12 @@ class Settings(BaseSettings):
     journal_max_bytes: int = Field(1024 * MIB, ge=MIB, description="Journal on disk before priced calls are refused.")
     usage_retention_days: int = Field(400, ge=1, description="Days of usage rows kept.")
 
+    # Request log
+    request_log_retention_days: int = Field(30, ge=1, le=3650, description="Days that the log of calls is kept.")
+    request_log_sample: float = Field(
+        1, ge=0, le=1, description="Share of the calls that went well of which a log is kept; of the others all are."
+    )
+
     # Stored answers of the Responses API
     stored_response_days: int = Field(
         30, ge=0, le=3650, description="Days that answers of the Responses API are kept; 0 keeps none."

@@ -77,7 +77,7 @@ class Gateway:
         self._pass = make_passthrough(services, self._authenticate)
         self._responses = StoredResponses(services.response_lookup, services.response_sink)
         self._kept = KeptObjects(services, self._authenticate, self._paths)
-        self._record = Record(services.metrics, services.access_log)
+        self._record = Record(services.metrics, services.access_log, services.request_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

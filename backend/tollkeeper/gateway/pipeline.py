@@ -34,6 +34,7 @@ from tollkeeper.gateway.passthrough import Line, PassedRequest, PassThrough
 from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.provider import Channel, Provider
 from tollkeeper.gateway.providers import PROVIDERS
+from tollkeeper.gateway.request_log import RequestLog
 from tollkeeper.gateway.routing.health import Gate
 from tollkeeper.gateway.stage import Exchange, Next, Stage, Step
 from tollkeeper.gateway.stages.adapt import adapt
@@ -83,6 +84,8 @@ class Services:
     batches: BatchStore | None = None
     # One call per finished call with its figures; None: no access log.
     access_log: AccessLog | None = None
+    # One note per finished call, for whoever looks it up later; None: none is taken.
+    request_log: RequestLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     # What calls have put aside; None: nothing limits money.
     holds: Holds | None = None

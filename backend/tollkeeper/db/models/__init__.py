@@ -11,6 +11,7 @@ from tollkeeper.db.models.jobs import Job
 from tollkeeper.db.models.keys import ApiKey
 from tollkeeper.db.models.limits import Budget, Limit
 from tollkeeper.db.models.members import Invitation, Member, Role
+from tollkeeper.db.models.request_logs import RequestLog
 from tollkeeper.db.models.responses import StoredResponse
 from tollkeeper.db.models.runs import EndedRun
 from tollkeeper.db.models.route_policies import RoutePolicy, RoutePolicyVersion
@@ -49,6 +50,7 @@ __all__ = [
     "ProviderCredential",
     "RecoveryCode",
     "RefreshSession",
+    "RequestLog",
     "Role",
     "SecondFactor",
     "StoredResponse",

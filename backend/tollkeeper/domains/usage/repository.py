@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
+from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.domains.usage import query
@@ -31,6 +32,22 @@ _IS_LAST: Final = """NOT EXISTS (
     SELECT FROM usage_logs AS later WHERE later.tenant_id = part.tenant_id AND later.day = part.day
     AND later.request_id = part.request_id AND later.attempt > part.attempt
 )"""
+
+
+_ATTEMPTS_OF: Final = f"""
+    SELECT attempt, provider, upstream_model, status, http_status, error_code, {SUMS["prompt_tokens"]} AS prompt_tokens,
+           {SUMS["completion_tokens"]} AS completion_tokens, charge_nano, latency_ms, first_token_ms,
+           is_estimated AS estimated, upstream_request_id, is_correction
+    FROM usage_logs
+    WHERE tenant_id = CAST(:tenant_id AS uuid) AND day = CAST(:day AS date) AND request_id = CAST(:request_id AS uuid)
+    ORDER BY attempt, is_correction
+"""  # noqa: S608 - names of our own
+
+
+async def list_attempts_of(session: AsyncSession, tenant_id: UUID, day: date, request_id: UUID) -> Sequence[RowMapping]:
+    """The ledger's rows of one call; a correction comes after what it corrects."""
+    params = {"tenant_id": tenant_id, "day": day, "request_id": request_id}
+    return (await session.execute(text(_ATTEMPTS_OF), params)).mappings().all()
 
 
 async def list_groups(session: AsyncSession, question: Question) -> list[dict[str, Any]]:

@@ -1,10 +1,11 @@
 """Usage as people ask for it: sums by whatever they name, and one record per call."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,6 +15,7 @@ from tollkeeper.core.ids import format_id
 from tollkeeper.core.money import format_usd
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.usage import repository
+from tollkeeper.domains.usage.ledger_row import day_of
 from tollkeeper.domains.usage.partitions import oldest_kept_day
 from tollkeeper.domains.usage.query import needs_rows, value_of
 from tollkeeper.domains.usage.rollup import SUMS
@@ -144,6 +146,22 @@ async def list_records(
 ) -> list[UsageRecord]:
     """Newest first; `after` is (created_at, request_id) of the last record of the page before."""
     return list(fold(await repository.list_attempts(session, filters, after, limit)))
+
+
+async def attempts_of(session: AsyncSession, tenant_id: UUID, request_id: UUID) -> Sequence[Mapping[str, Any]]:
+    """The billed attempts of one call as they truly were, in their order: as columns of the ledger and the records."""
+    rows = await repository.list_attempts_of(session, tenant_id, day_of(request_id), request_id)
+    found: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        known = found.setdefault(row["attempt"], dict(row))
+        if row["is_correction"]:
+            # It carries the differences, and says how the attempt ended.
+            for name in ("prompt_tokens", "completion_tokens", "latency_ms", "charge_nano"):
+                known[name] = (known[name] or 0) + (row[name] or 0)
+            known |= {
+                name: row[name] for name in ("status", "http_status", "error_code", "estimated", "first_token_ms")
+            }
+    return [{name: value for name, value in one.items() if name != "is_correction"} for one in found.values()]
 
 
 def fold(attempts: Iterable[Attempt]) -> Iterable[UsageRecord]:

@@ -7,6 +7,7 @@ from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.ids import format_id
 from tollkeeper.core.money import format_usd
 from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.request_log import RequestLog
 from tollkeeper.gateway.stage import Exchange, Outcome
 
 AccessLog = Callable[[Mapping[str, object]], None]
@@ -15,9 +16,12 @@ _MOST_SHOWN: Final = 4096
 
 
 class Record:
-    def __init__(self, metrics: Metrics, access_log: AccessLog | None) -> None:
+    def __init__(
+        self, metrics: Metrics, access_log: AccessLog | None, request_log: RequestLog | None = None
+    ) -> None:
         self._metrics = metrics
         self._access_log = access_log
+        self._request_log = request_log
         # A principal and its tenant's and key's ids as they are shown, by its identity.
         self._shown: dict[int, tuple[Principal, str, str]] = {}
 
@@ -49,9 +53,11 @@ class Record:
             completion,
             exchange.cost_nano or 0,
         )
+        principal = getattr(exchange, "principal", None)
+        if self._request_log is not None and principal is not None:
+            self._request_log.note(exchange, principal, outcome, seconds, overhead, first, prompt, completion)
         if self._access_log is None:
             return
-        principal = getattr(exchange, "principal", None)
         tenant_id, key_id = (None, None) if principal is None else self._ids(principal)
         call = getattr(exchange, "call", None)
         line: dict[str, object] = {
