@@ -29,6 +29,7 @@ from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Holds
+from tollkeeper.gateway.money.crossing import Crossing
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.passthrough import Line, PassedRequest, PassThrough
 from tollkeeper.gateway.pressure.slots import Slots
@@ -38,7 +39,7 @@ from tollkeeper.gateway.request_log import RequestLog
 from tollkeeper.gateway.routing.health import Gate
 from tollkeeper.gateway.stage import Exchange, Next, Stage, Step
 from tollkeeper.gateway.stages.adapt import adapt
-from tollkeeper.gateway.stages.admit import Admit, Admits, Appraise
+from tollkeeper.gateway.stages.admit import Admit, Admits, Appraise, endpoint
 from tollkeeper.gateway.stages.authenticate import Authenticate
 from tollkeeper.gateway.stages.claim import Claim
 from tollkeeper.gateway.stages.converse import Converse
@@ -125,6 +126,9 @@ def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
         authenticate,
         read,
         # Before `resolve`, which keeps conversations together by how they began.
+    crossing = None
+    if services.holds is not None:
+        crossing = Crossing(services.admission, services.holds, services.appraise, services.providers, endpoint)
         Converse(services.response_lookup, services.response_sink),
         make_resolve(services),
         Meter(services.journal, services.clock, services.metrics, services.drains, services.holds),
@@ -151,6 +155,7 @@ def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
     ]
 
 
+            enter_provider=None if crossing is None else crossing.enter,
 def make_count_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
     """Of calls that are counted and not made: nothing is held or billed."""
     converse = Converse(services.response_lookup, services.response_sink)
