@@ -79,6 +79,15 @@ def test_what_is_wrong_with_the_call_says_nothing_of_the_target(targets: Targets
     assert targets.standing("acme", "large", 1.0).blocked_until == 0.0
 
 
+def test_a_model_the_vendor_does_not_know_keeps_nobody_away(targets: Targets) -> None:
+    for _ in range(100):
+        ticket = targets.enter(HERE, RULE, 1.0)
+        assert ticket is not None
+        ticket.failed(1.0, Failure(FailureClass.SERVER, UpstreamError("no such model", status=404)))
+
+    assert targets.enter(HERE, RULE, 1.0) is not None
+
+
 def test_callers_that_go_away_say_nothing_of_the_target(targets: Targets) -> None:
     for _ in range(100):
         ticket = targets.enter(HERE, RULE, 1.0)
@@ -172,6 +181,18 @@ def test_one_refusal_of_one_model_spares_no_other(targets: Targets) -> None:
     fail(targets, FailureClass.CREDENTIAL, 5.0)
 
     assert targets.enter(small, RULE, 5.0) is not None
+
+
+def test_a_model_that_an_account_may_not_use_spares_that_model_alone(targets: Targets) -> None:
+    refused = replace(failure(FailureClass.CREDENTIAL), is_of_model=True)
+    for model in ("secret", "hidden", "*", "*"):
+        ticket = targets.enter(Place("acme", model, ONE), RULE, 0.0)
+        assert ticket is not None
+        ticket.failed(0.0, refused)
+
+    assert targets.enter(Place("acme", "secret", ONE), RULE, 0.1) is None
+    assert targets.enter(HERE, RULE, 0.1) is not None
+    assert targets.enter(Place("acme", "*", ONE), RULE, 0.1) is not None, "each caller names a model of its own there"
 
 
 def test_a_credential_refused_everywhere_is_spared_everywhere(targets: Targets) -> None:

@@ -26,7 +26,7 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failur
     vendor = read_error_body(body)
     retry_after = read_retry_after(headers)
     if status in {401, 402, 403}:
-        return Failure(FailureClass.CREDENTIAL, _account_error(is_quota=status == 402))
+        return Failure(FailureClass.CREDENTIAL, _account_error(is_quota=status == 402), is_of_model=status == 403)
     if 400 <= status < 500 and (error := account_error(vendor)) is not None:
         return Failure(FailureClass.CREDENTIAL, error)
     if status == 429:

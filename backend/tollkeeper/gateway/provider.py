@@ -31,6 +31,8 @@ class Failure:
     kind: FailureClass
     error: TollkeeperError
     retry_after_seconds: float | None = None
+    # Of CREDENTIAL: what it may not use may be this model alone.
+    is_of_model: bool = False
 
 
 class NotSent(UpstreamError):

@@ -22,6 +22,9 @@ _CACHE_WEIGHT: Final = 0.05
 LONGEST_TALLY: Final = 900.0
 _TALLY_WIDTH: Final = 5.0
 _P95_SECONDS: Final = 1.0
+_NOT_FOUND: Final = 404
+# The model of a target that stands for whatever the caller asks for.
+ANY: Final = "*"
 
 
 class Watcher(Protocol):
@@ -183,7 +186,9 @@ class Visit:
             return
         self._end()
         cell, kind = self._cell, failure.kind
-        if kind is FailureClass.SERVER or kind is FailureClass.TIMEOUT:
+        # A name that the vendor does not know may be the caller's own: one caller's 404 keeps nobody else away.
+        is_unknown = failure.error.status == _NOT_FOUND
+        if not is_unknown and (kind is FailureClass.SERVER or kind is FailureClass.TIMEOUT):
             self._fail(now, is_timeout=kind is FailureClass.TIMEOUT)
             return
         cell.breaker.left(self._how, self._generation)
@@ -194,9 +199,7 @@ class Visit:
             self._watcher.paused(cell, now)
         elif kind is FailureClass.CREDENTIAL:
             cell.spot.tally.add(now, 1)
-            cell.quarantine.refused(now, self._began)
-            cell.refusals.refused(now, self._began)
-            self._watcher.quarantined(cell, now)
+            self._refuse(now, is_of_model=failure.is_of_model)
         else:
             # The caller's own mistake, or what the vendor will not talk of: says nothing about the target.
             self._spare(now)
@@ -239,6 +242,17 @@ class Visit:
         breaker.failed(self._rule, self._how, self._generation, now, self._watcher.chance())
         if breaker.state is not before:
             self._watcher.turned(cell, before, now)
+
+    def _refuse(self, now: float, *, is_of_model: bool) -> None:
+        cell = self._cell
+        if is_of_model and cell.place.model == ANY:
+            # The caller chose the model.
+            self._spare(now)
+            return
+        cell.quarantine.refused(now, self._began)
+        if not is_of_model:
+            cell.refusals.refused(now, self._began)
+        self._watcher.quarantined(cell, now)
 
     def _spare(self, now: float) -> None:
         """If this call was to find out about a credential, another one has to."""

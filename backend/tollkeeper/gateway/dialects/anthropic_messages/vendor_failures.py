@@ -26,7 +26,7 @@ _POLICY_WORDS: Final = ("blocked by content filtering policy", "content policy",
 def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     vendor = read_error_body(body)
     if 400 <= status < 500 and (error := _account(vendor)) is not None:
-        return Failure(FailureClass.CREDENTIAL, error)
+        return Failure(FailureClass.CREDENTIAL, error, is_of_model=status == 403)
     if status in {400, 413, 422}:
         message = vendor.message or "The provider refused the request."
         said = message.lower()

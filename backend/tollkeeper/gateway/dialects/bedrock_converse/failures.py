@@ -47,7 +47,8 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failur
     """Only sentences about the caller's own request are passed on."""
     name, message = _read(headers, body)
     if name in _ACCOUNT or status in {401, 402, 403}:
-        return Failure(FailureClass.CREDENTIAL, _account(is_quota=False))
+        # Amazon Bedrock API reference, Converse, 2026-10: AccessDeniedException is also a model without access.
+        return Failure(FailureClass.CREDENTIAL, _account(is_quota=False), is_of_model=name == "AccessDeniedException")
     if name == "ServiceQuotaExceededException":
         return Failure(FailureClass.RATE, _account(is_quota=True))
     if (
