@@ -296,3 +296,51 @@ for (const model of ["priced-chat", "simulated"]) {
     });
   });
 }
+
+describe("files and batches", () => {
+  const lines = [1, 2, 3].map((number) => ({
+    custom_id: `node-${number}`,
+    method: "POST",
+    url: "/v1/chat/completions",
+    body: { model: "priced-chat", messages, ...(number === 3 ? { n: "many" } : {}) },
+  }));
+  const content = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+
+  test("a file goes in, is listed, comes back and goes", async () => {
+    const made = await client.files.create({ file: await toFile(Buffer.from(content), "node.jsonl"), purpose: "batch" });
+    assert.equal(made.bytes, Buffer.byteLength(content));
+    const listed = [];
+    for await (const file of client.files.list({ limit: 1, purpose: "batch" })) listed.push(file.id);
+    assert.ok(listed.includes(made.id));
+    assert.equal(await (await client.files.content(made.id)).text(), content);
+    assert.equal((await client.files.delete(made.id)).deleted, true);
+    await assert.rejects(client.files.retrieve(made.id), OpenAI.NotFoundError);
+  });
+
+  test("a batch is answered line by line", async () => {
+    const file = await client.files.create({ file: await toFile(Buffer.from(content), "node.jsonl"), purpose: "batch" });
+    let batch = await client.batches.create({
+      input_file_id: file.id,
+      endpoint: "/v1/chat/completions",
+      completion_window: "24h",
+    });
+    const deadline = Date.now() + 60_000;
+    while (!["completed", "failed", "expired", "cancelled"].includes(batch.status) && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      batch = await client.batches.retrieve(batch.id);
+    }
+    assert.equal(batch.status, "completed");
+    assert.deepEqual(batch.request_counts, { total: 3, completed: 2, failed: 1 });
+    const read = async (id) => (await (await client.files.content(id)).text()).trim().split("\n").map(JSON.parse);
+    const answers = await read(batch.output_file_id);
+    assert.deepEqual(answers.map((one) => one.custom_id), ["node-1", "node-2"]);
+    assert.match(answers[0].response.body.choices[0].message.content, /What does the gateway do\?/);
+    const [refused] = await read(batch.error_file_id);
+    assert.equal(refused.custom_id, "node-3");
+    assert.equal(refused.response.status_code, 400);
+    const found = [];
+    for await (const one of client.batches.list({ limit: 1 })) found.push(one.id);
+    assert.ok(found.includes(batch.id));
+    await assert.rejects(client.batches.cancel(batch.id), OpenAI.ConflictError);
+  });
+});
