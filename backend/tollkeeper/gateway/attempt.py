@@ -120,6 +120,13 @@ class Attempts:
                 UpstreamError(f"The provider kind '{config.kind}' is not known to this gateway.", should_retry=False),
             )
         call, hold = exchange.call, exchange.hold
+        if self._enter_provider is not None:
+            # Before the request is made: what is held there decides whether its answer has to be watched.
+            try:
+                hold = await self._enter_provider(exchange, target)
+            except TollkeeperError as error:
+                ticket.left(self._clock.monotonic())
+                return Failure(FailureClass.RATE, error, error.retry_after_seconds)
         # Near a limit less is held than the worst case: then the answer is watched, also one that is wanted whole.
         is_watched = hold is not None and not hold.is_full and can_cut(provider, config, call, target)
         sent = _streamed(call) if is_watched and not call.is_stream else call
@@ -156,12 +163,6 @@ class Attempts:
             raise RequestTimeout("The deadline of this call passed before it could be sent.", should_retry=False)
         first_token_deadline = self._narrow(exchange, request, now, is_last=is_last)
         _report_dropped(exchange, dropped)
-        if self._enter_provider is not None:
-            try:
-                hold = await self._enter_provider(exchange, target)
-            except TollkeeperError as error:
-                ticket.left(now)
-                return Failure(FailureClass.RATE, error, error.retry_after_seconds)
         if hold is not None and hold.refs:
             await self._afford(exchange, hold, is_watched=is_watched)
         attempt = await self._record(exchange, way, now)

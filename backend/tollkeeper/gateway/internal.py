@@ -38,7 +38,7 @@ class InternalCalls:
         self._paths = Paths(services.settings.max_json_depth)
         self._authenticate = make_authenticate(services)
         self._pipeline = compose(make_stages(services, _known))
-        self._record = Record(services.metrics, services.access_log)
+        self._record = Record(services.metrics, services.access_log, services.request_log)
 
     async def principal(self, key_id: UUID, endpoint: str) -> Principal:
         return await self._authenticate.principal_of(key_id, endpoint)
