@@ -27,9 +27,9 @@ from tollkeeper.gateway.edge.record import AccessLog
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.money.crossing import Crossing
 from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Holds
-from tollkeeper.gateway.money.crossing import Crossing
 from tollkeeper.gateway.money.journal import Journal
 from tollkeeper.gateway.passthrough import Line, PassedRequest, PassThrough
 from tollkeeper.gateway.pressure.slots import Slots
@@ -122,13 +122,13 @@ def make_resolve(services: Services) -> Resolve:
 
 def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
     settings = services.settings
+    crossing = None
+    if services.holds is not None:
+        crossing = Crossing(services.admission, services.holds, services.appraise, services.providers, endpoint)
     return [
         authenticate,
         read,
         # Before `resolve`, which keeps conversations together by how they began.
-    crossing = None
-    if services.holds is not None:
-        crossing = Crossing(services.admission, services.holds, services.appraise, services.providers, endpoint)
         Converse(services.response_lookup, services.response_sink),
         make_resolve(services),
         Meter(services.journal, services.clock, services.metrics, services.drains, services.holds),
@@ -150,12 +150,12 @@ def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
             services.holds,
             gate=services.gate,
             drains=services.drains,
+            enter_provider=None if crossing is None else crossing.enter,
             first_byte_seconds=settings.upstream_first_byte_seconds,
         ),
     ]
 
 
-            enter_provider=None if crossing is None else crossing.enter,
 def make_count_stages(services: Services, authenticate: Authenticate) -> list[Stage]:
     """Of calls that are counted and not made: nothing is held or billed."""
     converse = Converse(services.response_lookup, services.response_sink)
