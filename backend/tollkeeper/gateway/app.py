@@ -146,7 +146,7 @@ class Gateway:
         answer = self._answer(send, connection, exchange)
         exchange.on_accepted = answer.accepted
         if not watch.is_told:
-            exchange.read_body = functools.partial(watch.after, body.read)
+            exchange.read_body = functools.partial(watch.after, body.get)
         self._record.begin()
         outcome = _DROPPED
         reply: Reply | None = None
@@ -199,7 +199,7 @@ class Gateway:
             operation=operation,
             dialect=dialect,
             headers=headers,
-            read_body=body.read,
+            read_body=body.get,
             started=started,
             deadline=started + self._settings.upstream_total_seconds,
             snapshot=self._services.snapshots.current(),

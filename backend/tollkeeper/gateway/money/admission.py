@@ -78,7 +78,7 @@ class CounterKeeper(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made for every call, and freezing triples its price
 class Admitted:
     """The rate-limit headers for the answer, and the hold where there is something to settle."""
 

@@ -13,6 +13,19 @@ from tollkeeper.gateway.money.extent import TEXTS
 from tollkeeper.gateway.provider import Provider
 
 _SAID: Final = TEXTS | {Operation.EMBEDDINGS}
+_HIDING: Final = frozenset(
+    {
+        "best_of",
+        "echo",
+        "prediction",
+        "audio",
+        "thinking",
+        "reasoning_effort",
+        "modalities",
+        "web_search_options",
+        "tools",
+    }
+)
 
 
 def can_cut(provider: Provider, config: ProviderConfig, call: Call, target: Target) -> bool:
@@ -30,6 +43,8 @@ def stops_at_close(provider: Provider, config: ProviderConfig, operation: Operat
 
 def _hides_output(body: Mapping[str, Any]) -> bool:
     """What is billed and not shown, or cannot be streamed as it is: candidates thrown away, sound, the vendor's own tools."""
+    if _HIDING.isdisjoint(body):
+        return False
     if body.get("best_of") or body.get("echo") or body.get("prediction") or body.get("audio"):
         return True
     # Some vendors bill thinking whole and show it in summary.

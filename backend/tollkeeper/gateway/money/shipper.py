@@ -137,8 +137,9 @@ class Shipper:
 
     def _note(self) -> None:
         self._gathered += 1
-        self._wake.set()
-        if self._gathered >= BATCH:
+        if self._gathered == 1:
+            self._wake.set()
+        elif self._gathered == BATCH:
             self._full.set()
 
     def _pause(self) -> float:

@@ -134,7 +134,7 @@ class Terms:
         return not (self.rates or self.slots or self.budgets)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made for every call, and freezing triples its price
 class Asked:
     """What of a call decides where it counts."""
 
@@ -146,7 +146,10 @@ class Asked:
 
 def refs_of(tenant_id: UUID, terms: Iterable[Terms]) -> tuple[str, ...]:
     """The counters of budgets, as an intent names them."""
-    return tuple(ref if one.space == tenant_id else OF_PLATFORM + ref for one in terms for ref in one.refs)
+    found: tuple[str, ...] = ()
+    for one in terms:
+        found += one.refs if one.space == tenant_id else tuple(OF_PLATFORM + ref for ref in one.refs)
+    return found
 
 
 def of_provider(terms: Sequence[Terms]) -> list[Terms]:
