@@ -72,10 +72,10 @@ class Upstream:
     # By `user`: one for each call that arrives; then the last one again.
     scripts: dict[str, list[Script]] = field(default_factory=dict)
     mood: Mood | None = None
-    connections: int = 0
+    # Calls that are being served.
+    busy: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
         try:
             while (request := await _read(reader)) is not None:
                 path, body = request
@@ -90,7 +90,6 @@ class Upstream:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            self.connections -= 1
             writer.close()
 
     async def _answer(self, call: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -99,6 +98,7 @@ class Upstream:
             str(call.get("user")), call["model"], bool(call.get("stream")), time.monotonic(), vendor=self.name
         )
         self.log.append(served)
+        self.busy += 1
         work = asyncio.ensure_future(self._play(served, call, writer))
         gone = asyncio.ensure_future(reader.read(1))
         try:
@@ -112,6 +112,7 @@ class Upstream:
             served.outcome = "left"
             return False
         finally:
+            self.busy -= 1
             served.ended = time.monotonic()
             for task in (work, gone):
                 task.cancel()
@@ -164,6 +165,7 @@ class Upstream:
             stall = None if script.stall_at is None else int(script.stall_at * size)
         position = 0
         for part in parts:
+            whole_at = position + len(part.data)
             data = part.data if end is None else part.data[: max(end - position, 0)]
             if stall is not None and position <= stall < position + len(data):
                 await _write(writer, data[: stall - position], script)
@@ -171,9 +173,10 @@ class Upstream:
                 data, position = data[stall - position :], stall
             await _write(writer, data, script)
             position += len(data)
+            if position == whole_at:
+                served.chunks += part.tokens
             if end is not None and position >= end:
                 return False
-            served.chunks += part.tokens
             await asyncio.sleep(part.gap_seconds)
         return True
 
@@ -185,9 +188,10 @@ async def _write(writer: asyncio.StreamWriter, data: bytes, script: Script) -> N
         return
     step = max(script.bytes_per_second // _DRIPS_PER_SECOND, 1)
     for start in range(0, len(data), step):
+        # Before each piece and not after the last: what has left is told at once.
+        await asyncio.sleep(step / script.bytes_per_second)
         writer.write(data[start : start + step])
         await writer.drain()
-        await asyncio.sleep(step / script.bytes_per_second)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
