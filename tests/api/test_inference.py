@@ -59,6 +59,10 @@ def test_every_path_the_gateway_serves_is_documented_and_nothing_else(document: 
     stored = ("/responses/{response_id}", "get"), ("/responses/{response_id}", "delete")
     listed = ("/responses/{response_id}/input_items", "get")
     served |= {(prefix + path, method) for prefix in PREFIXES for path, method in (*stored, listed)}
+    kept = {"/files": ("get", "post"), "/files/{file_id}": ("get", "delete"), "/files/{file_id}/content": ("get",)}
+    run = {"/batches": ("get", "post"), "/batches/{batch_id}": ("get",), "/batches/{batch_id}/cancel": ("post",)}
+    paths = {**kept, **run}
+    served |= {(prefix + path, method) for prefix in PREFIXES for path, methods in paths.items() for method in methods}
     # Under `/v1` and `/api/v1` too, where the document only says so.
     methods = {"/models/{model}:" + method for method in GEMINI_METHODS}
     served |= {(prefix + path, "post") for prefix in GEMINI_PREFIXES for path in methods}

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tollkeeper.api import inference_schemas as schemas
+from tollkeeper.api.inference_files import FILES
 from tollkeeper.api.inference_gemini import GEMINI, GEMINI_PREFIXES
 from tollkeeper.api.inference_media import MEDIA
 from tollkeeper.api.inference_messages import MESSAGES
@@ -138,6 +139,7 @@ _OPERATIONS: Final = (
     ),
     *RESPONSES,
     *MEDIA,
+    *FILES,
     *MESSAGES,
 )
 
@@ -232,6 +234,7 @@ _ERRORS: Final[Mapping[int, tuple[str, str]]] = {
 }
 _PHRASES: Final[Mapping[int, str]] = {status.value: status.phrase for status in HTTPStatus}
 _ERRORS_OF_A_LOOK: Final = frozenset({400, 401, 403, 500, 503})
+_ERRORS_OF_AN_UPLOAD: Final = frozenset({408, 413, 415, 429})
 
 
 def with_inference_paths(document: Json) -> Json:
@@ -307,16 +310,19 @@ def _responses(operation: Operation) -> Json:
     if operation.chunk is not None:
         # As OpenAI's own document has it: the schema is that of one event's data.
         content["text/event-stream"] = _content(operation.chunk, operation.chunk_example)
-    headers = {**_ALWAYS, **(_SERVED if operation.request is not None else {})}
+    is_served = operation.request is not None and operation.is_call
+    headers = {**_ALWAYS, **(_SERVED if is_served else {})}
     description = "The answer" if operation.chunk is None else "The answer, or its events where they are asked for"
     answers: Json = {"200": {"description": description, "headers": _headers(headers), "content": content}}
     for status, (meaning, code) in _ERRORS.items():
-        is_possible = operation.request is not None or status in _ERRORS_OF_A_LOOK
+        is_possible = status in _ERRORS_OF_A_LOOK or (
+            operation.request is not None and (operation.is_call or status in _ERRORS_OF_AN_UPLOAD)
+        )
         if is_possible or (status == 404 and "{" in operation.path):
             answers[str(status)] = _error(operation, status, meaning, code)
     for status, meaning, code in operation.errors:
         answers[str(status)] = _error(operation, status, meaning, code)
-    if operation.request is not None:
+    if is_served:
         answers["4XX"] = {
             **_error(
                 operation, 422, "A refusal of the provider that has no meaning of its own here.", "upstream_error"

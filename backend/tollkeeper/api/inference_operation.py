@@ -33,3 +33,5 @@ class Operation:
     error_example: Callable[[int, str, str, str], Json] | None = None
     # Beside those that all of them may meet: status → what it means, and the code of its example.
     errors: tuple[tuple[int, str, str], ...] = ()
+    # False: about what is kept here; no provider is asked.
+    is_call: bool = True
