@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tollkeeper.contracts.cloud import DocumentFamily
+from tollkeeper.contracts.guardrails import Attachment
 from tollkeeper.contracts.parameters import NO_PARAMETERS, NOTHING, ModelParameters
 from tollkeeper.contracts.passthrough import Passthrough
 from tollkeeper.contracts.routing import RoutePolicy, Target
@@ -215,6 +216,8 @@ class Snapshot:
     wildcards: tuple[ModelRoute, ...] = ()
     # Of a tenant, the most specific first.
     adjustments: Mapping[UUID, tuple[Adjustment, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    # By the tenant that they hold for; None: for all.
+    guardrails: Mapping[UUID | None, tuple[Attachment, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def is_only_simulated(self) -> bool:
         """Whether no shared name, `prefix*` included, leads to a real provider."""

@@ -10,17 +10,13 @@ from typing import Any, ClassVar, Final, Protocol
 
 from pydantic import BaseModel
 
+from tollkeeper.contracts.guardrails import Direction
 from tollkeeper.gateway.tails import Tail, word
 
 # `WINDOW` of a rule that can only judge a text that is there from end to end.
 WHOLE: Final = -1
 # The most of an answer that waits for a match to show whether it is one (RULING 23).
 MOST_HELD: Final = 512
-
-
-class Direction(StrEnum):
-    INPUT = "input"
-    OUTPUT = "output"
 
 
 class PartKind(StrEnum):

@@ -68,6 +68,12 @@ class Metrics:
         self._in_flight = Gauge(
             "tollkeeper_requests_in_flight", "Calls now.", registry=self.registry, multiprocess_mode="livesum"
         )
+        self._guardrail_hits = Counter(
+            "tollkeeper_guardrail_hits",
+            "What guardrails found, by rule and by what became of it.",
+            ("rule", "direction", "outcome"),
+            registry=self.registry,
+        )
         self._cut = Counter(
             "tollkeeper_answers_cut",
             "Answers ended because a budget had no room.",
@@ -182,6 +188,9 @@ class Metrics:
 
     def hedge(self, provider: str, result: str) -> None:
         self._hedges.labels(provider, result).inc()
+
+    def guardrail_hit(self, rule: str, direction: str, outcome: str, count: int) -> None:
+        self._guardrail_hits.labels(rule, direction, outcome).inc(count)
 
     def answer_cut(self, provider: str) -> None:
         self._cut.labels(provider).inc()

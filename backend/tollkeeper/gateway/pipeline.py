@@ -24,6 +24,8 @@ from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.cloud_tokens import Tokens
 from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.edge.record import AccessLog
+from tollkeeper.gateway.guard_notes import GuardNotes
+from tollkeeper.gateway.guardrails import RULES
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
@@ -37,6 +39,7 @@ from tollkeeper.gateway.provider import Channel, Provider
 from tollkeeper.gateway.providers import PROVIDERS
 from tollkeeper.gateway.request_log import RequestLog
 from tollkeeper.gateway.routing.health import Gate
+from tollkeeper.gateway.screens import Screens
 from tollkeeper.gateway.stage import Exchange, Next, Stage, Step
 from tollkeeper.gateway.stages.adapt import adapt
 from tollkeeper.gateway.stages.admit import Admit, Admits, Appraise, endpoint
@@ -45,6 +48,7 @@ from tollkeeper.gateway.stages.claim import Claim
 from tollkeeper.gateway.stages.converse import Converse
 from tollkeeper.gateway.stages.count_tokens import CountTokens
 from tollkeeper.gateway.stages.dispatch import Dispatch
+from tollkeeper.gateway.stages.guard import Guard
 from tollkeeper.gateway.stages.meter import Meter
 from tollkeeper.gateway.stages.read import read
 from tollkeeper.gateway.stages.resolve import Reckoning, Resolve
@@ -141,6 +145,7 @@ def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
             services.providers,
             first_cap=settings.applied_cap_tokens if settings.uncapped_calls == "apply_cap" else None,
         ),
+        Guard(Screens(RULES), GuardNotes(services.metrics)),
         Dispatch(
             services.providers,
             services.channel,

@@ -208,7 +208,7 @@ Next = Callable[[Exchange], Awaitable[Reply]]
 
 
 class Stage(Protocol):
-    async def __call__(self, exchange: Exchange, next_stage: Next, /) -> Reply: ...
+    def __call__(self, exchange: Exchange, next_stage: Next, /) -> Awaitable[Reply]: ...
 
 
 class Step:

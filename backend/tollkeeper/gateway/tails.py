@@ -20,6 +20,8 @@ _STREETS: Final = re2.compile(
     r"(?:[0-9]+[A-Za-z]?(?: (?:bis|ter))?,? [\p{L}0-9 ,.'’#\-]*|[0-9]+[A-Za-z]?,?|[\p{Lu}][\p{L}'’.\-]*(?: [\p{Lu}][\p{L}'’.\-]*)*,? ?[0-9]*[a-z]?(?:, ?[0-9]*(?: \p{L}*)?)?"
     r"|(?:Calle|C/|Avenida|Avda|Av|Plaza|Paseo|Via|Viale|Piazza|Rua|Corso)[\p{L}0-9 ,.'’º°]*)$"
 )
+# Without a number, a capital or a word for a street there is none.
+_STREETLESS: Final = re.compile(r"[0-9A-ZÀ-Ý]")
 _DATE: Final = re2.compile(
     r"(?:[0-9]+[\p{L}.]*|(?i:jan|feb|f[eé]v|m[aäe]r|apr|abr|avr|ma[iy]|jui?[nl]|aug|ago|ao[uû]|sep|o[ck]t|nov|de[czé]|ene)\p{L}*\.?)"
     r"(?:,? ?(?:of |de )?[\p{L}0-9.]*)?(?:,? ?(?:de )?[0-9]{0,4})?$"
@@ -52,10 +54,18 @@ def digits(text: str) -> int:
 
 
 def groups(text: str) -> int:
+    # Prose mostly ends in lower case, and to look at one letter is cheaper than to look for a group.
+    last = text[-1:]
+    before = text[text.rfind(" ", 0, -1) + 1 : -1] if last == " " else text[word(text) :]
+    first = before[:1]
+    if not (first.isupper() or first.isdigit() or any(map(str.isdigit, before))):
+        return len(text)
     return _search(_GROUPS, text, 48)
 
 
 def street(text: str) -> int:
+    if _STREETLESS.search(text, max(0, len(text) - 96)) is None:
+        return len(text)
     return _search(_STREETS, text, 96)
 
 

@@ -33,10 +33,14 @@ _SCHEMES: Final = (
 
 def _opening(text: str) -> int:
     """A key of many lines waits from its first one."""
+    if "BEGIN " not in text and "PuTTY-" not in text:
+        return len(text)
     begin = max(text.rfind("-----BEGIN "), text.rfind("PuTTY-User-Key"))
-    return begin if begin >= 0 else word(text)
+    return begin if begin >= 0 else len(text)
 
 
+_BEGIN: Final = r"-----BEGIN (?:[A-Z0-9 ]{0,40} )?PRIVATE KEY(?: BLOCK)?-----"
+_BODY: Final = r"[A-Za-z0-9+/=\s\\:,.\-]"
 _NAMES: Final = r"api[_\-]?key|secret(?:[_\-]?key)?|access[_\-]?token|auth[_\-]?token|client[_\-]?secret|passw(?:or)?d"
 
 
@@ -226,7 +230,8 @@ _FORMS: Final[tuple[tuple[str, str, Accept], ...]] = (
     # Keys and tokens without an issuer
     (
         "private_key",
-        r"(-----BEGIN (?:[A-Z0-9 ]{0,40} )?PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\:,.\-]*)",
+        # To its end where that is there, else as far as it goes.
+        rf"({_BEGIN}(?:{_BODY}*?-----END [A-Z0-9 ]{{0,60}}-----|{_BODY}*))",
         accept_all,
     ),
     ("putty_private_key", r"PuTTY-User-Key-File-[23]: [^\n]{1,60}", accept_all),

@@ -1,0 +1,39 @@
+"""Takes note of what guardrails found: how often, by which rule, with what outcome. Never of the text."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import structlog
+
+from tollkeeper.gateway.guardrail import Part
+from tollkeeper.gateway.metrics import Metrics
+from tollkeeper.gateway.screen import Hit
+from tollkeeper.gateway.stage import Exchange
+
+log = structlog.get_logger(__name__)
+
+
+class GuardNotes:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def __call__(self, exchange: Exchange, hits: Sequence[Hit], part: Part) -> None:
+        counts = Counter((hit.policy.name, hit.use.name, hit.finding.label, _outcome(hit)) for hit in hits)
+        for (policy, rule, label, outcome), count in counts.items():
+            self._metrics.guardrail_hit(rule, part.direction.value, outcome, count)
+            log.info(
+                "guardrail_hit",
+                request_id=exchange.shown_id,
+                policy=policy,
+                rule=rule,
+                label=label,
+                outcome=outcome,
+                direction=part.direction.value,
+                place=part.kind.value,
+                role=part.role,
+                count=count,
+            )
+
+
+def _outcome(hit: Hit) -> str:
+    return "monitored" if hit.is_monitored else hit.action.value

@@ -1,0 +1,260 @@
+"""Lets the rules that hold for a call look at what it says, and at what is answered, before either leaves.
+
+One place for every endpoint, dialect and stream flag: texts are found in the documents themselves, the caller's own and
+the canonical one alike. What a rule may not let pass is refused on the way in, and ends the answer on the way out.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import orjson
+
+from tollkeeper.contracts.chat import Call, Chunk, Operation, Reply
+from tollkeeper.contracts.guardrails import Direction
+from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.guarded_stream import GuardedStream, blocked_choices
+from tollkeeper.gateway.guardrail import Part
+from tollkeeper.gateway.placeholders import Placeholders, slice_of
+from tollkeeper.gateway.screen import Hit, Lane, Screen
+from tollkeeper.gateway.screens import Screens
+from tollkeeper.gateway.stage import Exchange, Next
+from tollkeeper.gateway.texts import Nested, Text, read_texts
+
+_CHOICES: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
+# Answers without a text that a model made.
+_TEXTLESS: Final = frozenset({Operation.EMBEDDINGS, Operation.MODERATIONS, Operation.SPEECH})
+
+# Told of everything found: the call, the finds, and the text they are in (for policies that keep it).
+Told = Callable[[Exchange, Sequence[Hit], Part], None]
+
+
+class Guard:
+    def __init__(self, screens: Screens, told: Told, share: Callable[[], float] = random.random) -> None:
+        self._screens = screens
+        self._told = told
+        self._share = share
+
+    def __call__(self, exchange: Exchange, next_stage: Next) -> Awaitable[Reply]:
+        # No coroutine of its own where nothing holds.
+        screen = self._screens.find(exchange.snapshot, exchange.principal, exchange.call.model)
+        if screen is None:
+            return next_stage(exchange)
+        return _Guarding(exchange, screen, self._told, self._share() if screen.samples else 0.0).run(next_stage)
+
+
+class _Guarding:
+    """One call under its screen."""
+
+    def __init__(self, exchange: Exchange, screen: Screen, told: Told, share: float) -> None:
+        self._exchange = exchange
+        self._screen = screen
+        self._told = told
+        self._share_millionths = int(share * 1_000_000)
+        self._placeholders = Placeholders()
+        key_id = exchange.principal.key_id
+        self._exempt = [one for one in screen.exemptions if one.key_id == key_id and one.expires_at > time.time()]
+
+    async def run(self, next_stage: Next) -> Reply:
+        exchange = self._exchange
+        if self._screen.input.is_empty:
+            reply = await next_stage(exchange)
+        elif self._screen.is_beside:
+            reply = await self._beside(next_stage)
+        else:
+            await self._look_at_call()
+            reply = await next_stage(exchange)
+        if (self._screen.output.is_empty and not self._placeholders) or exchange.operation in _TEXTLESS:
+            return reply
+        return await (self._stream(reply) if reply.is_stream else self._whole(reply))
+
+    async def _beside(self, next_stage: Next) -> Reply:
+        """The provider works while the input is looked at; nothing of its answer leaves before that is done."""
+        looking = asyncio.create_task(self._look_at_call())
+        try:
+            reply = await next_stage(self._exchange)
+        except BaseException:
+            looking.cancel()
+            with suppress(asyncio.CancelledError, BadRequest):
+                await looking
+            raise
+        try:
+            await looking
+        except BaseException:
+            if reply.rest is not None:
+                await reply.rest.aclose()  # type: ignore[attr-defined]
+            raise
+        return reply
+
+    # The way in
+
+    async def _look_at_call(self) -> None:
+        exchange = self._exchange
+        call = exchange.call
+        known: dict[str, list[Hit]] = {}
+        lane = self._screen.input
+        body = await self._looked_at(call.body, Direction.INPUT, lane, known)
+        native = None if call.native is None else await self._looked_at(call.native, Direction.INPUT, lane, known)
+        if body is not None or native is not None:
+            exchange.call = _rewritten(call, body, native)
+
+    async def _looked_at(
+        self, document: Any, direction: Direction, lane: Lane, known: dict[str, list[Hit]]
+    ) -> dict[str, Any] | None:
+        """A copy with what was taken out; None where nothing was. Raises where nothing may pass."""
+        operation = self._exchange.operation
+        is_changed = False
+        for text in _flat(read_texts(document, direction, operation)):
+            hits = known.get(text.part.text)
+            if hits is None:
+                hits = known[text.part.text] = self._kept(await lane.look_long(text.part))
+                if hits:
+                    self._told(self._exchange, hits, text.part)
+                    if (blocking := next((hit for hit in hits if hit.is_blocking), None)) is not None:
+                        raise blocked_by(blocking, direction)
+            is_changed = is_changed or any(hit.is_changing for hit in hits)
+        if not is_changed and (direction is Direction.INPUT or not self._placeholders):
+            return None
+        copied: dict[str, Any] = _copy(document)
+        for one in read_texts(copied, direction, operation):
+            texts = one.texts if isinstance(one, Nested) else (one,)
+            written = [self._write(text, known.get(text.part.text, [])) for text in texts]
+            is_changed = is_changed or any(written)
+            if isinstance(one, Nested) and any(written):
+                one.close()
+        return copied if is_changed else None
+
+    def _write(self, text: Text, hits: Sequence[Hit]) -> bool:
+        value = text.part.text
+        edits = self._placeholders.edits(value, hits)
+        is_output = text.part.direction is Direction.OUTPUT
+        if not edits and not (is_output and self._placeholders.restore(value) != value):
+            return False
+
+        def text_of(start: int, end: int) -> str:
+            piece = slice_of(value, edits, start, end)
+            return self._placeholders.restore(piece) if is_output else piece
+
+        text.write(text_of)
+        return True
+
+    def _kept(self, hits: list[Hit]) -> list[Hit]:
+        """Without those of rules that were not drawn for this call, or that the key is exempt from."""
+        if not hits or not (self._exempt or self._share_millionths):
+            return hits
+        return [
+            hit
+            for hit in hits
+            if self._share_millionths < hit.use.sample_millionths
+            and not any(
+                one.rule_name == hit.use.name and one.label in {None, hit.finding.label} for one in self._exempt
+            )
+        ]
+
+    # The way out
+
+    async def _whole(self, reply: Reply) -> Reply:
+        chunk = reply.primed[0]
+        known: dict[str, list[Hit]] = {}
+        lane = self._screen.output
+        try:
+            if chunk.content_type is not None:
+                changed: Chunk | None = await self._text_file(chunk, lane, known)
+            else:
+                data = await self._looked_at(chunk.data, Direction.OUTPUT, lane, known)
+                native = _parsed(chunk.native)
+                if native is not None:
+                    # What the vendor's own form says and the canonical one has no place for.
+                    seen = await self._looked_at(native, Direction.OUTPUT, lane, known)
+                    data = data or (None if seen is None else chunk.data)
+                changed = None if data is None else _with_data(chunk, data)
+        except BadRequest:
+            if self._exchange.operation not in _CHOICES:
+                raise
+            changed = _with_data(chunk, blocked_choices(chunk.data))
+        if changed is None:
+            return reply
+        return Reply(is_stream=False, primed=(changed,), taps=reply.taps)
+
+    async def _text_file(self, chunk: Chunk, lane: Lane, known: dict[str, list[Hit]]) -> Chunk | None:
+        """Transcripts as text and subtitles: no document, one text."""
+        if chunk.native is None:
+            return None
+        holder = {"text": chunk.native.decode("utf-8", "replace")}
+        changed = await self._looked_at(holder, Direction.OUTPUT, lane, known)
+        if changed is None:
+            return None
+        return _with_data(chunk, chunk.data, changed["text"].encode())
+
+    async def _stream(self, reply: Reply) -> Reply:
+        stream = GuardedStream(
+            reply.primed,
+            reply.rest,
+            self._screen.output,
+            self._placeholders,
+            told=lambda hits, part: self._told(self._exchange, hits, part),
+            kept=self._kept,
+            operation=self._exchange.operation,
+        )
+        return Reply(is_stream=True, primed=(), rest=stream, taps=reply.taps)
+
+
+def blocked_by(hit: Hit, direction: Direction) -> BadRequest:
+    what = "This request" if direction is Direction.INPUT else "The answer to this request"
+    message = hit.policy.message or (
+        f"{what} was stopped by the guardrail '{hit.use.name}' of the policy '{hit.policy.name}' "
+        f"({hit.finding.label}). Change what it says, or ask an administrator."
+    )
+    return BadRequest(message, code="guardrail_blocked", details={"rule": hit.use.name, "label": hit.finding.label})
+
+
+def _flat(texts: Iterable[Text | Nested]) -> Iterable[Text]:
+    for text in texts:
+        if isinstance(text, Nested):
+            yield from text.texts
+        else:
+            yield text
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_copy(inner) for inner in value]
+    return value
+
+
+def _rewritten(call: Call, body: dict[str, Any] | None, native: dict[str, Any] | None) -> Call:
+    changed = {} if body is None else {name: value for name, value in body.items() if value is not call.body.get(name)}
+    kept = native if native is not None else call.native
+    rewritten = call.replace(**changed)
+    # Both forms were rewritten alike, so the caller's own still says the same.
+    rewritten.native = kept
+    return rewritten
+
+
+def _with_data(chunk: Chunk, data: dict[str, Any], native: bytes | None = None) -> Chunk:
+    return Chunk(
+        data,
+        is_content=chunk.is_content,
+        is_hidden=chunk.is_hidden,
+        is_final=chunk.is_final,
+        usage=chunk.usage,
+        text_length=chunk.text_length,
+        native=native,
+        amounts=chunk.amounts,
+        content_type=chunk.content_type,
+    )
+
+
+def _parsed(native: bytes | None) -> dict[str, Any] | None:
+    if not native:
+        return None
+    try:
+        document = orjson.loads(native)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
