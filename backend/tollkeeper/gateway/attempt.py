@@ -8,8 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from tollkeeper.contracts.catalog import ProviderConfig
-from tollkeeper.contracts.chat import Call, Reply
+from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.routing import DEFAULT_DEADLINES, FallbackKind, Target
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import (
@@ -22,16 +21,14 @@ from tollkeeper.core.errors import (
 )
 from tollkeeper.gateway.cloud_tokens import Authorizing, Tokens
 from tollkeeper.gateway.course import Way
-from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.flight import Flight
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.bill import make_bill
-from tollkeeper.gateway.money.cuttable import can_cut
 from tollkeeper.gateway.money.hold import Hold, Holds
 from tollkeeper.gateway.money.intents import make_intent
 from tollkeeper.gateway.money.journal import Journal
-from tollkeeper.gateway.openai_fields import dropped_fields
+from tollkeeper.gateway.outgoing import NotMade, prepare
 from tollkeeper.gateway.provider import (
     Channel,
     CredentialUnavailable,
@@ -79,19 +76,48 @@ class Attempts:
     async def make(self, exchange: Exchange, way: Way, ticket: Ticket, *, is_last: bool) -> Reply | Failure:
         """`is_last`: no other target is left. Raises what no other target does better."""
         way.attempt = None
+        config, hold = way.config, exchange.hold
         try:
-            opened = await self._open(exchange, way, ticket, is_last=is_last)
+            if self._enter_provider is not None and exchange.entered != way.target.provider:
+                # Before the request is made: what is held there decides whether its answer has to be watched.
+                hold = await self._enter(self._enter_provider, exchange, way.target)
+            provider, call, dialect, request, dropped, is_watched = prepare(
+                self._providers, exchange, way, hold, is_last=is_last
+            )
+            authorizing = self._authorizing.get(config.kind)
+            if authorizing is not None:
+                await self._authorize(exchange, authorizing, request)
+            now = self._clock.monotonic()
+            _check_deadline(exchange, now)
+            _report_dropped(exchange, dropped)
+            if hold is not None and hold.refs:
+                await self._afford(exchange, hold, is_watched=is_watched)
+            attempt = self._record(exchange, way, now)
+            if self._journal.is_power_safe:
+                await self._sync(attempt)
+        except NotMade as reason:
+            return self._not_made(way, ticket, reason)
         except BaseException:
             ticket.left(self._clock.monotonic())
             raise
-        if isinstance(opened, Failure):
-            tried: Reply | Failure = opened
-        else:
-            tried = await self._fly(exchange, way, *opened)
-        if isinstance(tried, Failure):
-            hide_secrets(tried.error, way.config, way.credential)
-            self._metrics.upstream_error(way.target.provider, tried.kind)
-        return tried
+        attempt.sent_bytes = len(request.body)
+        channel = provider.channel or self._channel
+        flight = Flight(
+            exchange, attempt, call, provider, channel, dialect, request, self._clock, self._metrics, ticket
+        )
+        flight.first_token_deadline = self._narrow(exchange, request, now, is_last=is_last)
+        attempt.leftover = flight
+        try:
+            tried = await self._send(exchange, flight, hold if is_watched else None)
+        except UpstreamError as error:
+            attempt.bill = make_bill(exchange, attempt)
+            kind = FailureClass.TIMEOUT if error.status == 504 else FailureClass.SERVER
+            tried = Failure(kind, error, error.retry_after_seconds)
+        if isinstance(tried, Reply) and (
+            FallbackKind.CONTENT_POLICY not in exchange.fallbacks or not _is_filtered(tried)
+        ):
+            return tried
+        return await self._failed(exchange, way, flight, tried)
 
     async def give_up(self, exchange: Exchange, attempt: Attempt) -> None:
         """Nobody wants its answer any more: it is closed where that ends the bill, else read to its end beside the call."""
@@ -107,73 +133,11 @@ class Attempts:
         if attempt.bill is None:
             attempt.bill = make_bill(exchange, attempt)
 
-    async def _open(
-        self, exchange: Exchange, way: Way, ticket: Ticket, *, is_last: bool
-    ) -> Failure | tuple[Flight, Attempt, Hold | None]:
-        """Everything before the request leaves. A failure here is told to the ticket."""
-        target, config = way.target, way.config
-        provider = self._providers.get(config.kind)
-        if provider is None:
-            ticket.left(self._clock.monotonic())
-            return Failure(
-                FailureClass.SERVER,
-                UpstreamError(f"The provider kind '{config.kind}' is not known to this gateway.", should_retry=False),
-            )
-        call, hold = exchange.call, exchange.hold
-        if self._enter_provider is not None:
-            # Before the request is made: what is held there decides whether its answer has to be watched.
-            try:
-                hold = await self._enter_provider(exchange, target)
-            except TollkeeperError as error:
-                ticket.left(self._clock.monotonic())
-                return Failure(FailureClass.RATE, error, error.retry_after_seconds)
-        # Near a limit less is held than the worst case: then the answer is watched, also one that is wanted whole.
-        is_watched = hold is not None and not hold.is_full and can_cut(provider, config, call, target)
-        sent = _streamed(call) if is_watched and not call.is_stream else call
+    async def _enter(self, enter: EnterProvider, exchange: Exchange, target: Target) -> Hold | None:
         try:
-            dialect = provider.dialect(config, sent, target)
-            if sent.needs_native is not None and not _has_native(sent, sent.needs_native, dialect):
-                raise _unsupported(sent.needs_native, target)
-            prepared = provider.prepare(config, sent, target)
-            dropped = _dropped(exchange, sent, prepared, dialect)
-            request = UpstreamRequest(
-                method="POST",
-                url=provider.url(config, prepared, target),
-                headers=_carried(provider, config, prepared, exchange.headers),
-                body=dialect.write_call(prepared),
-                config=config,
-                deadline=exchange.deadline,
-                is_stream=sent.is_stream,
-                credential=way.credential,
-                secret_headers=provider.headers(way.credential),
-                outlives_cancel=True,
-            )
-        except BadRequest as error:
-            ticket.left(self._clock.monotonic())
-            return Failure(FailureClass.REQUEST if is_last else FailureClass.SERVER, error)
-        except UpstreamError as error:
-            ticket.left(self._clock.monotonic())
-            return Failure(FailureClass.SERVER, error)
-        authorizing = self._authorizing.get(config.kind)
-        if authorizing is not None and (refused := await self._authorize(exchange, authorizing, request)) is not None:
-            ticket.failed(self._clock.monotonic(), refused)
-            return refused
-        now = self._clock.monotonic()
-        if now >= exchange.deadline:
-            raise RequestTimeout("The deadline of this call passed before it could be sent.", should_retry=False)
-        first_token_deadline = self._narrow(exchange, request, now, is_last=is_last)
-        _report_dropped(exchange, dropped)
-        if hold is not None and hold.refs:
-            await self._afford(exchange, hold, is_watched=is_watched)
-        attempt = await self._record(exchange, way, now)
-        attempt.sent_bytes = len(request.body)
-        channel = provider.channel or self._channel
-        flight = Flight(
-            exchange, attempt, sent, provider, channel, dialect, request, self._clock, self._metrics, ticket
-        )
-        flight.first_token_deadline = first_token_deadline
-        attempt.leftover = flight
-        return flight, attempt, hold if is_watched else None
+            return await enter(exchange, target)
+        except TollkeeperError as error:
+            raise NotMade(Failure(FailureClass.RATE, error, error.retry_after_seconds)) from None
 
     def _narrow(self, exchange: Exchange, request: UpstreamRequest, now: float, *, is_last: bool) -> float | None:
         """The bounds of this attempt, never beyond the call's; returns until when a stream must have brought content.
@@ -195,21 +159,22 @@ class Attempts:
             seconds = _first(said.first_byte, config.first_byte_seconds, self._first_byte_seconds)
         return now + seconds if now + seconds < request.deadline else None
 
-    async def _authorize(self, exchange: Exchange, provider: Authorizing, request: UpstreamRequest) -> Failure | None:
+    async def _authorize(self, exchange: Exchange, provider: Authorizing, request: UpstreamRequest) -> None:
         """What the credential stands for, had before an attempt begins: nothing is sent or written down without it."""
         if request.credential is None:
-            return None
+            return
         begun = self._clock.monotonic()
         try:
             async with asyncio.timeout(max(exchange.deadline - begun, 0.0)):
                 request.signed_headers = await provider.authorize(request, self._tokens)
         except CredentialUnavailable as error:
-            return Failure(FailureClass.CREDENTIAL, error, error.retry_after_seconds)
+            failure = Failure(FailureClass.CREDENTIAL, error, error.retry_after_seconds)
+            raise NotMade(failure, is_of_target=True) from None
         except TimeoutError:
-            return Failure(FailureClass.TIMEOUT, UpstreamTimeout("The provider's identity service is too slow."))
+            late = UpstreamTimeout("The provider's identity service is too slow.")
+            raise NotMade(Failure(FailureClass.TIMEOUT, late), is_of_target=True) from None
         finally:
             exchange.upstream_seconds += self._clock.monotonic() - begun
-        return None
 
     async def _afford(self, exchange: Exchange, hold: Hold, *, is_watched: bool) -> None:
         """RULING 2: what other attempts may cost is not there for this one; without more there is none."""
@@ -221,11 +186,14 @@ class Attempts:
         else:
             own = [attempt for attempt in exchange.tries if attempt.intent.hold == hold.number]
             hold.spent_nano = sum(_taken(attempt, needed) for attempt in own)
+        if appraisal.full_nano is None and not is_watched and any(part.terms.is_hard for part in hold.parts):
+            # Nothing bounds it, and it cannot be cut there.
+            raise _no_room(exchange)
         missing = needed - (hold.held_nano - hold.spent_nano)
         if missing > 0 and (self._holds is None or not await self._holds.extend(hold, missing)):
             raise _no_room(exchange)
 
-    async def _record(self, exchange: Exchange, way: Way, now: float) -> Attempt:
+    def _record(self, exchange: Exchange, way: Way, now: float) -> Attempt:
         """The intent line: nothing leaves for a provider without one."""
         intent, line = exchange.first_intent, exchange.first_line
         if intent is None or exchange.attempts or way.target is not exchange.plan[0]:
@@ -236,30 +204,12 @@ class Attempts:
         exchange.tries.append(attempt)
         exchange.attempts += 1
         exchange.target = way.target
-        if self._journal.is_power_safe:
-            attempt.may_cost = False
-            await self._journal.sync()
-            attempt.may_cost = True
         return attempt
 
-    async def _fly(
-        self, exchange: Exchange, way: Way, flight: Flight, attempt: Attempt, watched: Hold | None
-    ) -> Reply | Failure:
-        try:
-            tried = await self._send(exchange, flight, watched)
-        except UpstreamError as error:
-            attempt.bill = make_bill(exchange, attempt)
-            kind = FailureClass.TIMEOUT if error.status == 504 else FailureClass.SERVER
-            tried = Failure(kind, error, error.retry_after_seconds)
-        if isinstance(tried, Reply):
-            if FallbackKind.CONTENT_POLICY not in exchange.fallbacks or not _is_filtered(tried):
-                return tried
-            return await self._filtered(exchange, attempt)
-        attempt.error, attempt.ended = tried.error, self._clock.monotonic()
-        flight.failed(tried)
-        if way.config.kind in self._authorizing:
-            self._told(flight.request, tried)
-        return tried
+    async def _sync(self, attempt: Attempt) -> None:
+        attempt.may_cost = False
+        await self._journal.sync()
+        attempt.may_cost = True
 
     async def _send(self, exchange: Exchange, flight: Flight, watched: Hold | None) -> Reply | Failure:
         try:
@@ -288,11 +238,33 @@ class Attempts:
             raise
         return Reply(is_stream=False, primed=(chunk,))
 
-    def _told(self, request: UpstreamRequest, failure: Failure) -> None:
-        """What the vendor said of a request whose credential was made for it."""
-        if request.credential is not None and failure.kind is FailureClass.CREDENTIAL:
-            self._tokens.refused(request.credential)
-        hide_secrets(failure.error, request.config, request.credential, request.signed_headers)
+    async def _failed(self, exchange: Exchange, way: Way, flight: Flight, tried: Failure | Reply) -> Failure:
+        attempt, request = flight.attempt, flight.request
+        if isinstance(tried, Reply):
+            failure = await self._filtered(exchange, attempt)
+        else:
+            failure = tried
+            attempt.error, attempt.ended = failure.error, self._clock.monotonic()
+            flight.failed(failure)
+        if request.config.kind in self._authorizing:
+            # What the vendor said of a request whose credential was made for it.
+            if request.credential is not None and failure.kind is FailureClass.CREDENTIAL:
+                self._tokens.refused(request.credential)
+            hide_secrets(failure.error, request.config, request.credential, request.signed_headers)
+        return self._told(way, failure)
+
+    def _not_made(self, way: Way, ticket: Ticket, reason: "NotMade") -> Failure:
+        now = self._clock.monotonic()
+        if reason.is_of_target:
+            ticket.failed(now, reason.failure)
+        else:
+            ticket.left(now)
+        return self._told(way, reason.failure)
+
+    def _told(self, way: Way, failure: Failure) -> Failure:
+        hide_secrets(failure.error, way.config, way.credential)
+        self._metrics.upstream_error(way.target.provider, failure.kind)
+        return failure
 
     async def _filtered(self, exchange: Exchange, attempt: Attempt) -> Failure:
         """A refusal under status 200, which is billed like an answer."""
@@ -329,21 +301,9 @@ def _is_filtered(reply: Reply) -> bool:
     return is_filtered
 
 
-def _dropped(exchange: Exchange, sent: Call, prepared: Call, dialect: VendorDialect) -> list[str]:
-    """Which of the caller's fields the vendor does not see. Refused where the model's operator wants nothing left out."""
-    dropped = dropped_fields(sent, prepared) if prepared.body is not sent.body else []
-    if sent.names:
-        dropped = [sent.names.get(name, name) for name in dropped]
-    if sent.unexpressed and (sent.dialect != dialect.NAME or sent.native is None):
-        dropped += sent.unexpressed
-    if dropped and exchange.route.parameters.refuses_dropped:
-        raise BadRequest(
-            f"'{dropped[0]}' has no meaning to the provider of this model, and nothing is left out in silence here. Leave "
-            "it out yourself.",
-            code="unsupported_parameter",
-            param=dropped[0],
-        )
-    return dropped
+def _check_deadline(exchange: Exchange, now: float) -> None:
+    if now >= exchange.deadline:
+        raise RequestTimeout("The deadline of this call passed before it could be sent.", should_retry=False)
 
 
 def _report_dropped(exchange: Exchange, dropped: list[str]) -> None:
@@ -352,48 +312,6 @@ def _report_dropped(exchange: Exchange, dropped: list[str]) -> None:
     elif exchange.tries:
         # It was said of another target.
         exchange.response_headers.pop("x-tollkeeper-dropped", None)
-
-
-def _streamed(call: Call) -> Call:
-    streamed = call.replace(stream=True)
-    streamed.is_stream = True
-    return streamed
-
-
-def _carried(
-    provider: Provider, config: ProviderConfig, call: Call, headers: Mapping[bytes, bytes]
-) -> Mapping[str, str]:
-    """What the provider wants in its headers, of its own and of the caller's.
-
-    The caller's word on the version of a dialect counts where its own document goes out in it.
-    """
-    fixed = provider.fixed_headers(config, call)
-    if not provider.caller_headers:
-        return fixed
-    carried = _of_caller(provider, headers)
-    return {**carried, **fixed} if call.native is None else {**fixed, **carried}
-
-
-def _of_caller(provider: Provider, headers: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {
-        name: value.decode("latin-1")
-        for name in provider.caller_headers
-        if (value := headers.get(name.encode("ascii"))) is not None
-    }
-
-
-def _has_native(call: Call, path: str, dialect: VendorDialect) -> bool:
-    """Whether the vendor gets what `path` names: from the caller's own document, or where the canonical body has it too."""
-    return call.dialect == dialect.NAME and (call.native is not None or path.startswith("tool"))
-
-
-def _unsupported(path: str, target: Target) -> BadRequest:
-    return BadRequest(
-        f"'{path}' asks for what the provider of the model '{target.model}' does not have in this API. "
-        "Leave it out, or ask for a model whose provider speaks this API itself.",
-        code="unsupported_parameter",
-        param=path,
-    )
 
 
 def _no_room(exchange: Exchange) -> TollkeeperError:

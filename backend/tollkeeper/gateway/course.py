@@ -76,14 +76,15 @@ class Course:
         self._targets = exchange.plan
         self._next = 0
         self._enter()
+        # Most calls need none of these, and five containers would cost as much as all the rest here.
+        self.failures: Sequence[tuple[Way, Failure]] = ()
+        self.skips: Sequence[Skip] = ()
         # Credentials that were refused in this call.
-        self._dead: set[UUID] = set()
+        self._dead: Sequence[UUID] = ()
         # Fallbacks that were taken.
-        self._kinds: set[FallbackKind] = set()
-        self.failures: list[tuple[Way, Failure]] = []
-        self.skips: list[Skip] = []
+        self._kinds: Sequence[FallbackKind] = ()
         # What an open breaker kept from being tried.
-        self._left_out: list[Way] = []
+        self._left_out: Sequence[Way] = ()
         # A lone way is not left out for another: it is asked at once as what is asked when nothing else is left.
         self.is_last_resort = len(self._targets) == 1 and len(self._credentials) == 1
 
@@ -101,7 +102,10 @@ class Course:
             elif self._next < len(self._targets):
                 self._enter()
             else:
-                return self._left_out.pop(0) if self.is_last_resort and self._left_out else None
+                if not self.is_last_resort or not self._left_out:
+                    return None
+                way, *self._left_out = self._left_out
+                return way
 
     def mark(self) -> tuple[int, int]:
         """Where it stands, for `back`: among the same targets."""
@@ -122,9 +126,9 @@ class Course:
         return self.next()
 
     def note(self, way: Way, failure: Failure) -> None:
-        self.failures.append((way, failure))
+        self.failures = (*self.failures, (way, failure))
         if failure.kind is FailureClass.CREDENTIAL and way.credential is not None:
-            self._dead.add(way.credential.id)
+            self._dead = (*self._dead, way.credential.id)
 
     def failed(self, way: Way, failure: Failure) -> None:
         """Go on to what may do better; raises the failure's error where nothing can."""
@@ -143,9 +147,9 @@ class Course:
         self._enter()
 
     def skip(self, way: Way, reason: str, seconds: float) -> None:
-        self.skips.append(Skip(way.target, reason, seconds))
+        self.skips = (*self.skips, Skip(way.target, reason, seconds))
         if not self.is_last_resort and reason == BREAKER_OPEN:
-            self._left_out.append(way)
+            self._left_out = (*self._left_out, way)
 
     def leave_target(self) -> None:
         """None of its other credentials would do better."""
@@ -179,7 +183,7 @@ class Course:
         fallback = _FALLBACKS.get(kind)
         if fallback is None or fallback in self._kinds:
             return ()
-        self._kinds.add(fallback)
+        self._kinds = (*self._kinds, fallback)
         return self._exchange.fallbacks.get(fallback, ())
 
 

@@ -41,7 +41,6 @@ class Flight:
     """The rest of a streamed reply as well: a failure in it is its last chunk, closing it early cancels the vendor."""
 
     __slots__ = (
-        "_attempt",
         "_batches",
         "_call",
         "_channel",
@@ -54,6 +53,7 @@ class Flight:
         "_response",
         "_ticket",
         "_watch",
+        "attempt",
         "first_token_deadline",
         "is_over",
         "provider",
@@ -75,7 +75,7 @@ class Flight:
     ) -> None:
         """`call` as the vendor got it: one that the caller wants whole may be a stream there."""
         self._exchange = exchange
-        self._attempt = attempt
+        self.attempt = attempt
         self._call = call
         self.provider = provider
         self._channel = channel
@@ -104,25 +104,25 @@ class Flight:
         try:
             response = self._response = await self._channel.send(request)
         except NotSent:
-            self._attempt.may_cost = False
+            self.attempt.may_cost = False
             raise
         except UpstreamTimeout as error:
             raise self._late(error) from None
         except asyncio.CancelledError:
             if self.request.is_unsent:
-                self._attempt.may_cost = False
+                self.attempt.may_cost = False
             raise
         finally:
             request.deadline = deadline
             self._exchange.upstream_seconds += self._clock() - begun
-        self._attempt.upstream_request_id = read_request_id(response.headers, self.request.credential)
+        self.attempt.upstream_request_id = read_request_id(response.headers, self.request.credential)
         return response
 
     async def refusal(self) -> bytes:
         """The body of an answer that is none: the vendor takes nothing for it."""
         assert self._response is not None
         body = await self._response.read()
-        self._attempt.may_cost = False
+        self.attempt.may_cost = False
         await self.close()
         return body
 
@@ -133,7 +133,7 @@ class Flight:
             chunk = await self._whole()
         finally:
             self._exchange.upstream_seconds += self._clock() - begun
-        self._attempt.first_token = self._clock()
+        self.attempt.first_token = self._clock()
         await self.aclose()
         return chunk
 
@@ -144,8 +144,8 @@ class Flight:
         chunks: list[Chunk] = []
         while not self._is_told:
             batch = await self._next()
-            if self._attempt.first_token is None:
-                self._attempt.first_token = self._clock()
+            if self.attempt.first_token is None:
+                self.attempt.first_token = self._clock()
             chunks += batch
         await self.aclose()
         return assemble(chunks, self._call)
@@ -174,7 +174,7 @@ class Flight:
 
     def _begun(self) -> None:
         """There is content: the caller sees something from here on."""
-        attempt = self._attempt
+        attempt = self.attempt
         now = attempt.first_token = self._exchange.first_token = self._clock()
         if self._ticket is not None:
             self._ticket.speaks(now, now - attempt.started)
@@ -203,7 +203,7 @@ class Flight:
             return await self._next()
         except UpstreamError as error:
             self._is_told = True
-            attempt = self._attempt
+            attempt = self.attempt
             request = self.request
             hide_secrets(error, request.config, request.credential, request.signed_headers)
             attempt.error, attempt.ended = error, self._clock()
@@ -224,20 +224,20 @@ class Flight:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             ticket.failed(self._clock(), failure)
-            self._metrics.attempt(self._attempt.intent.provider, failure.kind)
+            self._metrics.attempt(self.attempt.intent.provider, failure.kind)
 
     def left(self) -> None:
         """Nobody waits for it any more, which says nothing about the vendor."""
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             ticket.left(self._clock())
-            self._metrics.attempt(self._attempt.intent.provider, "left")
+            self._metrics.attempt(self.attempt.intent.provider, "left")
 
     def _answered(self) -> None:
         ticket, self._ticket = self._ticket, None
         if ticket is None:
             return
-        attempt, now, usage = self._attempt, self._clock(), self._attempt.usage
+        attempt, now, usage = self.attempt, self._clock(), self.attempt.usage
         read = None
         if usage is not None and (total := usage.prompt_tokens):
             read = usage.cache_read / total
@@ -247,7 +247,7 @@ class Flight:
     # What is left when nobody waits
 
     def is_still_billed(self) -> bool:
-        attempt, request = self._attempt, self.request
+        attempt, request = self.attempt, self.request
         if self.is_over or attempt.error is not None or not attempt.may_cost:
             return False
         if self._response is None and request.pending is None:
@@ -266,7 +266,7 @@ class Flight:
                 self._response = await pending.resume()
             self._bound()
             if not 200 <= self._response.status < 300:
-                self._attempt.may_cost = False
+                self.attempt.may_cost = False
             elif self.request.is_stream:
                 if self._batches is None:
                     self._batches = self._dialect.read_stream(self._response.reads(), self._call)
@@ -291,7 +291,7 @@ class Flight:
         assert self._response is not None
         self._batches = self._dialect.read_stream(self._response.reads(), self._call)
         if hold is not None and holds is not None:
-            model = self._attempt.intent.upstream_model
+            model = self.attempt.intent.upstream_model
             self._watch = Watch(self._read, self._cut, hold, holds, self._call, model, self._clock)
 
     async def _next(self) -> Batch:
@@ -311,7 +311,7 @@ class Flight:
         return batch
 
     def _note(self, batch: Batch) -> None:
-        attempt = self._attempt
+        attempt = self.attempt
         for chunk in batch:
             attempt.text_length += chunk.text_length
             if chunk.amounts is not None:
@@ -333,10 +333,10 @@ class Flight:
         assert response is not None
         await response.aclose()
         self.is_over = True
-        close_bill(self._exchange, self._attempt)
+        close_bill(self._exchange, self.attempt)
         self._answered()
-        self._metrics.answer_cut(self._attempt.intent.provider)
-        return usage_of(self._attempt)
+        self._metrics.answer_cut(self.attempt.intent.provider)
+        return usage_of(self.attempt)
 
     async def close(self) -> None:
         """As `aclose`, whoever waits; how it ended is told by whoever knows."""
@@ -346,7 +346,7 @@ class Flight:
             await watch.aclose()
         response, self._response = self._response, None
         if response is not None:
-            if self.is_over and self._attempt.error is None:
+            if self.is_over and self.attempt.error is None:
                 await response.finish()
             else:
                 await response.aclose()
