@@ -69,11 +69,14 @@ from tollkeeper.domains.mail.service import Mail
 from tollkeeper.domains.request_logs.sink import RequestLogSink
 from tollkeeper.domains.responses.lookup import SqlResponses
 from tollkeeper.domains.responses.sink import ResponseSink
+from tollkeeper.domains.route_policies.explaining import Explaining
+from tollkeeper.domains.route_policies.service import RoutePolicies
 from tollkeeper.domains.router.service import Router
 from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.domains.usage.spend import SqlSpend
 from tollkeeper.gateway import pipeline
 from tollkeeper.gateway.claims import Claims
+from tollkeeper.gateway.explain import Explainer
 from tollkeeper.gateway.hint_line import CHANNEL as HINTS
 from tollkeeper.gateway.hint_line import HintLine
 from tollkeeper.gateway.internal import InternalCalls
@@ -111,6 +114,8 @@ log = structlog.get_logger(__name__)
 
 # Time for the journal to be shipped once the last call has ended.
 _SHIP_SECONDS: Final = 5.0
+# The control plane has time for a look-up that a call has not.
+_LOOK_SECONDS: Final = 2.0
 # A batch whose process died goes on elsewhere after this time.
 _BATCH_LEASE_SECONDS: Final = 15.0
 # For the last calls' records.
@@ -145,6 +150,8 @@ class Services:
     session_lookup: Sessions
     gateway: pipeline.Services
     provider_probe: Probe
+    route_policies: RoutePolicies
+    explaining: Explaining
     router: Router
     counter_view: CounterView
     readiness: Readiness
@@ -291,6 +298,16 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                     longest_seconds=settings.max_wait_seconds,
                     workers=settings.workers,
                 ),
+            ),
+            route_policies=RoutePolicies(catalog.catalog),
+            explaining=Explaining(
+                Explainer(catalog.holder, clock, appraise.forecasts, targets),
+                SqlKeyLookup(
+                    database,
+                    default_requests_per_minute=settings.default_requests_per_minute,
+                    deadline_seconds=_LOOK_SECONDS,
+                ),
+                clock,
             ),
             provider_probe=probe,
             router=Router(targets, catalog.holder.current, clock),

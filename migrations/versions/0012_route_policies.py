@@ -22,8 +22,10 @@ TABLES = (
         CONSTRAINT fk_route_policies_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id)
     )
     """,
-    "CREATE UNIQUE INDEX uq_route_policies_name ON route_policies "
-    "(coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid), lower(name))",
+    """
+    CREATE UNIQUE INDEX uq_route_policies_name
+        ON route_policies (coalesce(tenant_id, '00000000-0000-0000-0000-000000000000'::uuid), lower(name))
+    """,
     """
     CREATE TABLE route_policy_versions (
         policy_id uuid NOT NULL,

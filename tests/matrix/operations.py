@@ -109,19 +109,19 @@ def operations_of(app: FastAPI, described: Json) -> Iterator[Operation]:
             )
 
 
-def resolve(schema: Any, described: Json, depth: int = 0) -> Any:
-    """The schema with every reference replaced by what it leads to."""
-    if depth > 40:
-        return {}
+def resolve(schema: Any, described: Json, inside: tuple[str, ...] = ()) -> Any:
+    """The schema with every reference replaced by what it leads to; what holds itself is opened twice."""
     if isinstance(schema, list):
-        return [resolve(item, described, depth + 1) for item in schema]
+        return [resolve(item, described, inside) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
+        if inside.count(name) > 1:
+            return {}
         rest = {key: value for key, value in schema.items() if key != "$ref"}
-        return resolve({**described["components"]["schemas"][name], **rest}, described, depth + 1)
-    return {key: resolve(value, described, depth + 1) for key, value in schema.items()}
+        return resolve({**described["components"]["schemas"][name], **rest}, described, (*inside, name))
+    return {key: resolve(value, described, inside) for key, value in schema.items()}
 
 
 def objects_in(schema: Json, place: Place = ()) -> Iterator[tuple[Place, Json]]:

@@ -20,6 +20,7 @@ from tollkeeper.core import totp
 from tollkeeper.core.permissions import GRANTABLE, Permission
 
 _count = itertools.count()
+_BRANCH: Final = {"provider": "simulated", "model": "simulated"}
 
 
 @dataclass(frozen=True)
@@ -343,6 +344,15 @@ RECIPES: Final[dict[str, Recipe]] = {
     "DELETE /api/v1/catalog/price-adjustments/{adjustment_id}": Recipe(),
     "POST /api/v1/catalog/reload": Recipe(),
     # Where calls go
+    "GET /api/v1/route-policies": Recipe(),
+    "POST /api/v1/route-policies": Recipe(body=lambda scene: {"name": scene.word(), "branches": [_BRANCH]}),
+    "GET /api/v1/route-policies/{policy_id}": Recipe(),
+    "PATCH /api/v1/route-policies/{policy_id}": Recipe(body=lambda scene: {"description": scene.word()}),
+    "DELETE /api/v1/route-policies/{policy_id}": Recipe(),
+    "POST /api/v1/route-policies/{policy_id}/publish": Recipe(),
+    "POST /api/v1/route-policies/{policy_id}/rollback": Recipe(body=lambda scene: {}),
+    "GET /api/v1/route-policies/{policy_id}/versions": Recipe(),
+    "POST /api/v1/router/explain": Recipe(body=lambda scene: {"model": "simulated"}),
     "GET /api/v1/router/health": Recipe(),
     "POST /api/v1/router/breakers/reset": Recipe(body=lambda scene: {"provider": "simulated"}),
     # What happened

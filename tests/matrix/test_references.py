@@ -38,6 +38,7 @@ _KINDS: Final = (
     "prv",
     "prc",
     "adj",
+    "rtp",
     "job",
     "rol",
     "team",

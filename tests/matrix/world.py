@@ -466,6 +466,30 @@ async def _price_adjustment(world: World, wanted: Wanted) -> UUID:
     )
 
 
+async def _route_policy(world: World, wanted: Wanted) -> UUID:
+    """Published twice, with a draft after that."""
+    tenant_id = wanted.side.tenant_id
+    policy_id = await world.add(
+        tables.RoutePolicy(
+            id=uuid7(), tenant_id=tenant_id, name=f"p{uuid7().hex}-{wanted.side.canary}"[:63], published_number=2
+        )
+    )
+    document = {"branches": [{"provider": "simulated", "model": f"simulated-{wanted.side.canary}"}]}
+    async with world.rows() as session:
+        for number in (1, 2, 3):
+            published_at = None if number == 3 else datetime.now(UTC)
+            session.add(
+                tables.RoutePolicyVersion(
+                    policy_id=policy_id,
+                    number=number,
+                    tenant_id=tenant_id,
+                    document=document,
+                    published_at=published_at,
+                )
+            )
+    return policy_id
+
+
 async def _job(world: World, wanted: Wanted) -> UUID:
     """For tomorrow, so that nobody runs it."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
@@ -609,6 +633,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "mdl": _model,
     "prc": _price,
     "adj": _price_adjustment,
+    "rtp": _route_policy,
     "job": _job,
     "inv": _invitation,
     "idp": _identity_provider,

@@ -19,6 +19,8 @@ from tollkeeper.domains.limits.routes import router as limits
 from tollkeeper.domains.projects.routes import router as projects
 from tollkeeper.domains.request_logs.routes import router as requests
 from tollkeeper.domains.roles.routes import router as roles
+from tollkeeper.domains.route_policies.explain_routes import router as explanations
+from tollkeeper.domains.route_policies.routes import router as route_policies
 from tollkeeper.domains.router.routes import router as targets
 from tollkeeper.domains.service_accounts.routes import router as service_accounts
 from tollkeeper.domains.teams.routes import router as teams
@@ -44,6 +46,8 @@ router.include_router(keys)
 router.include_router(identity_providers)
 router.include_router(audit)
 router.include_router(catalog)
+router.include_router(route_policies)
+router.include_router(explanations)
 router.include_router(targets)
 router.include_router(usage)
 router.include_router(requests)

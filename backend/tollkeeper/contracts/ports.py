@@ -8,6 +8,7 @@ from uuid import UUID
 
 from tollkeeper.contracts.batches import Answered, Batch, NewBatch
 from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
+from tollkeeper.contracts.explained import ExplainedRoute, RouteQuestion
 from tollkeeper.contracts.files import Asked, StoredFile
 from tollkeeper.contracts.money import Limit, Spend
 from tollkeeper.contracts.principal import KeyRecord, Principal
@@ -317,4 +318,13 @@ class ModelCalls(Protocol):
         keep: Callable[[Answered], Awaitable[None]],
     ) -> None:
         """One call through every stage. `keep` is awaited with its answer before the call is settled."""
+        ...
+
+
+class RouteExplainer(Protocol):
+    async def explain(self, question: RouteQuestion) -> ExplainedRoute:
+        """Where a call would go, by the very decision that it would get; nobody is called and nothing is held.
+
+        Raises `ModelNotFound` for a name that leads nowhere, and `BadRequest` for a body that is no call of its endpoint.
+        """
         ...

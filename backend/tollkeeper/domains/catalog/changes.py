@@ -14,7 +14,13 @@ from tollkeeper.domains.catalog.loader import Reloader, SnapshotLoader
 from tollkeeper.domains.catalog.prices import stable_id
 from tollkeeper.web.caller import Caller
 
-_PREFIXES: Final[Mapping[str, str]] = {"provider": "prv", "model": "mdl", "price": "prc", "price_adjustment": "adj"}
+_PREFIXES: Final[Mapping[str, str]] = {
+    "provider": "prv",
+    "model": "mdl",
+    "price": "prc",
+    "price_adjustment": "adj",
+    "route_policy": "rtp",
+}
 # The subject of an announcement that means "read the configuration file again", not only the database.
 CONFIGURATION: Final = stable_id("configuration")
 

@@ -35,6 +35,8 @@ from tollkeeper.domains.limits.schemas import DeclaredRule
 class CatalogControl:
     """One per process. `holder` is the data plane's `SnapshotSource`; `loader` and `reloader` each have a `run` task."""
 
+    # What its nouns share, for the domains that build on them.
+    catalog: Catalog
     holder: SnapshotHolder
     loader: SnapshotLoader
     reloader: Reloader
@@ -81,6 +83,7 @@ def build_catalog(
     catalog = Catalog(kinds=kinds, secrets=secrets, holder=holder, loader=loader)
     prices = PriceHistory(catalog, clock)
     return CatalogControl(
+        catalog=catalog,
         holder=holder,
         loader=loader,
         reloader=reloader,

@@ -6,7 +6,7 @@ where it began, or grows beyond what a call can look at, is a fault.
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
@@ -30,6 +30,7 @@ from tollkeeper.contracts.routing import (
     Strategy,
     Target,
 )
+from tollkeeper.core.ids import parse_id
 from tollkeeper.domains.catalog.policy_fields import (
     DEEPEST,
     MOST_TARGETS,
@@ -79,7 +80,8 @@ class PolicyBook:
         models: Iterable[ModelRoute],
         providers: Collection[str] | None = None,
     ) -> None:
-        """`providers`: those that there are; None: nobody asks."""
+        """`providers`: those that there are; None: nobody asks. The same holds for `tenants`."""
+        self.tenants: Collection[UUID] | None = None
         self.policies: dict[Key, PolicySource] = {}
         for policy in policies:
             self.policies.setdefault((policy.tenant_id, policy.name), policy)
@@ -148,6 +150,20 @@ def with_targets(policy: RoutePolicy, change: Callable[[Target], Target]) -> Rou
 
     fallbacks = {kind: changed(fork) for kind, fork in policy.fallbacks.items()}
     return replace(policy, root=changed(policy.root), fallbacks=MappingProxyType(fallbacks))
+
+
+def tenants_in(fields: PolicyFields) -> frozenset[UUID]:
+    """Whom its conditions name, as far as they are ids."""
+    kinds = (fields.fallbacks.of(kind) for kind in FallbackKind)
+    branches = [*fields.branches, *(branch for some in kinds for branch in some)]
+    found = set()
+    while branches:
+        branch = branches.pop()
+        branches += branch.branches
+        for name in () if branch.when is None else branch.when.tenants or ():
+            with suppress(ValueError):
+                found.add(parse_id("ten", name))
+    return frozenset(found)
 
 
 class _Resolving:
@@ -351,7 +367,7 @@ class _Resolving:
         if least is not None and most is not None and least > most:
             self._fault((*path, "max_input_tokens"), "is less than min_input_tokens: the branch would never be there")
         return Condition(
-            tenants=_set(fields.tenants),
+            tenants=self._tenants(fields.tenants, (*path, "tenants")),
             tags=_set(fields.tags),
             headers=MappingProxyType(headers),
             min_input_tokens=least,
@@ -359,6 +375,21 @@ class _Resolving:
             hours=tuple(self._hours(hours, (*path, "hours", index)) for index, hours in enumerate(fields.hours)),
             capabilities=_set(fields.capabilities),
         )
+
+    def _tenants(self, names: Sequence[str] | None, path: Path) -> frozenset[UUID] | None:
+        if names is None:
+            return None
+        found = set()
+        for index, name in enumerate(names):
+            try:
+                tenant_id = parse_id("ten", name)
+            except ValueError as error:
+                self._fault((*path, index), str(error))
+                continue
+            found.add(tenant_id)
+            if self._book.tenants is not None and tenant_id not in self._book.tenants:
+                self._fault((*path, index), "there is no such tenant")
+        return frozenset(found)
 
     def _hours(self, fields: HoursFields, path: Path) -> Hours:
         try:

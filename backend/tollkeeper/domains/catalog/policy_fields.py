@@ -7,31 +7,40 @@ resolved, is in `policies`.
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from tollkeeper.contracts.parameters import CAPABILITIES
 from tollkeeper.contracts.routing import FallbackKind, Strategy
-from tollkeeper.core.ids import TenantId
 from tollkeeper.domains.catalog.fields import ProviderName, UpstreamModel
 
 MOST_TARGETS: Final = 64
 DEEPEST: Final = 5
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-# What a call may ask for and a condition may allow.
-ASKABLE: Final = (*CAPABILITIES, "stream")
 
 PolicyName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"),
     Field(description="Letters, digits, dot, dash and underscore: what models and other policies call it."),
 ]
+
+
+def _no_bool(value: object) -> object:
+    """Both would be taken for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
 Share = Annotated[
-    Decimal, Field(ge=0, le=1, max_digits=7, decimal_places=6, description="Of all calls: 0.05 is one in twenty.")
+    Decimal,
+    BeforeValidator(_no_bool),
+    Field(ge=0, le=1, max_digits=7, decimal_places=6, description="Of all calls: 0.05 is one in twenty."),
 ]
-_Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+_Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=86_400, allow_inf_nan=False)]
+ProbeSeconds = Annotated[float, BeforeValidator(_no_bool), Field(ge=1, le=86_400, allow_inf_nan=False)]
 _Tokens = Annotated[int, Field(ge=0, le=100_000_000, strict=True)]
 _Moment = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")]
 _Tag = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
+_Tenant = Annotated[str, StringConstraints(max_length=64)]
 _HeaderName = Annotated[str, StringConstraints(max_length=100)]
 _HeaderValue = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{0,256}$")]
 
@@ -54,7 +63,7 @@ class HoursFields(_Fields):
 class ConditionFields(_Fields):
     """When a branch is there: all that is said must hold."""
 
-    tenants: Annotated[tuple[TenantId, ...], Field(max_length=200)] | None = None
+    tenants: Annotated[tuple[_Tenant, ...], Field(max_length=200)] | None = Field(None, description="ten_…")
     tags: Annotated[tuple[_Tag, ...], Field(max_length=50)] | None = Field(
         None, description="`name:value` or `name`: one of them is among the tags of the key."
     )
@@ -170,6 +179,6 @@ class PolicyFields(_ForkFields):
     deadlines: DeadlineFields = DeadlineFields()
     hedge: HedgeFields | None = Field(None, description="Left out: no second attempts.")
     breaker: BreakerFields = BreakerFields()
-    probe_seconds: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] | None = Field(
+    probe_seconds: ProbeSeconds | None = Field(
         None, description="Ask its providers this often whether they are well; left out: their calls tell."
     )
