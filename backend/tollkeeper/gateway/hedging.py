@@ -53,7 +53,8 @@ class Hedging:
             account = self._accounts[exchange.route.name] = HedgeAccount()
         seconds = rule.after_seconds
         if seconds is None:
-            seconds = self._gate.standing(way.target.provider, way.target.model, self._clock()).p95_seconds
+            model = exchange.call.model if way.target.model == "*" else way.target.model
+            seconds = self._gate.standing(way.target.provider, model, self._clock()).p95_seconds
         begun, before = self._clock(), exchange.upstream_seconds
         runs = [self._run(exchange, way, ticket, is_last=False)]
         try:

@@ -6,11 +6,10 @@ worker asks for itself, as each judges for itself, at its own moments. Providers
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
-from uuid import UUID
 
 import structlog
 
@@ -29,6 +28,8 @@ LEAST_SECONDS: Final = 1.0
 # Intervals are spread by up to this share, so that workers and providers do not stay in step.
 JITTER: Final = 0.2
 _TICK_SECONDS: Final = 0.5
+# Targets that stand for whatever model a caller asks for.
+_ANY: Final = frozenset({"*", REST})
 _KINDS: Final = MappingProxyType(
     {"credential": FailureClass.CREDENTIAL, "rate": FailureClass.RATE, "server": FailureClass.SERVER}
 )
@@ -40,6 +41,8 @@ class _Plan:
 
     seconds: float
     models: dict[str, BreakerRule]
+    # Of whatever callers name, where they do.
+    any_model: BreakerRule | None = None
 
 
 class Probing:
@@ -107,8 +110,12 @@ class Probing:
         for result in results:
             if not result.ok:
                 log.info("probe_failed", provider=name, credential=result.credential_id, trouble=result.trouble)
-            for place, rule in _places(name, plan, result.credential_id):
-                self._tell(place, rule, result, now)
+            rules = dict(plan.models)
+            if plan.any_model is not None:
+                for model in self._targets.models(name):
+                    rules.setdefault(model, plan.any_model)
+            for model, rule in rules.items():
+                self._tell(Place(name, model, result.credential_id), rule, result, now)
 
     def _tell(self, place: Place, rule: BreakerRule, result: ProbeResult, now: float) -> None:
         if result.ok:
@@ -129,10 +136,8 @@ def _plans(snapshot: Snapshot) -> dict[str, _Plan]:
                 continue
             plan = plans.setdefault(target.provider, _Plan(policy.probe_seconds, {}))
             plan.seconds = max(LEAST_SECONDS, min(plan.seconds, policy.probe_seconds))
-            if target.model != REST:
+            if target.model in _ANY:
+                plan.any_model = plan.any_model or policy.breaker
+            else:
                 plan.models.setdefault(target.model, policy.breaker)
     return plans
-
-
-def _places(provider: str, plan: _Plan, credential_id: UUID | None) -> Iterable[tuple[Place, BreakerRule]]:
-    return ((Place(provider, model, credential_id), rule) for model, rule in plan.models.items())

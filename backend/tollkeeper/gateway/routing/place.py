@@ -23,8 +23,6 @@ LONGEST_TALLY: Final = 900.0
 _TALLY_WIDTH: Final = 5.0
 _P95_SECONDS: Final = 1.0
 _NOT_FOUND: Final = 404
-# The model of a target that stands for whatever the caller asks for.
-ANY: Final = "*"
 
 
 class Watcher(Protocol):
@@ -245,10 +243,6 @@ class Visit:
 
     def _refuse(self, now: float, *, is_of_model: bool) -> None:
         cell = self._cell
-        if is_of_model and cell.place.model == ANY:
-            # The caller chose the model.
-            self._spare(now)
-            return
         cell.quarantine.refused(now, self._began)
         if not is_of_model:
             cell.refusals.refused(now, self._began)

@@ -152,7 +152,7 @@ class _Deciding:
         fit: list[Target] = []
         unfit: list[LeftOut] = []
         blocked: list[Target] = []
-        now, view, known = self._facts.now, self._view, self._standings
+        now, view, known, called = self._facts.now, self._view, self._standings, self._facts.call.model
         windows = [target.context_tokens for target in found if target.context_tokens is not None]
         # Nearly every call is known to fit everywhere by its length alone.
         is_long = bool(windows) and self._facts.input_bound > min(windows)
@@ -161,7 +161,8 @@ class _Deciding:
                 unfit.append(why)
                 continue
             standing = known.get((target.provider, target.model)) if known else None
-            if (standing or view.standing(target.provider, target.model, now)).blocked_until > now:
+            model = called if target.model == "*" else target.model
+            if (standing or view.standing(target.provider, model, now)).blocked_until > now:
                 blocked.append(target)
             else:
                 fit.append(target)
@@ -265,7 +266,8 @@ class _Deciding:
         place = (target.provider, target.model)
         standing = self._standings.get(place)
         if standing is None:
-            standing = self._standings[place] = self._view.standing(*place, self._facts.now)
+            model = self._facts.call.model if target.model == "*" else target.model
+            standing = self._standings[place] = self._view.standing(target.provider, model, self._facts.now)
         return standing
 
     def _with_rest(self, target: Target) -> Target | None:

@@ -226,6 +226,10 @@ class Targets:
             cells = [cell for cell in cells if (cell.place.provider, cell.place.model) in named]
         return [_health(cell, now) for cell in cells]
 
+    def models(self, provider: str) -> list[str]:
+        """Those that were called there."""
+        return [model for name, model in self._spots if name == provider]
+
     def states(self, now: float) -> Iterator[tuple[str, str, str]]:
         """Provider, model and state of each credential there."""
         for cell in self._cells():

@@ -116,7 +116,10 @@ class Dispatch:
             self._skip(course, way, "full", 0.0)
             return None
         now = self._clock()
-        place = Place(way.target.provider, way.target.model, None if way.credential is None else way.credential.id)
+        target, credential = way.target, way.credential
+        # Each name that a `*` lets through is a place of its own: one caller's bad model closes nobody else's.
+        model = exchange.call.model if target.model == "*" else target.model
+        place = Place(target.provider, model, None if credential is None else credential.id)
         ticket = self._gate.enter(place, course.breaker, now, last_resort=course.is_last_resort)
         if ticket is None:
             self._skip(course, way, *self._gate.blocked(place, now))
