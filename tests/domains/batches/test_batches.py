@@ -1,24 +1,32 @@
 """OpenAI's Batch API by its own SDK: what goes in, what comes out, what it costs, and what ends it."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from openai import ConflictError
 from openai.types import Batch
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from tests.domains.batches.running import MODEL, PRICE, Running, line, running
+from tests.domains.batches.running import CHAT, MODEL, PRICE, Running, line, running
+from tests.domains.files.keeping import BOX
 from tests.gateway.upstream import Seen, answer_json, completion
-from tollkeeper.contracts.batches import WINDOW_SECONDS
+from tollkeeper.contracts.batches import WINDOW_SECONDS, Answered
 from tollkeeper.contracts.principal import KeyRecord
 from tollkeeper.contracts.usage import CallStatus
-from tollkeeper.core.errors import InsufficientQuota, RateLimited
-from tollkeeper.core.ids import parse_id
+from tollkeeper.core.errors import DependencyUnavailable, InsufficientQuota, RateLimited
+from tollkeeper.core.ids import parse_id, uuid7
 from tollkeeper.core.money import nano_from_pico
 from tollkeeper.db.session import Database
+from tollkeeper.domains.batches.run import BatchRun
+from tollkeeper.domains.files.service import Files, Owner, Upload
 
 
 def counts(batch: Batch) -> tuple[int, int, int]:
@@ -371,3 +379,99 @@ async def test_a_batch_whose_job_was_lost_is_found(batches: Running) -> None:
             await session.execute(text("UPDATE jobs SET run_at = now() WHERE kind = 'batches.sweep'"))
         over = await batches.run(client, made)
     assert over.status == "completed"
+
+
+class FailingFiles(Files):
+    """The object store is away for the first output."""
+
+    failures = 1
+
+    async def begin_output(self, owner: Owner) -> Upload:
+        if self.failures:
+            self.failures -= 1
+            raise DependencyUnavailable("The object store does not answer.")
+        return await super().begin_output(owner)
+
+
+async def test_an_end_that_fails_begins_anew(batches: Running) -> None:
+    parts = batches.parts
+    files = FailingFiles(batches.database, batches.kept.objects, BOX, parts.clock, batches.kept.gateway._settings)
+    batches.parts = replace(parts, files=files)
+    async with batches.kept.client() as client:
+        over = await batches.run(client, await batches.create(client, [line("a"), line("b", n="many")]))
+        assert (over.status, counts(over)) == ("completed", (2, 1, 1))
+        assert len(await batches.lines(client, over.output_file_id)) == 1
+        assert len([one async for one in client.files.list(purpose="batch_output")]) == 2
+    assert files.failures == 0
+    assert len(batches.vendor.seen) == 1
+
+
+async def test_what_ends_its_process_each_time_is_given_up(batches: Running) -> None:
+    async with batches.kept.client() as client:
+        made = await batches.create(client, [line("poison"), line("good")])
+        for _ in range(6):
+            found = await BatchRun.of(batches.parts, batches.kept.ours.tenant_id, parse_id("batch", made.id), 0.0)
+            assert found is not None
+            assert not await found.go()
+            async with batches.database.platform() as session:
+                await session.execute(
+                    text("UPDATE batch_items SET status = 'running', request_id = gen_random_uuid() WHERE line = 1 AND batch_id = :id"),
+                    {"id": parse_id("batch", made.id)},
+                )  # fmt: skip
+        over = await batches.run(client, made)
+        assert (over.status, counts(over)) == ("completed", (2, 1, 1))
+        [given_up] = await batches.lines(client, over.error_file_id)
+    assert (given_up["custom_id"], given_up["error"]["code"]) == ("poison", "request_interrupted")
+    assert len(given_up["interrupted_request_ids"]) == 6
+    assert [asked(seen) for seen in batches.vendor.seen] == ["good"]
+
+
+async def test_postgresql_that_is_away_for_a_moment_costs_no_answer(batches: Running) -> None:
+    """The answer waits for the database: it was paid for."""
+    failing = 3
+    tenant = batches.database.tenant
+
+    @asynccontextmanager
+    async def unsteady(tenant_id: UUID) -> AsyncIterator[AsyncSession]:
+        nonlocal failing
+        if batches.vendor.seen and failing:
+            failing -= 1
+            raise DependencyUnavailable("PostgreSQL does not answer.")
+        async with tenant(tenant_id) as session:
+            yield session
+
+    async with batches.kept.client() as client:
+        made = await batches.create(client, [line(f"r{n}") for n in range(4)])
+        batches.database.tenant = unsteady  # type: ignore[method-assign]
+        try:
+            async with batches.at_work(), asyncio.timeout(30):
+                while failing:
+                    await asyncio.sleep(0.05)
+                batches.database.tenant = tenant  # type: ignore[method-assign]
+                over = await batches.over(client, made)
+        finally:
+            batches.database.tenant = tenant  # type: ignore[method-assign]
+        lines = await batches.lines(client, over.output_file_id)
+    assert counts(over) == (4, 4, 0)
+    assert len(lines) == 4
+    assert len(batches.vendor.seen) == 4
+
+
+async def test_an_answer_is_kept_before_its_call_is_settled(batches: Running) -> None:
+    """So that a process that ends between the two repeats nothing that was settled."""
+    settled_then: list[int] = []
+    kept: list[Answered] = []
+
+    async def keep(answered: Answered) -> None:
+        settled_then.append(len(batches.kept.serving.settlements))
+        kept.append(answered)
+
+    body = json.dumps(line("a")["body"]).encode()
+    who = await batches.parts.calls.principal(batches.kept.ours.key_id, CHAT)
+    request_id = uuid7()
+    await batches.parts.calls.call(who, CHAT, body, request_id, keep)
+    [settlement] = batches.kept.serving.settlements
+    assert settled_then == [0]
+    assert [one.status for one in kept] == [200]
+    assert (settlement.intent.request_id, settlement.intent.key_id) == (request_id, batches.kept.ours.key_id)
+    assert batches.kept.serving.log[-1]["request_id"] == f"req_{request_id.hex}"

@@ -39,6 +39,7 @@ _NOT_MADE: Final = {
     BatchStatus.FAILED: ("batch_failed", "This request was not executed: the batch failed."),
     BatchStatus.COMPLETED: ("batch_failed", "This request was not executed."),
 }
+_INTERRUPTED: Final = ("request_interrupted", "This request was begun time after time, and never came to an end.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,7 @@ def _line(batch: Batch, item: BatchItem, key: PieceKey, status: BatchStatus) -> 
         response = key.unseal(item.line, item.outcome)
         return write_line(batch.id, item.line, item.custom_id, response=response, interrupted=item.interrupted)
     interrupted = list(item.interrupted)
+    error = _INTERRUPTED if item.status == repository.FAILED else _NOT_MADE[status]
     if item.status == repository.RUNNING and item.request_id is not None:
         interrupted.append(item.request_id)
-    return write_line(
-        batch.id, item.line, item.custom_id, response=None, error=_NOT_MADE[status], interrupted=interrupted
-    )
+    return write_line(batch.id, item.line, item.custom_id, response=None, error=error, interrupted=interrupted)

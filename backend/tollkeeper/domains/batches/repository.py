@@ -20,6 +20,7 @@ RUNNING: Final = "running"
 DONE: Final = "done"
 FAILED: Final = "failed"
 _CANCELLABLE: Final = (BatchStatus.VALIDATING.value, BatchStatus.IN_PROGRESS.value)
+_MOST_INTERRUPTIONS: Final = 5
 # Only the run that has the batch now may take from it.
 _START: Final = text("""
     UPDATE batch_items SET status = 'running', tries = tries + 1, request_id = new.request_id
@@ -119,7 +120,23 @@ async def remove_items(session: AsyncSession, batch_id: UUID) -> None:
 
 
 async def put_back_interrupted(session: AsyncSession, batch_id: UUID) -> int:
-    """Items whose run ended under them: they are called again, and their records tell so."""
+    """Items whose run ended under them: they are called again, and their records tell so; how many they are.
+
+    One that has been interrupted time after time is given up: it may be what ends the processes.
+    """
+    given_up = await session.execute(
+        text("""
+            UPDATE batch_items SET status = 'failed', interrupted = array_append(interrupted, request_id)
+            WHERE batch_id = :batch AND status = 'running' AND cardinality(interrupted) >= :most
+        """),
+        {"batch": batch_id, "most": _MOST_INTERRUPTIONS},
+    )
+    await session.execute(
+        update(Batch)
+        .where(Batch.id == batch_id)
+        .values(failed=Batch.failed + _count(given_up))
+        .execution_options(synchronize_session=False)
+    )
     result = await session.execute(
         text("""
             UPDATE batch_items SET status = 'waiting', interrupted = array_append(interrupted, request_id)

@@ -169,7 +169,9 @@ class BatchRun:
                 continue
             async with self._parts.database.tenant(self._batch.tenant_id) as session:
                 wait = await repository.next_after(session, self._batch.id)
-            if wait is None:
+                # Of calls that could not tell their ends, because PostgreSQL was away.
+                again = 0 if wait is not None else await repository.put_back_interrupted(session, self._batch.id)
+            if wait is None and not again:
                 return BatchStatus.COMPLETED
             if is_turn_over:
                 return None
@@ -210,21 +212,20 @@ class BatchRun:
             log.error("batch_item_failed", batch_id=format_id("batch", self._batch.id), exc_info=error)
 
     async def _call(self, source: Input, item: Started) -> None:
-        body, refusal = read_body(await source.line(item.start, item.length))
-        if refusal is not None:
-            await self._keep(item, Verdict.FAILED, Answered(item.request_id, 400, refusal))
-            return
         try:
+            body, refusal = read_body(await source.line(item.start, item.length))
             principal = await self._parts.calls.principal(self._batch.key_id, self._batch.endpoint)
         except DependencyUnavailable as error:
             self._pace.paused_until = self._parts.clock.monotonic() + (error.retry_after_seconds or 1.0)
             await self._put_back(item, 0.0)
             return
         except (Unauthenticated, Forbidden) as error:
-            self._refusal = BatchProblem(
-                error.code, f"The key that made this batch may not go on with it: {error.message}"
-            )
+            message = f"The key that made this batch may not go on with it: {error.message}"
+            self._refusal = BatchProblem(error.code, message)
             await self._put_back(item, 0.0)
+            return
+        if refusal is not None:
+            await self._keep(item, Verdict.FAILED, Answered(item.request_id, 400, refusal))
             return
 
         async def keep(answered: Answered) -> None:
