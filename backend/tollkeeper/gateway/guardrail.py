@@ -6,7 +6,7 @@ What becomes of it (block, redact, flag) is the policy's word, never the rule's.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -91,6 +91,13 @@ class Guardrail(Protocol):
     WINDOW: ClassVar[int]
 
     def check(self, part: Part) -> Sequence[Finding]: ...
+
+
+@runtime_checkable
+class HoldsBack(Protocol):
+    """A rule that knows better than its `WINDOW` how much of an unfinished text a match may still begin in."""
+
+    def held_from(self, text: str) -> int: ...
 
 
 class Shaped(Protocol):

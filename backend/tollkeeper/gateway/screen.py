@@ -22,7 +22,7 @@ from tollkeeper.contracts.guardrails import (
     RuleUse,
     When,
 )
-from tollkeeper.gateway.guardrail import WHOLE, Finding, Guardrail, Part, Shaped
+from tollkeeper.gateway.guardrail import WHOLE, Finding, Guardrail, HoldsBack, Part, Shaped
 from tollkeeper.gateway.shapes import Shapes
 
 log = structlog.get_logger(__name__)
@@ -38,7 +38,7 @@ class RuleClass(Protocol):
     NAME: str
     Settings: type[BaseModel]
 
-    def __call__(self, settings: Any = ..., /) -> Guardrail | Shaped: ...
+    def __call__(self, settings: Any, /) -> Guardrail | Shaped: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ class Lane:
         shaped: list[tuple[str, Sequence[Any]]] = []
         self._uses: dict[str, tuple[GuardrailPolicy, RuleUse]] = {}
         self._own: list[_Own] = []
+        self._of_whole: list[_Own] = []
         for number, (policy, use) in enumerate(uses):
             kind = rules[use.rule]
             rule = kind(kind.Settings.model_validate(dict(use.settings)))
@@ -82,27 +83,21 @@ class Lane:
                 self._uses[key] = policy, use
                 shaped.append((key, cast(Shaped, rule).shapes()))
             else:
-                self._own.append(_Own(rule, use, policy))
+                own = _Own(rule, use, policy)
+                (self._of_whole if own.rule.WINDOW == WHOLE else self._own).append(own)
         self._shapes = Shapes(shaped)
         self.is_empty = not uses
         # The answer has to be there from end to end before any of it leaves.
-        self.needs_whole = any(own.rule.WINDOW == WHOLE and not _only_flags(own) for own in self._own)
-        self.window = max((own.rule.WINDOW for own in self._own if own.rule.WINDOW != WHOLE), default=0)
+        self.needs_whole = any(not _only_flags(own) for own in self._of_whole)
+        # A match that is not there to its last letter begins less than this before the end.
+        self._window = max((own.rule.WINDOW - 1 for own in self._own), default=0)
+        self._holding = [own.rule.held_from for own in self._own if isinstance(own.rule, HoldsBack)]
 
     def look(self, part: Part) -> list[Hit]:
         """What there is in a text of ordinary length."""
-        hits = [self._hit(finding, *self._uses[finding.rule]) for finding in self._shapes.find(part.text)]
-        for own in self._own:
-            if own.rule.WINDOW == WHOLE and not part.is_final:
-                continue
-            try:
-                findings = own.rule.check(part)
-            except Exception:
-                # Whatever it was, it is not a pass.
-                log.exception("guardrail_failed", rule=own.use.rule, policy=own.policy.name)
-                hits.append(_failure(own.policy, own.use, len(part.text)))
-                continue
-            hits += [self._hit(finding, own.policy, own.use) for finding in findings]
+        hits = self._look_in_passing(part)
+        if part.is_final and self._of_whole:
+            hits += self._ask(self._of_whole, part)
         return [hit for hit in hits if hit.finding.score >= hit.use.least_score]
 
     async def look_long(self, part: Part) -> list[Hit]:
@@ -113,7 +108,7 @@ class Lane:
         hits: dict[tuple[str, str, int, int], Hit] = {}
         for begin in range(0, len(text), _WINDOW - _OVERLAP):
             window = Part(text[begin : begin + _WINDOW], part.kind, part.role, part.direction, part.is_final)
-            for hit in self.look(window):
+            for hit in self._look_in_passing(window):
                 found = hit.finding
                 # At an edge it may be a piece of something: the neighbour has it whole.
                 if begin and found.start == 0 and found.label != FAILED:
@@ -123,11 +118,32 @@ class Lane:
                 )
                 hits[found.rule, found.label, moved.start, moved.end] = _replaced(hit, moved)
             await asyncio.sleep(0)
-        return sorted(hits.values(), key=lambda hit: hit.finding.start)
+        together = [*hits.values(), *self._ask(self._of_whole, part)]
+        together.sort(key=lambda hit: hit.finding.start)
+        return [hit for hit in together if hit.finding.score >= hit.use.least_score]
 
     def held_from(self, text: str) -> int:
         held = self._shapes.held_from(text)
-        return max(0, min(held, len(text) - self.window)) if self.window else held
+        for holds in self._holding:
+            held = min(held, holds(text))
+        return max(0, min(held, len(text) - self._window)) if self._window else held
+
+    def _look_in_passing(self, part: Part) -> list[Hit]:
+        hits = [self._hit(finding, *self._uses[finding.rule]) for finding in self._shapes.find(part.text)]
+        return hits + self._ask(self._own, part) if self._own else hits
+
+    def _ask(self, rules: Sequence[_Own], part: Part) -> list[Hit]:
+        hits = []
+        for own in rules:
+            try:
+                findings = own.rule.check(part)
+            except Exception:
+                # Whatever it was, it is not a pass.
+                log.exception("guardrail_failed", rule=own.use.rule, policy=own.policy.name)
+                hits.append(_failure(own.policy, own.use, len(part.text)))
+                continue
+            hits += [self._hit(finding, own.policy, own.use) for finding in findings]
+        return hits
 
     @staticmethod
     def _hit(finding: Finding, policy: GuardrailPolicy, use: RuleUse) -> Hit:

@@ -4,8 +4,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from tollkeeper.gateway.guardrails.canaries import Canaries
+from tollkeeper.gateway.guardrails.keywords import Keywords
+from tollkeeper.gateway.guardrails.length import Length
 from tollkeeper.gateway.guardrails.pii import Pii
+from tollkeeper.gateway.guardrails.regex import Regex
 from tollkeeper.gateway.guardrails.secrets import Secrets
+from tollkeeper.gateway.guardrails.urls import Urls
 from tollkeeper.gateway.screen import RuleClass
 
-RULES: Final[Mapping[str, RuleClass]] = MappingProxyType({rule.NAME: rule for rule in (Pii, Secrets)})
+RULES: Final[Mapping[str, RuleClass]] = MappingProxyType(
+    {rule.NAME: rule for rule in (Pii, Secrets, Keywords, Regex, Urls, Canaries, Length)}
+)
