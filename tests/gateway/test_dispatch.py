@@ -256,6 +256,17 @@ async def test_what_a_target_does_not_take_goes_where_the_policy_sends_it(tmp_pa
         assert (response.status_code, response.headers["x-tollkeeper-provider"]) == (200, "two")
 
 
+@pytest.mark.parametrize("code", ["context_length_exceeded", "content_filter"])
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_refusal_under_status_200_goes_there_as_well(tmp_path: Path, code: str, is_stream: bool) -> None:
+    document = {"error": {"message": "no", "type": "x", "code": code}}
+    async with pair(tmp_path, FALLBACKS, targets=[ONE]) as both:
+        both.one.script = stream(event(document)) if is_stream else answer_json(document)
+        both.two.script = STREAMED if is_stream else GOOD
+        response = await both.gateway.post(body=chat(stream=is_stream))
+        assert (response.status_code, response.headers["x-tollkeeper-provider"]) == (200, "two")
+
+
 async def test_without_a_fallback_the_refusal_is_the_callers(tmp_path: Path) -> None:
     async with pair(tmp_path) as both:
         both.one.script = refusal(400, "context_length_exceeded")

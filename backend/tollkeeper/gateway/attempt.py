@@ -43,6 +43,11 @@ from tollkeeper.gateway.stage import Attempt, Exchange
 
 # What an attempt is paid from where providers have rules of their own. Raises where there is no room.
 EnterProvider = Callable[[Exchange, Target], Awaitable[Hold | None]]
+_ACCOUNT_CODES: Final = frozenset({"upstream_authentication", "upstream_quota"})
+_OF_CALL: Final = {
+    "context_length_exceeded": FailureClass.CONTEXT_WINDOW,
+    "content_filter": FailureClass.CONTENT_POLICY,
+}
 _NO_REPLY: Final = "The provider's content filter left nothing of its answer."
 
 
@@ -111,8 +116,7 @@ class Attempts:
             tried = await self._send(exchange, flight, hold if is_watched else None)
         except UpstreamError as error:
             attempt.bill = make_bill(exchange, attempt)
-            kind = FailureClass.TIMEOUT if error.status == 504 else FailureClass.SERVER
-            tried = Failure(kind, error, error.retry_after_seconds)
+            tried = Failure(_kind_of(error, exchange), error, error.retry_after_seconds)
         if isinstance(tried, Reply) and (
             FallbackKind.CONTENT_POLICY not in exchange.fallbacks or not _is_filtered(tried)
         ):
@@ -273,6 +277,21 @@ class Attempts:
             attempt.ended = self._clock.monotonic()
         error = attempt.error = BadRequest(_NO_REPLY, code="content_filter")
         return Failure(FailureClass.CONTENT_POLICY, error)
+
+
+def _kind_of(error: UpstreamError, exchange: Exchange) -> FailureClass:
+    """Of what a vendor says under status 200, or its connection does."""
+    if error.status == 504:
+        return FailureClass.TIMEOUT
+    if error.status == 429:
+        return FailureClass.RATE
+    if error.code in _ACCOUNT_CODES:
+        return FailureClass.CREDENTIAL
+    kind = _OF_CALL.get(error.code)
+    # Without a place for such calls another target may take it after all.
+    if kind is not None and FallbackKind(kind) in exchange.fallbacks:
+        return kind
+    return FailureClass.SERVER
 
 
 def _first(*values: float | None) -> float:
