@@ -27,6 +27,7 @@ from tollkeeper.domains.request_logs.partitions import DAYS
 from tollkeeper.domains.usage.days import close_days
 from tollkeeper.domains.usage.partitions import drop_expired, ensure_partitions
 from tollkeeper.domains.users.subscribers import EndGuestMemberships
+from tollkeeper.gateway.kept_answers import KeptAnswers
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,13 @@ def _days_of_calls(settings: Settings, database: Database) -> JobKind:
         return {"made": [day.isoformat() for day in made], "dropped": [day.isoformat() for day in dropped]}
 
     return JobKind("requests.days", keep, every_seconds=HOUR)
+
+
+def answer_job(answers: KeptAnswers) -> JobKind:
+    async def sweep(_context: JobContext, _payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"swept": await answers.sweep()}
+
+    return JobKind("answers.sweep", sweep, every_seconds=HOUR)
 
 
 def mail_jobs(settings: Settings, database: Database, box: SecretBox, mail: Mail, clock: Clock) -> Sequence[JobKind]:

@@ -20,7 +20,7 @@ from uuid import UUID
 
 import structlog
 
-from tollkeeper.background import mail_jobs, make_runner, running
+from tollkeeper.background import answer_job, mail_jobs, make_runner, running
 from tollkeeper.configuration import read_declared
 from tollkeeper.contracts.catalog import ModelRoute
 from tollkeeper.contracts.key_proof import KeyProof
@@ -80,6 +80,7 @@ from tollkeeper.gateway.explain import Explainer
 from tollkeeper.gateway.hint_line import CHANNEL as HINTS
 from tollkeeper.gateway.hint_line import HintLine
 from tollkeeper.gateway.internal import InternalCalls
+from tollkeeper.gateway.kept_answers import KeptAnswers
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.appraiser import Appraiser
@@ -234,7 +235,8 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         audit_heads = Heads(objects, keys, clock)
 
         access_log = _open_access_log(settings, clock, stack)
-        request_log = _open_request_log(settings, database, clock, metrics)
+        request_log = _open_request_log(settings, database, clock, metrics, stack)
+        kept_answers = _open_answers(settings, objects, box, clock, stack)
         issuers = Issuers(Outbound(ca_bundle=settings.upstream_ca_bundle, proxy_url=settings.upstream_proxy), clock)
         response_lookup, response_sink = _open_responses(settings, database, box, clock, stack)
         files = Files(database, objects, box, clock, settings)
@@ -284,6 +286,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 key_snapshot=known.snapshot,
                 run_keys=run_keys,
                 claims=Claims(link, clock),
+                kept_answers=kept_answers,
                 response_lookup=response_lookup,
                 response_sink=response_sink,
                 files=files,
@@ -340,6 +343,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 JobKind("audit.heads", HeadSigning(database, audit_heads).handle, every_seconds=EVERY_SECONDS),
                 *mail_jobs(settings, database, box, mail, clock),
                 *file_jobs(files),
+                answer_job(kept_answers),
             ]
             work["jobs"] = make_runner(settings, database, more, name=str(money.fleet.worker_id)).run()
         async with running(work):
@@ -352,7 +356,6 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 await services.gateway.drains.close()
                 await known.finish()
                 await money.finish()
-                await request_log.finish(_LOG_SECONDS)
 
 
 async def run_jobs(settings: Settings) -> None:
@@ -365,6 +368,7 @@ async def run_jobs(settings: Settings) -> None:
             heads = Heads(objects, keys, SystemClock())
             more.append(JobKind("audit.heads", HeadSigning(database, heads).handle, every_seconds=EVERY_SECONDS))
             more += file_jobs(Files(database, objects, box, SystemClock(), settings))
+            more.append(answer_job(KeptAnswers(objects, box, SystemClock(), max_bytes=0)))
             more += mail_jobs(settings, database, box, _open_mail(settings, box), SystemClock())
         else:
             log.warning("audit_heads_unsigned", note="set TOLLKEEPER_MASTER_KEY for the worker as for the gateway")
@@ -528,9 +532,21 @@ def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) ->
     return writer
 
 
-def _open_request_log(settings: Settings, database: Database, clock: Clock, metrics: Metrics) -> RequestLog:
+def _open_request_log(
+    settings: Settings, database: Database, clock: Clock, metrics: Metrics, stack: AsyncExitStack
+) -> RequestLog:
     sink = RequestLogSink(database, clock, retention_days=settings.request_log_retention_days)
-    return RequestLog(sink, metrics.registry, share=settings.request_log_sample)
+    log_of_calls = RequestLog(sink, metrics.registry, share=settings.request_log_sample)
+    stack.push_async_callback(log_of_calls.finish, _LOG_SECONDS)
+    return log_of_calls
+
+
+def _open_answers(
+    settings: Settings, objects: Objects, box: SecretBox, clock: Clock, stack: AsyncExitStack
+) -> KeptAnswers:
+    answers = KeptAnswers(objects, box, clock, max_bytes=settings.kept_answer_max_bytes)
+    stack.push_async_callback(answers.close)
+    return answers
 
 
 def _open_files(settings: Settings, database: Database, box: SecretBox, clock: Clock) -> tuple[Objects, Files]:

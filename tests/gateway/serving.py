@@ -30,6 +30,7 @@ from tollkeeper.core.secrets import KeyDigest, KeyHasher, new_key
 from tollkeeper.gateway.app import Gateway
 from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.drain import Drains
+from tollkeeper.gateway.kept_answers import KeptAnswers
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
@@ -285,6 +286,7 @@ async def serving(
     appraise: Appraise | None = None,
     responses: Any = None,
     request_log: RequestLog | None = None,
+    kept_answers: KeptAnswers | None = None,
     files: Any = None,
     batches: Any = None,
     make_slots: Callable[[ManualClock, Metrics], Slots] | None = None,
@@ -335,6 +337,7 @@ async def serving(
             metrics=metrics,
             access_log=log.append,
             request_log=request_log,
+            kept_answers=kept_answers,
             holds=holds,
             drains=drains,
             slots=None if make_slots is None else make_slots(clock, metrics),

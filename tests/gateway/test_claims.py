@@ -138,7 +138,7 @@ async def test_another_call_under_the_key_is_refused(pair: Pair, vendor: FakeUps
     key = uuid7().hex
     assert (await call(pair.one, key)).status_code == 200
     answer = await call(pair.two, key, **other)
-    assert code(answer) == (409, "idempotency_key_reused")
+    assert code(answer) == (400, "idempotency_mismatch")
     assert answer.headers["x-should-retry"] == "false"
     assert len(vendor.seen) == 1
 
@@ -153,7 +153,7 @@ async def test_form_under_another_boundary_is_the_same_call(pair: Pair, vendor: 
         codes.append(code(await pair.one.post("/v1/audio/transcriptions", content, headers=headers)))
     assert codes[0] == (200, None)
     assert codes[1][1] in {"already_done", "in_progress"}
-    assert codes[2] == (409, "idempotency_key_reused")
+    assert codes[2] == (400, "idempotency_mismatch")
 
 
 async def test_another_endpoint_is_another_call(pair: Pair) -> None:
@@ -162,7 +162,7 @@ async def test_another_endpoint_is_another_call(pair: Pair) -> None:
     headers = {"idempotency-key": key, "authorization": f"Bearer {KEY}"}
     body = {"model": "gpt-4o-mini", "prompt": "x"}
     answer = await pair.one.client.post("/v1/completions", json=body, headers=headers)
-    assert code(answer) == (409, "idempotency_key_reused")
+    assert code(answer) == (400, "idempotency_mismatch")
 
 
 async def test_keys_and_runs_have_names_of_their_own(pair: Pair) -> None:

@@ -214,6 +214,9 @@ class Reply:
     primed: Batch
     rest: AsyncIterator[Batch] | None = None
     taps: list[Tap] = field(default_factory=list)
+    # An answer that was given before, to go out as it did then; there are no chunks of it.
+    verbatim: bytes | None = None
+    content_type: str | None = None
 
     def watch(self, tap: Tap) -> None:
         """Call `tap` with every chunk, in order, just before it is written to the caller."""

@@ -127,6 +127,14 @@ class Settings(BaseSettings):
     journal_max_bytes: int = Field(1024 * MIB, ge=MIB, description="Journal on disk before priced calls are refused.")
     usage_retention_days: int = Field(400, ge=1, description="Days of usage rows kept.")
 
+    # Answers given again under an Idempotency-Key
+    kept_answer_max_bytes: int = Field(
+        1 * MIB,
+        ge=0,
+        le=16 * MIB,
+        description="Largest answer kept for a day to be given again under its Idempotency-Key; 0 keeps none.",
+    )
+
     # Request log
     request_log_retention_days: int = Field(30, ge=1, le=3650, description="Days that the log of calls is kept.")
     request_log_sample: float = Field(

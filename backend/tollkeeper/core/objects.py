@@ -1,6 +1,6 @@
 """The object store: a folder by default, S3-compatible by URL, one interface over both (obstore).
 
-Keys are `/`-separated paths made by us, never taken from a caller; every key begins with the tenant it belongs to.
+Keys are `/`-separated paths made by us, never taken from a caller; every key names the tenant it belongs to.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Who is serving the call of an `Idempotency-Key`, kept in Redis for a day: one call each, whatever the worker.
 
 A claim is a text under a name: `p`, the digest of the call, the request id and the second by which it must be over; once
-it was billed, `d` and the first two. Whoever gives a claim back or completes it names the text it left, so a late one
+it was billed, `d` and the first two, and `k` where its answer is kept. Whoever gives a claim back or completes it names the text it left, so a late one
 touches nobody else's. Failure policy: Redis away: the call is refused (503), because nobody could tell whether it is the
 second; what could not be given back then is given back with the next claim.
 """
@@ -26,6 +26,7 @@ LIFETIME_MS: Final = 24 * 3_600_000
 # A call that should be over for so long will not be any more: its worker is gone, and what it has cost is not known here.
 LEEWAY_SECONDS: Final = 60
 _MOST_OWED: Final = 1_000
+_KEPT: Final = b" k"
 _GIVE_BACK: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 _COMPLETE: Final = (
     "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') return 1 end return 0"
@@ -42,11 +43,15 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Another call has the key. `is_same`: it asked for the same; `is_over`: it was billed, or nobody can tell any more."""
+    """Another call has the key. `is_same`: it asked for the same; `is_over`: it was billed, or nobody can tell any more.
+
+    `is_kept`: its answer can be given again.
+    """
 
     request_id: UUID
     is_same: bool
     is_over: bool
+    is_kept: bool = False
 
 
 class Claims:
@@ -80,10 +85,13 @@ class Claims:
         """The call has cost nothing: the next one may have the key. Does not wait."""
         self._send(("EVAL", _GIVE_BACK, 1, claimed.name, claimed.text), claimed)
 
-    def complete(self, claimed: Claimed) -> None:
-        """Nobody may have the key for the rest of its day. Does not wait; if Redis never hears of it, that still holds."""
+    def complete(self, claimed: Claimed, *, is_kept: bool = False) -> None:
+        """Nobody may have the key for the rest of its day. Does not wait; if Redis never hears of it, that still holds.
+
+        `is_kept`: the answer can be given again.
+        """
         _, digest, request_id, _ = claimed.text.split(b" ")
-        done = b"d %b %b" % (digest, request_id)
+        done = b"d %b %b%b" % (digest, request_id, _KEPT if is_kept else b"")
         self._send(("EVAL", _COMPLETE, 1, claimed.name, claimed.text, done), None)
 
     async def _ask(self, claimed: Claimed) -> tuple[bool, bytes | None]:
@@ -121,9 +129,9 @@ class Claims:
 
 
 def _read(found: bytes, digest: bytes, unix: float) -> Known:
-    state, known, request_id, *until = found.decode("ascii").split(" ")
-    is_over = state == "d" or int(until[0]) < unix
-    return Known(UUID(hex=request_id), known == digest.hex(), is_over)
+    state, known, request_id, *rest = found.decode("ascii").split(" ")
+    is_over = state == "d" or int(rest[0]) < unix
+    return Known(UUID(hex=request_id), known == digest.hex(), is_over, is_kept=state == "d" and bool(rest))
 
 
 def _unavailable() -> DependencyUnavailable:

@@ -26,6 +26,7 @@ from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.edge.record import AccessLog
 from tollkeeper.gateway.guard_notes import GuardNotes
 from tollkeeper.gateway.guardrails import RULES
+from tollkeeper.gateway.kept_answers import KeptAnswers
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
@@ -81,6 +82,8 @@ class Services:
     run_keys: RunKeys | None = None
     # Who serves the call of an idempotency key; None: the header means nothing.
     claims: Claims | None = None
+    # Their answers, where a tenant lets them be kept; None: none is given again.
+    kept_answers: KeptAnswers | None = None
     # Answers of the Responses API that are kept; None: none are.
     response_lookup: ResponseLookup | None = None
     response_sink: ResponseSink | None = None
@@ -137,7 +140,7 @@ def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
         make_resolve(services),
         Meter(services.journal, services.clock, services.metrics, services.drains, services.holds),
         Wait(services.slots),
-        Claim(services.claims, services.clock),
+        Claim(services.claims, services.clock, services.kept_answers),
         adapt,
         Admit(
             services.admission,
@@ -214,8 +217,8 @@ def _go_through(steps: Sequence[Step], following: Next) -> Next:
     async def run(exchange: Exchange) -> Reply:
         for enter in enters:
             waiting = enter(exchange)
-            if waiting is not None:
-                await waiting
+            if waiting is not None and (reply := await waiting) is not None:
+                return reply
         return await following(exchange)
 
     return run

@@ -177,6 +177,8 @@ class Exchange:
     before_end: "Callable[[Exchange], Awaitable[str | None]] | None" = None
     # Headers for the answer, lower-case names.
     response_headers: dict[str, str] = field(default_factory=dict)
+    # Told of every byte of the answer with its type, where that is to be kept.
+    copy: Callable[[bytes, str | None], None] | None = None
     finishers: list[Finisher] = field(default_factory=list)
     # `req_…`, as callers and logs see it.
     shown_id: str = field(init=False)
@@ -214,14 +216,14 @@ class Stage(Protocol):
 class Step:
     """A stage that has done its work when the next one is called. Several in a row need one coroutine for all of them."""
 
-    def enter(self, exchange: Exchange) -> Awaitable[None] | None:
-        """Do the work; where it takes waiting, what is to be awaited."""
+    def enter(self, exchange: Exchange) -> Awaitable[Reply | None] | None:
+        """Do the work; where it takes waiting, what is to be awaited. A reply is the answer, and no other stage is called."""
         raise NotImplementedError
 
     async def __call__(self, exchange: Exchange, next_stage: Next) -> Reply:
         waiting = self.enter(exchange)
-        if waiting is not None:
-            await waiting
+        if waiting is not None and (reply := await waiting) is not None:
+            return reply
         return await next_stage(exchange)
 
 

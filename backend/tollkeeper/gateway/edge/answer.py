@@ -77,6 +77,8 @@ class Answer:
             self._timer = asyncio.get_running_loop().call_later(self._commit_after_seconds, self._tick)
 
     async def write(self, reply: Reply) -> Outcome:
+        if reply.verbatim is not None:
+            return await self._verbatim(reply, reply.verbatim)
         if reply.is_stream:
             return await self._stream(reply)
         chunk = reply.primed[0]
@@ -86,7 +88,16 @@ class Answer:
         body = self._dialect.write_whole(chunk, exchange.call)
         if exchange.before_end is not None:
             await exchange.before_end(exchange)
+        if exchange.copy is not None:
+            exchange.copy(body, chunk.content_type)
         await self._whole(200, body, [], chunk.content_type)
+        return _DONE
+
+    async def _verbatim(self, reply: Reply, body: bytes) -> Outcome:
+        if reply.is_stream:
+            await self._put(body, is_last=True)
+        else:
+            await self._whole(200, body, [], reply.content_type)
         return _DONE
 
     async def refuse(self, error: TollkeeperError, body: Body | None = None) -> Outcome:
@@ -216,6 +227,8 @@ class Answer:
         if self._comment is not None:
             await self._comment
         self._is_writing = True
+        if self._exchange.copy is not None:
+            self._exchange.copy(data, None)
         if not self.is_begun:
             await self._begin()
         if is_last:
