@@ -114,6 +114,28 @@ async def test_retry_after_of_a_vendor_is_waited_for(gated: Gated) -> None:
     assert len(gated.first.seen) == 4
 
 
+async def test_a_lone_target_that_asked_for_a_pause_is_a_429_until_then(gated: Gated) -> None:
+    gated.first.script = BUSY
+
+    answers = [await gated.gateway.post(body=chat(model="alone")) for _ in range(3)]
+
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in answers] == [
+        (429, "rate_limit_exceeded")
+    ] * 3
+    assert len(gated.first.seen) == 1
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+
+
+async def test_a_lone_target_that_refused_our_credential_is_not_asked_again_at_once(gated: Gated) -> None:
+    gated.first.script = REFUSED
+
+    answers = [await gated.gateway.post(body=chat(model="alone")) for _ in range(3)]
+
+    told = [(answer.status_code, answer.json()["error"]["code"]) for answer in answers]
+    assert told == [(502, "upstream_authentication")] * 3
+    assert len(gated.first.seen) == 1
+
+
 async def test_a_refused_credential_is_spared_and_its_sibling_serves(tmp_path: Path, vendor: FakeUpstream) -> None:
     bad, good = Credential(uuid7(), "bad-secret"), Credential(uuid7(), "good-secret")
     snap = snapshot([provider("one", vendor.base_url, credentials=(bad, good))], [route("chat", ("one", "a"))])

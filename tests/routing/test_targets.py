@@ -109,6 +109,17 @@ def test_retry_after_is_waited_for_without_opening_the_breaker(targets: Targets)
     assert targets.enter(HERE, RULE, 8.0) is not None
 
 
+def test_without_an_alternative_only_a_wait_that_the_vendor_asked_for_is_waited(targets: Targets) -> None:
+    fail(targets, FailureClass.RATE, 0.0)
+    assert targets.enter(HERE, RULE, 0.1) is None
+    ticket = targets.enter(HERE, RULE, 0.1, last_resort=True)
+    assert ticket is not None
+
+    ticket.failed(0.2, failure(FailureClass.RATE, 5.0))
+
+    assert targets.enter(HERE, RULE, 0.3, last_resort=True) is None
+
+
 def test_a_vendor_cannot_close_itself_for_a_day(targets: Targets) -> None:
     ticket = targets.enter(HERE, RULE, 0.0)
     assert ticket is not None

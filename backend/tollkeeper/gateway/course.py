@@ -10,7 +10,7 @@ from uuid import UUID
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig
 from tollkeeper.contracts.routing import DEFAULT_BREAKER, DEFAULT_RETRY, FallbackKind, Target
-from tollkeeper.core.errors import NoTargetAvailable, TollkeeperError
+from tollkeeper.core.errors import NoTargetAvailable, RateLimited, TollkeeperError, UpstreamError
 from tollkeeper.gateway.provider import Failure, FailureClass
 from tollkeeper.gateway.stage import Attempt, Exchange
 
@@ -21,6 +21,8 @@ MOVES_ON: Final = frozenset({FailureClass.CREDENTIAL, FailureClass.RATE, Failure
 _ROTATES: Final = frozenset({FailureClass.CREDENTIAL, FailureClass.RATE})
 # A gate's word for it.
 BREAKER_OPEN: Final = "breaker_open"
+_PAUSED: Final = "paused"
+_QUARANTINED: Final = "quarantined"
 _FALLBACKS: Final = {
     FailureClass.CONTEXT_WINDOW: FallbackKind.CONTEXT_WINDOW,
     FailureClass.CONTENT_POLICY: FallbackKind.CONTENT_POLICY,
@@ -159,6 +161,8 @@ class Course:
         """One target: its own error. Several: each one's reason, and the shortest wait any of them asked for."""
         if self.failures and len(self._exchange.plan) == 1 and not self._kinds:
             return self.failures[-1][1].error
+        if len(self._exchange.plan) == 1 and not self._kinds and (error := _of_lone(self.skips)) is not None:
+            return error
         told = [_of_failure(way.target, failure) for way, failure in self.failures]
         told += [_of_skip(skip) for skip in self.skips]
         # A target that was tried more than once says the same each time, most often.
@@ -190,6 +194,21 @@ class Course:
 def _of_failure(target: Target, failure: Failure) -> dict[str, str]:
     error = failure.error
     return {"target": f"{target.provider}/{target.model}", "reason": f"{error.status} {error.code}"}
+
+
+def _of_lone(skips: Sequence[Skip]) -> TollkeeperError | None:
+    """What the only target would say again, where it said so a moment ago."""
+    reasons = {skip.reason for skip in skips}
+    if reasons == {_PAUSED}:
+        seconds = min(skip.seconds for skip in skips)
+        return RateLimited("The provider is at its rate limit; try again later.", retry_after_seconds=seconds)
+    if reasons == {_QUARANTINED}:
+        return UpstreamError(
+            "The provider refused the gateway's own credential a moment ago. Tell the operator; your key is fine.",
+            code="upstream_authentication",
+            should_retry=False,
+        )
+    return None
 
 
 def _of_skip(skip: Skip) -> dict[str, str]:

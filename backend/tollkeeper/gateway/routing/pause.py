@@ -20,10 +20,12 @@ _MOST_LEVELS: Final = 16
 class Pause:
     """Of a place whose calls come too fast. Over, everybody may call again."""
 
-    __slots__ = ("_level", "_since", "until")
+    __slots__ = ("_level", "_since", "is_asked", "until")
 
     def __init__(self) -> None:
         self.until = 0.0
+        # The vendor said for how long; else it is a guess of ours.
+        self.is_asked = False
         self._level = 0
         self._since = 0.0
 
@@ -36,7 +38,9 @@ class Pause:
             seconds = min(FIRST_PAUSE * 2.0 ** (self._level - 1), LONGEST_PAUSE)
         else:
             seconds = min(max(retry_after_seconds, 0.0), MOST_BELIEVED)
-        self.until = max(self.until, now + seconds)
+        if now + seconds > self.until:
+            self.until = now + seconds
+            self.is_asked = retry_after_seconds is not None
 
     def answered(self, began: float) -> None:
         """A call was served that was sent after the pause began."""

@@ -108,7 +108,9 @@ class Targets:
             cell = self._add(place, now)
         spot = cell.spot
         breaker = cell.breaker
-        if cell.pause.until > now or cell.quarantine.until > now or cell.refusals.quarantine.until > now:
+        if cell.quarantine.until > now or cell.refusals.quarantine.until > now:
+            return None
+        if cell.pause.until > now and (cell.pause.is_asked or not last_resort):
             return None
         if breaker.state is State.CLOSED:
             how = Pass.CALL
