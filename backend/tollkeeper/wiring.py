@@ -502,7 +502,9 @@ def _open_upstream(settings: Settings, clock: Clock, stack: AsyncExitStack) -> U
 
 def _open_targets(catalog: CatalogControl, link: RedisLink, worker_id: UUID, clock: Clock) -> Targets:
     line = HintLine(link)
-    targets = Targets(catalog.holder.current, worker_id=worker_id, line=line)
+    # Those that answer inside the gateway.
+    staged = [kind for kind, provider in PROVIDERS.items() if provider.channel is not None]
+    targets = Targets(catalog.holder.current, worker_id=worker_id, line=line, staged_kinds=staged)
     line.hear = lambda message: targets.hear(message, clock.monotonic())
     return targets
 

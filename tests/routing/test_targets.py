@@ -88,6 +88,17 @@ def test_a_model_the_vendor_does_not_know_keeps_nobody_away(targets: Targets) ->
     assert targets.enter(HERE, RULE, 1.0) is not None
 
 
+def test_faults_that_callers_asked_a_simulator_for_close_nothing(catalog: Catalog) -> None:
+    catalog.set(ProviderConfig(uuid4(), "acme", "simulated", None))
+    targets = Targets(catalog, staged_kinds={"simulated"})
+
+    for kind in (FailureClass.SERVER, FailureClass.RATE, FailureClass.CREDENTIAL, FailureClass.TIMEOUT):
+        fail(targets, kind, 1.0, Place("acme", "simulated"), times=20)
+
+    assert targets.enter(Place("acme", "simulated"), RULE, 1.0) is not None
+    assert targets.down(1.0) == {}
+
+
 def test_callers_that_go_away_say_nothing_of_the_target(targets: Targets) -> None:
     for _ in range(100):
         ticket = targets.enter(HERE, RULE, 1.0)

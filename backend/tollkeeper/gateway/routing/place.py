@@ -97,11 +97,13 @@ class Refusals:
 
 
 class Cell:
-    __slots__ = ("breaker", "pause", "place", "quarantine", "refusals", "spot")
+    __slots__ = ("breaker", "is_staged", "pause", "place", "quarantine", "refusals", "spot")
 
-    def __init__(self, place: Place, spot: Spot, refusals: Refusals, now: float) -> None:
+    def __init__(self, place: Place, spot: Spot, refusals: Refusals, now: float, *, is_staged: bool = False) -> None:
+        """`is_staged`: its faults are what callers asked it to play, and close nothing."""
         self.place = place
         self.spot = spot
+        self.is_staged = is_staged
         self.refusals = refusals
         self.breaker = Breaker(now)
         self.pause = Pause()
@@ -184,6 +186,9 @@ class Visit:
             return
         self._end()
         cell, kind = self._cell, failure.kind
+        if cell.is_staged:
+            cell.spot.tally.add(now, 1)
+            return
         # A name that the vendor does not know may be the caller's own: one caller's 404 keeps nobody else away.
         is_unknown = failure.error.status == _NOT_FOUND
         if not is_unknown and (kind is FailureClass.SERVER or kind is FailureClass.TIMEOUT):

@@ -80,11 +80,14 @@ class Targets:
         worker_id: UUID | None = None,
         chance: Callable[[], float] = random.random,
         line: "Line | None" = None,
+        staged_kinds: Collection[str] = (),
     ) -> None:
+        """`staged_kinds`: kinds of providers whose faults are what their callers asked them to play."""
         self.chance = chance
         self.worker_id = worker_id or uuid7()
         self.line = line
         self._notes = Notes()
+        self._staged_kinds = frozenset(staged_kinds)
         self._snapshot = snapshot
         self._seen = snapshot()
         self._spots: dict[tuple[str, str], Spot] = {}
@@ -338,7 +341,9 @@ class Targets:
                 self._drop()
             spot = self._spots[names] = Spot(place.provider, place.model, now)
         refusals = self._refusals.setdefault((place.provider, place.credential_id), Refusals())
-        cell = spot.cells[place.credential_id] = Cell(place, spot, refusals, now)
+        config = self._snapshot().providers.get(place.provider)
+        is_staged = config is not None and config.kind in self._staged_kinds
+        cell = spot.cells[place.credential_id] = Cell(place, spot, refusals, now, is_staged=is_staged)
         return cell
 
     def _resettable(self) -> set[tuple[str, str | None, UUID | None]]:
