@@ -65,7 +65,7 @@ def test_other_endpoints_have_batches_as_well(client: OpenAI) -> None:
         client,
         create(
             client,
-            [line(str(n), "/v1/embeddings", model="up/simulated-embedding", input=f"text {n}") for n in range(3)],
+            [line(str(n), "/v1/embeddings", model="priced-embedding", input=f"text {n}") for n in range(3)],
             "/v1/embeddings",
         ),
     )
