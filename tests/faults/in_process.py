@@ -8,14 +8,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
-from tests.faults.upstream import Served, Upstream
+from tests.faults.upstream import Served, Upstream, reset
 from tests.gateway.serving import PRICE, TENANT, Serving, provider, serving
 from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, ProviderConfig, Snapshot
 from tollkeeper.contracts.principal import Principal
@@ -65,12 +65,31 @@ class Purse:
         self.charges.setdefault(hold.request_id, []).append(charge_nano)
 
 
-@dataclass
 class Vendor:
-    """One hostile vendor: what it did, and how a gateway is told of it."""
+    """One hostile vendor on a port of its own: what it did, and how a gateway is told of it."""
 
-    upstream: Upstream
-    port: int
+    def __init__(self, name: str) -> None:
+        self.upstream = Upstream(name)
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        """Listen; again on the same port after `stop`."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=512)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Hard down: connections are refused, and those that are open are reset."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in list(self._writers):
+            reset(writer)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def config(self, name: str, **fields: Any) -> ProviderConfig:
         scheme = fields.pop("scheme", "http")
@@ -83,28 +102,26 @@ class Vendor:
     def entries(self, user: str) -> list[Served]:
         return [served for served in self.upstream.log if served.user == user]
 
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        # Cancelled at the end of a test; asyncio would log that as an error of the server.
+        with suppress(asyncio.CancelledError):
+            await self.upstream.serve(reader, writer)
+        self._tasks.discard(task)
+        self._writers.discard(writer)
+
 
 @asynccontextmanager
 async def vendor_on_loopback(name: str) -> AsyncIterator[Vendor]:
-    upstream = Upstream(name)
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        with suppress(asyncio.CancelledError):
-            await upstream.serve(reader, writer)
-        tasks.discard(task)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=512)
+    vendor = Vendor(name)
+    await vendor.start()
     try:
-        yield Vendor(upstream, server.sockets[0].getsockname()[1])
+        yield vendor
     finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await vendor.stop()
 
 
 class World:

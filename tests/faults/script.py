@@ -14,7 +14,7 @@ PROMPT_TOKENS: Final = 10
 WHOLE_TOKENS: Final = 5
 _WORD: Final = re.compile(
     r"(wait|stream|mixed|cut|status|retry|torn|stall|drip)(\d+)(?:x(\d+))?"
-    r"|(hang|garbage|nonsense|reset|short|long|endless|okerror|closes|resets|hangs)"
+    r"|(closes|resets|hangs|hang|garbage|nonsense|reset|short|long|endless|okerror)"
 )
 _ENDINGS: Final = {"closes": "close", "resets": "reset", "hangs": "hang"}
 _PIECE: Final = b"data: "

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from tests.faults.script import PROMPT_TOKENS, WHOLE_TOKENS, Part, Script, document, parts_of
 
-__all__ = ["PROMPT_TOKENS", "WHOLE_TOKENS", "Script", "Served", "Upstream"]
+__all__ = ["PROMPT_TOKENS", "WHOLE_TOKENS", "Mood", "Script", "Served", "Upstream", "reset"]
 
 # Closed without a goodbye: what is unsent is thrown away, and the other side sees a reset.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
@@ -134,7 +134,7 @@ class Upstream:
             await asyncio.Event().wait()
         if script.oddity == "reset":
             served.outcome = "refused"
-            _reset(writer)
+            reset(writer)
             return False
         if script.is_mixed and not served.is_stream:
             await asyncio.sleep(script.chunks * script.gap_seconds)
@@ -144,7 +144,7 @@ class Upstream:
             if script.ending == "hang":
                 await asyncio.Event().wait()
             if script.ending == "reset":
-                _reset(writer)
+                reset(writer)
             return False
         if script.is_cut(is_stream=served.is_stream):
             served.outcome = "cut"
@@ -161,7 +161,8 @@ class Upstream:
         if script.oddity != "endless" and (script.torn_at is not None or script.stall_at is not None):
             parts = list(parts)
             size = sum(len(part.data) for part in parts)
-            end = None if script.torn_at is None else int(script.torn_at * size)
+            # Torn at the very end is not torn.
+            end = None if script.torn_at is None or script.torn_at >= 1 else int(script.torn_at * size)
             stall = None if script.stall_at is None else int(script.stall_at * size)
         position = 0
         for part in parts:
@@ -194,7 +195,8 @@ async def _write(writer: asyncio.StreamWriter, data: bytes, script: Script) -> N
         await writer.drain()
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
+def reset(writer: asyncio.StreamWriter) -> None:
+    """The other side sees its connection reset."""
     with suppress(OSError):
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     writer.transport.abort()
