@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Application:
     async def lifespan(app: Application) -> AsyncIterator[None]:
         async with open_services(settings or Settings()) as services:
             app.state.services = services
-            gateway: ASGIApp = Gateway(app.control_plane, services.gateway)
+            gateway: ASGIApp = Gateway(app.control_plane, services.gateway).serve
             hosts = services.settings.allowed_hosts
             app.gateway = gateway if hosts.strip() == "*" else AllowedHosts(gateway, hosts)
             yield

@@ -80,16 +80,21 @@ class Gateway:
         self._record = Record(services.metrics, services.access_log, services.request_log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.serve(scope, receive, send)
+
+    def serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """The same, a coroutine less."""
         if scope["type"] != "http":
-            await self._next_app(scope, receive, send)
-            return
+            return self._next_app(scope, receive, send)
+        way = self._paths.find(scope["path"], scope["query_string"])
+        if way is not None and scope["method"] == "POST":
+            return self._serve(*way, scope, receive, send)
+        return self._serve_other(scope, receive, send, is_call=way is not None)
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send, *, is_call: bool) -> None:
         path = scope["path"]
-        way = self._paths.find(path, scope["query_string"])
-        if way is not None:
-            if scope["method"] == "POST":
-                await self._serve(*way, scope, receive, send)
-            else:
-                await self._answer_plainly(scope, receive, send, "POST", None)
+        if is_call:
+            await self._answer_plainly(scope, receive, send, "POST", None)
         elif path in _MODELS or path.startswith(_MODEL_PREFIXES):
             list_models = functools.partial(self._list_models, scope["query_string"])
             await self._answer_plainly(scope, receive, send, "GET, HEAD", list_models)
@@ -178,12 +183,12 @@ class Gateway:
                 if reply is not None and reply.rest is not None:
                     await reply.rest.aclose()  # type: ignore[attr-defined]
 
-    async def _reply(self, exchange: Exchange, refusal: TollkeeperError | None, run: Next | None) -> Reply:
+    def _reply(self, exchange: Exchange, refusal: TollkeeperError | None, run: Next | None) -> Awaitable[Reply]:
         if refusal is not None:
             raise refusal
         if run is None:
             run = self._count if exchange.operation is Operation.COUNT_TOKENS else self._pipeline
-        return await run(exchange)
+        return run(exchange)
 
     def _exchange(
         self,

@@ -298,10 +298,7 @@ class Answer:
             response_headers = {**response_headers, **own}
         if response_headers:
             lines += len(response_headers)
-            # A list, because join makes one of anything else.
-            head += b"".join(
-                [b"%b: %b\r\n" % (known_value(name), _value(value)) for name, value in response_headers.items()]
-            )
+            head += _lines(response_headers)
         self._lines = lines
         return head
 
@@ -321,6 +318,15 @@ def pairs(head: bytes) -> list[Header]:
         name, _, value = line.partition(b": ")
         found.append((name, value))
     return found
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    everything = "".join(headers) + "".join(headers.values())
+    # Lists, because join makes one of anything else.
+    if everything.isascii() and everything.isprintable():
+        # One look at all of them, as nearly always nothing is wrong.
+        return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("ascii")
+    return b"".join([b"%b: %b\r\n" % (known_value(name), _value(value)) for name, value in headers.items()])
 
 
 def _value(text: str) -> bytes:

@@ -17,6 +17,12 @@ _NOUNS: Final = {
 }
 
 
+_HEADERS: Final = {
+    what: tuple(f"x-ratelimit-{word}-{what}" for word in ("limit", "remaining", "reset"))
+    for what in ("requests", "tokens")
+}
+
+
 class TokensLimited(RateLimited):
     type = "tokens"
 
@@ -92,9 +98,10 @@ def headers_of(verdict: Verdict, places: Sequence[Place]) -> dict[str, str]:
 
 
 def write_headers(headers: dict[str, str], what: str, place: Place, left: int, reset_us: int) -> None:
-    headers[f"x-ratelimit-limit-{what}"] = str(place.two)
-    headers[f"x-ratelimit-remaining-{what}"] = str(left)
-    headers[f"x-ratelimit-reset-{what}"] = format_duration(reset_us)
+    limit, remaining, reset = _HEADERS[what]
+    headers[limit] = str(place.two)
+    headers[remaining] = str(left)
+    headers[reset] = format_duration(reset_us)
 
 
 def format_duration(us: int) -> str:
