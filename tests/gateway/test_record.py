@@ -24,7 +24,9 @@ async def test_metrics_tell_calls_tokens_and_cost_by_catalogue_names(gateway: Se
     assert 'direction="prompt",model="gpt-4o-mini",operation="chat",provider="one"} 20.0' in text
     assert f"tollkeeper_cost_usd_total{{{labels}}} 9" in text
     assert f"tollkeeper_first_token_seconds_count{{{labels}}} 1.0" in text
-    assert 'tollkeeper_upstream_errors_total{kind="server",provider="one"} 1.0' in text
+    # The lone target was asked once more.
+    assert 'tollkeeper_upstream_errors_total{kind="server",provider="one"} 2.0' in text
+    assert 'tollkeeper_upstream_attempts_total{outcome="answered",provider="one"} 2.0' in text
     assert "tollkeeper_requests_in_flight 0.0" in text
     assert "made-up" not in text
 
