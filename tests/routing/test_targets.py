@@ -217,8 +217,8 @@ def test_a_model_that_an_account_may_not_use_spares_that_model_alone(targets: Ta
 
 
 def test_a_credential_refused_everywhere_is_spared_everywhere(targets: Targets) -> None:
-    fail(targets, FailureClass.CREDENTIAL, 0.0)
-    fail(targets, FailureClass.CREDENTIAL, 0.1, Place("acme", "small", ONE))
+    for model in ("large", "small", "tiny"):
+        fail(targets, FailureClass.CREDENTIAL, 0.0, Place("acme", model, ONE))
 
     assert targets.enter(Place("acme", "other", ONE), RULE, 0.2) is None
     assert targets.enter(Place("acme", "other", TWO), RULE, 0.2) is not None

@@ -15,7 +15,7 @@ from tollkeeper.gateway.routing.pause import Pause, Quarantine
 from tollkeeper.gateway.routing.tally import Tally
 
 # Refusals of a credential, with no success between, until all models are spared it: one may be refused a single model.
-_REFUSALS: Final = 2
+_REFUSALS: Final = 3
 # How much one answer moves the share that was read from the prompt cache.
 _CACHE_WEIGHT: Final = 0.05
 # For the judgement of canaries, in seconds.
