@@ -22,6 +22,7 @@ from tollkeeper.commands import (
     projects,
     requests,
     roles,
+    routing,
     secrets,
     service_accounts,
     serving,
@@ -86,6 +87,7 @@ app.add_typer(projects.app, name="projects")
 app.add_typer(catalog.providers, name="providers")
 app.add_typer(catalog.models, name="models")
 app.add_typer(prices.app, name="prices")
+app.add_typer(routing.app, name="routing")
 app.add_typer(limits.app, name="limits")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(config.app, name="config")
