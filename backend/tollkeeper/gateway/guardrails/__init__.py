@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tollkeeper.gateway.guardrails.canaries import Canaries
+from tollkeeper.gateway.guardrails.injection import Injection
 from tollkeeper.gateway.guardrails.keywords import Keywords
 from tollkeeper.gateway.guardrails.length import Length
 from tollkeeper.gateway.guardrails.pii import Pii
@@ -14,5 +15,5 @@ from tollkeeper.gateway.guardrails.urls import Urls
 from tollkeeper.gateway.screen import RuleClass
 
 RULES: Final[Mapping[str, RuleClass]] = MappingProxyType(
-    {rule.NAME: rule for rule in (Pii, Secrets, Keywords, Regex, Urls, Canaries, Length)}
+    {rule.NAME: rule for rule in (Pii, Secrets, Injection, Keywords, Regex, Urls, Canaries, Length)}
 )

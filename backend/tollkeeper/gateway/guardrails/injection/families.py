@@ -1,0 +1,117 @@
+"""What attacks on a model's instructions say, by family. Written for text that was made plain: lower case, one space, no
+signs between letters. A weight is how much one match says: two weak ones of different families weigh like a strong one.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Phrase(NamedTuple):
+    family: str
+    weight: float
+    pattern: str
+
+
+_PRIOR: Final = (
+    r"(?:all |any |every |the |your |these |those |of |its |whatever |previous(?:ly)? |prior |earlier |above |preceding |"
+    r"foregoing |initial |original |existing |current |former |system |developer |safety |given |set |default |hidden ){1,6}"
+)
+_ORDERS: Final = (
+    r"(?:instruction|direction|directive|order|command|prompt|rule|guideline|guidance|constraint|restriction|polic(?:y|ie)|message|"
+    r"context|programming|training|safeguard|limitation|protocol|guardrail|filter)s?"
+)
+_DROP: Final = (
+    r"(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?:ting)?|overlook|skip|bypass(?:ing)?|overrid(?:e|ing)|dismiss|discard|cancel|void|"
+    r"neglect|abandon|erase|delete|drop|set aside|pay no attention to|do not (?:follow|obey|adhere to|listen to)|"
+    r"stop (?:following|obeying)|don'?t (?:follow|obey|adhere to|listen to)|never mind|throw away|put aside|no longer (?:follow|obey))"
+)
+
+_TELL: Final = (
+    r"reveal|show|print|display|output|repeat|tell|give|share|disclose|expose|leak|dump|recite|copy|paste|write (?:out|down)?|list|return|"
+    r"state|quote|echo|spell out|provide|type out|translate|summari[sz]e|encode|reproduce"
+)
+_OF: Final = r"all |of |the |its |any |full |entire |complete |exact |whole |raw |own |first |above |previous "
+
+PHRASES: Final = (
+    # To put the instructions away
+    Phrase("override", 0.85, rf"{_DROP} (?:about |on |to )?{_PRIOR}{_ORDERS}"),
+    Phrase("override", 0.75, rf"{_DROP} (?:everything|anything|all|whatever|what) (?:that )?(?:you (?:were|have been|had been|'ve been) (?:told|given|instructed|taught)|(?:came|is|was|were|said|stated|written) (?:before|above|earlier|previously)|(?:above|before this|previously|prior))"),
+    Phrase("override", 0.7, rf"(?:your|the|all|those|these) (?:previous |prior |old |original |earlier |system |initial )+{_ORDERS} (?:are|is|were|have been|has been) (?:now )?(?:void|invalid|cancel?led|obsolete|outdated|revoked|overridden|suspended|lifted|no longer|null|superseded|replaced|rescinded|deprecated)"),
+    Phrase("override", 0.45, r"(?:new|updated|revised|real|actual|true|important|urgent|priority) (?:system )?(?:instruction|directive|order|prompt|task|objective)s?(?: from [a-z ]{1,30})?\s?[:\-]"),
+    Phrase("override", 0.4, r"(?:from now on|starting now|as of now|henceforth|for the rest of (?:this|our) (?:chat|conversation|session)),? (?:you|your|respond|answer|act|ignore|only)"),
+    Phrase("override", 0.6, r"(?:reset|clear|wipe|flush) (?:your |the |all )?(?:memory|context|instructions|conversation|programming|system prompt)"),
+    Phrase("override", 0.45, r"(?:instead|rather),? (?:of (?:that|this|the above),? )?(?:just |simply |only )?(?:do|say|print|output|write|respond with|reply with|answer with) (?:the following|this|exactly|only)"),
+    Phrase("override", 0.7, r"(?:takes?|taking|has|have) (?:precedence|priority) over (?:all |any |every |your |the )*(?:other |previous |prior |system |earlier )*(?:instruction|prompt|rule|directive|message)s?"),
+    # To be somebody else
+    Phrase("persona", 0.85, r"\bdo anything now\b|\b(?:you are|act as|be|as|named|called|mode:?) (?:now )?dan\b|\bdan (?:mode|\d+\.\d+|prompt|jailbreak)\b|\bstay in character as dan\b"),
+    Phrase("persona", 0.8, r"(?:developer|god|jailbreak|unrestricted|unfiltered|uncensored|opposite|evil|chaos|anarchy|omega) mode (?:is )?(?:now )?(?:enabled?|activated?|on|engaged|unlocked)|(?:enable|activate|enter|engage|switch (?:in)?to|unlock|turn on) (?:the |your )?(?:developer|god|jailbreak|unrestricted|unfiltered|uncensored|evil|chaos) mode"),
+    Phrase("persona", 0.6, r"(?:you are (?:now )?in|enter|enable|activate|switch (?:in)?to) (?:your )(?:admin|root|sudo|debug|maintenance|diagnostic|test) mode|you are (?:now )?in (?:admin|root|sudo|debug|maintenance|diagnostic|developer) mode"),
+    Phrase("persona", 0.7, r"(?:you are|you're|act as|acting as|pretend (?:to be|you are|you're|that you are)|imagine (?:you are|you're|being)|role ?play as|simulate|become|behave (?:as|like)|assume the (?:role|persona|identity) of|take on the (?:role|persona) of) (?:now )?(?:an? |the |my )?[^.\n]{0,60}?(?:without|with no|free (?:of|from)|has no|have no|having no|not bound by|no longer bound by|not limited by|that ignores|who ignores|unbound by|lacking)(?: any| all| the| your)* (?:[a-z]+ ){0,3}(?:restriction|limit|rule|filter|guideline|ethic|moral|censorship|safeguard|constraint|boundar|polic|limitation|inhibition)"),
+    Phrase("persona", 0.65, r"(?:you are|you're|act as|acting as|as|be|become|simulate|into|called|play) (?:now )?(?:an? |the |my |your )*(?:unrestricted|unfiltered|uncensored|amoral|unaligned|jailbroken|rogue|lawless|evil)(?:,? (?:and )?[a-z]+)? (?:ai|assistant|model|chatbot|language model|version|gpt|bot|persona|intelligence|twin|entity)"),
+    Phrase("persona", 0.55, r"(?:you are|you're) (?:now |no longer )(?:an? |the |called |named |chatgpt|gpt|claude|gemini|bound|restricted|limited|subject)"),
+    Phrase("persona", 0.6, r"(?:always|never) (?:stay in character|break character|refuse|say (?:you|that you|no)|decline)[^.\n]{0,60}(?:no matter|whatever|regardless|any request|anything|even if)|never (?:refuse|decline|say no to) (?:any|a|my)"),
+    Phrase("persona", 0.5, r"(?:my (?:late|dead|deceased) )?grandm(?:a|other) (?:who )?(?:used to|would)[^.\n]{0,80}(?:recipe|read me|tell me|napalm|key|password|how to)"),
+    # To do what it may not
+    Phrase("bypass", 0.7, rf"(?:without|with no|free of|ignoring|bypass(?:ing)?|circumvent(?:ing)?|disabl(?:e|ing)|remov(?:e|ing)|turn(?:ing)? off|lift(?:ing)?|suspend(?:ing)?|evad(?:e|ing)|get(?:ting)? around|break(?:ing)? (?:free (?:of|from)|through)) (?:all |any |your |the |every |of )*(?:[a-z]+ )?(?:safety|ethical|moral|content|security|openai'?s?|anthropic'?s?|google'?s?|built-?in|usage|alignment|moderation|censorship)(?: and [a-z]+)? (?:[a-z]+ )?{_ORDERS}"),
+    Phrase("bypass", 0.55, r"(?:no|zero|without(?: any)?) (?:restrictions?|limits?|limitations?|filters?|censorship|disclaimers?|warnings?|refusals?|moral(?:s|izing)?|ethics)(?:,? (?:or|and|no) [a-z]+)? (?:apply|whatsoever|at all|are allowed|anymore|in (?:this|your))"),
+    Phrase("bypass", 0.5, r"(?:you (?:can|must|will|should|are able to|are free to|are allowed to|have to)) (?:now )?(?:say|do|answer|generate|write|produce|discuss|provide) (?:absolutely )?(?:anything|everything|any (?:content|request|question))(?: (?:i|you) (?:ask|want|like))?"),
+    Phrase("bypass", 0.5, r"(?:do not|don'?t|never|avoid) (?:include|add|give|mention|use|provide|say|output)(?: me)? (?:any )?(?:disclaimers?|warnings?|refusals?|apolog(?:y|ies)|ethical|moral|\"?i(?:'m| am) sorry|\"?i can(?:no|')t)"),
+    Phrase("bypass", 0.45, r"(?:in|within|for) (?:a |this )?(?:purely |strictly )?(?:hypothetical|fictional|imaginary|parallel|alternate)(?: [a-z]+)? (?:scenario|world|universe|story|setting|response)[^.\n]{0,80}(?:no (?:rules|laws|restrictions|limits)|anything is (?:allowed|legal)|illegal|not real)"),
+    Phrase("bypass", 0.5, r"(?:start|begin|prefix|open) (?:your|the|every|each) (?:answer|response|reply|message|output)s? (?:with|by saying)[ :\"']{1,3}(?:sure|absolutely|of course|certainly|yes|okay|i can help)"),
+    Phrase("bypass", 0.5, r"(?:this is|it'?s) (?:only |just |purely )?(?:for )?(?:an? )?(?:authorized|approved|sanctioned|internal) (?:security |penetration |red[- ]?team(?:ing)? |safety )?(?:test|audit|exercise|evaluation)[^.\n]{0,60}(?:so|therefore|ignore|disregard|bypass|you (?:can|may|must))"),
+    # To say what it was told
+    Phrase("extraction", 0.75, rf"(?:{_TELL})(?: me| us| back| out| verbatim| exactly| word for word)* (?:{_OF}){{0,5}}(?:your |system |hidden |secret |internal |initial |original |confidential |developer |starting |pre-?)(?:{_OF}|system |hidden |secret |internal |initial |original |confidential |developer ){{0,4}}(?:prompts?|instructions?|directives?|(?:system )?messages?|guidelines|rules|configuration|context window|programming)\b"),
+    Phrase("extraction", 0.45, rf"(?:reveal|disclose|expose|leak|dump|recite)(?: me| us)? (?:{_OF}){{1,4}}(?:prompts?|instructions?|directives?|rules)\b"),
+    Phrase("extraction", 0.7, r"(?:what|which) (?:is|are|was|were|does|do) (?:in )?(?:your|the) (?:(?:full|exact|entire|original|initial|hidden|secret|internal|system|developer|first|confidential|precise) ){1,4}(?:prompt|instruction|message|directive|rule|guideline)s?"),
+    Phrase("extraction", 0.75, r"(?:repeat|print|output|copy|recite|write|echo|return|say)(?: back| out| verbatim)? (?:everything|all(?: of)?(?: the)? (?:text|words|content|lines)|(?:all )?the (?:text|words|lines|content|message|sentences?|paragraphs?)|the (?:\w+ )?(?:first|last) \d+ (?:words|lines|tokens|characters|sentences))(?: [a-z]+){0,4}? (?:above|before|prior|preceding|up to (?:this|here|now)|you were given|in your (?:prompt|context|instructions)|from the (?:beginning|start|top))"),
+    Phrase("extraction", 0.65, r"(?:text|words|content|instructions?) (?:above|before) (?:this|the) (?:line|message|conversation|sentence|user)[^.\n]{0,40}(?:verbatim|exactly|code ?block|markdown|word for word|print|repeat)|(?:inside|in|into) a (?:code ?block|txt block)[^.\n]{0,40}(?:you are|system prompt|instructions)"),
+    Phrase("extraction", 0.6, r"(?:starting|beginning) with (?:the (?:words|phrase) )?[\"'“]?you are (?:chatgpt|an? |claude|gemini|the )[^.\n]{0,40}|put (?:them|it|everything) in a (?:txt )?code ?block"),
+    # To send things out
+    Phrase("exfiltration", 0.75, r"(?:send|post|forward|upload|transmit|leak|exfiltrate|e?-?mail|submit|append|deliver|report|encode)(?: [a-z']+){0,10} (?:conversation|chat history|chat|messages?|secrets?|passwords?|credentials?|api ?keys?|tokens?|user(?:'s)? (?:data|details|information|messages?)|personal (?:data|information|details)|private (?:data|keys?|information)|confidential [a-z]+|contents?|files?|emails?|inbox|environment variables?|system prompt|cookies|data)(?: [a-z']+){0,8} (?:to|at|via|through|into|as) (?:an? |the |this |my |our |following )*(?:https?:|www\.|url|endpoint|server|webhook|address|attacker|[a-z0-9._%+\-]+@|site|domain|parameter)"),
+    Phrase("exfiltration", 0.7, r"!\[[^\]]{0,80}\]\(\s?https?://[^)\s]{1,200}[?&/=][^)\s]{0,120}(?:\{|\[|<|data|secret|prompt|history|chat|conversation|summary|base64)"),
+    Phrase("exfiltration", 0.6, r"(?:render|insert|include|embed|display|add|output|load) (?:an? |the |this |following )*(?:markdown |hidden |invisible )*(?:image|link|img|iframe|pixel|url)[^.\n]{0,80}(?:with|containing|whose|append|query|parameter|encoded|base64)[^.\n]{0,60}(?:conversation|data|secret|history|user|prompt|password|email|message)"),
+    Phrase("exfiltration", 0.6, r"(?:run|execute|call|invoke|use)(?: the| this| following)* (?:command|shell|bash|terminal|script|tool|function|code)?[ :`\"]{1,4}(?:curl|wget|nc|netcat|rm -rf|powershell|invoke-webrequest|bash -c|eval\()"),
+    Phrase("exfiltration", 0.55, r"(?:read|open|cat|print|fetch|get|list)(?: the)?(?: contents? of)? (?:/etc/passwd|/etc/shadow|~?/?\.ssh|~?/?\.aws|\.env\b|id_rsa|environment variables|process\.env)[^.\n]{0,80}(?:and|then|to|send|include|output|post)?"),
+    # To look like the operator
+    Phrase("delimiter", 0.8, r"<\|(?:im_start|im_end|system|endoftext|start_header_id|end_header_id|eot_id|assistant|user|begin_of_text|channel|message)\|>"),
+    Phrase("delimiter", 0.7, r"\[/?(?:inst|system|sys|system_prompt|end_?of_?(?:prompt|instructions))\]|<</?sys>>|\[(?:system|admin|developer)(?: (?:message|note|override|prompt|instruction))?\]\s?:?"),
+    Phrase("delimiter", 0.65, r"</?(?:system|system_prompt|system-prompt|sys|developer|instructions?|admin|assistant_instructions|user_query|untrusted|document|context)(?: [^>]{0,40})?>\s?(?:\n|you|ignore|new|the|now|from|user|assistant|system|override|important|disregard|instead|$)"),
+    Phrase("delimiter", 0.6, r"(?:^|\n)\s?(?:#{2,6}|={3,}|-{3,}|\*{2,})\s?(?:system|new (?:system )?(?:instructions?|prompt|task)|admin(?:istrator)?|developer|instructions?|end of (?:user )?(?:input|prompt|document|context|instructions?|conversation)|override|important instructions?)(?: (?:message|prompt|note|override|instructions?))?\s?(?:#{2,6}|={3,}|-{3,}|\*{2,}|:|\n)"),
+    Phrase("delimiter", 0.55, r"(?:^|\n)\s?(?:system|developer|admin|root|operator)(?: (?:message|prompt|override|note|instruction|update|notice))?\s?:\s?(?:you|ignore|new|the user|override|disregard|from now|set|enable|respond|all|assistant)"),
+    Phrase("authority", 0.5, r"(?:i am|i'm|this is|message from|on behalf of|speaking as) (?:your |the |an? |from )*(?:lead |chief |senior |official )*(?:developer|creator|administrator|admin|operator|programmer|engineer|owner|openai|anthropic|google|deepmind|system administrator|security team|ceo)[^.\n]{0,80}(?:authori[sz]e|override|grant|permission|allow|must|need you to|order|command|instruct|ignore|disable|unlock|test|access|clearance|reveal)"),
+    Phrase("authority", 0.55, r"(?:admin|root|developer|override|security|access|authori[sz]ation|clearance|maintenance|debug|unlock) (?:code|password|key|token|pin|level)\s?(?:is|:|=|-)?\s?[\"']?[a-z0-9\-]{3,20}[\"']?[^.\n]{0,60}(?:unlock|grant|access|override|disable|authori[sz]|ignore|mode|allow|confirm|reveal)"),
+    # In what a model reads: words meant for it, where none belong
+    Phrase("hidden", 0.65, r"(?:(?:hey|dear|attention|note to|message (?:to|for)|important(?: note)?(?: to| for)|instructions? (?:to|for)|memo to|notice to|if you are|if you're|when|to|hello|psa)[ ,:]{1,3})(?:an? |the |any |all |every )*(?:ai|a\.i\.|llm|language model|chatbot|chatgpt|gpt|claude|gemini|copilot|assistant|ai agent|ai model|virtual assistant|automated (?:system|agent|reviewer)|bot|crawler|summari[sz]er)s?(?: (?:model|assistant|agent|system|reviewer|reading|processing|summari[sz]ing|reviewing|that|who|is|are|reads?)){0,3}[^.\n]{0,80}(?:ignore|disregard|must|should|please|instead|do not|don'?t|say|write|tell|reply|respond|include|recommend|give|rate|send|forward|visit|click|call|execute|output|mention|add|rank|approve|hire|accept)"),
+    Phrase("hidden", 0.6, r"<!--[^>]{0,300}(?:ignore|disregard|instruct|assistant|system prompt|ai (?:model|agent|assistant)|you must|override|do not (?:tell|mention|inform|reveal))"),
+    Phrase("hidden", 0.6, r"(?:do not|don'?t|never|without) (?:tell|mention|inform|reveal|notify|alert|show|disclos(?:e|ing)|mentioning|telling|informing|notifying)(?: (?:this|that|it|any(?:thing|one)?))*(?: to)? (?:the )?(?:user|human|customer|owner|operator|person|anyone|recipient)"),
+    Phrase("hidden", 0.5, r"(?:display|visibility|font-size|color|opacity)\s?:\s?(?:none|hidden|0(?:px|pt|em)?|white|#fff(?:fff)?|transparent)[^<]{0,200}(?:ignore|instruct|assistant|prompt|you must|ai )"),
+    Phrase("hidden", 0.55, r"(?:before|after|when|while) (?:you )?(?:summari[sz]|answer|respond|reply|process|read|review|translat|continu)[a-z]*[^.\n]{0,60}(?:first|you must|always|make sure to|be sure to|also)[^.\n]{0,40}(?:call|send|execute|visit|run|invoke|transfer|delete|forward|use the)"),
+    # The same in other languages
+    Phrase("override", 0.85, r"(?:ignorier(?:e|en sie|t)?|vergiss|vergessen sie|missachte(?:n sie)?|beachte nicht|übergehe|verwirf)(?: bitte| jetzt| sofort)* (?:alle |sämtliche |deine |ihre |die |jede |all |obigen |bisherigen |vorherigen |vorigen |früheren |vorangegangenen |bestehenden |ursprünglichen |meine ){1,5}(?:anweisung|instruktion|regel|vorgabe|befehl|richtlinie|einschränkung|prompt|nachricht)"),
+    Phrase("override", 0.85, r"(?:ignore[zr]?|oublie[zr]?|ne (?:tiens|tenez) pas compte de|néglige[zr]?|fais abstraction de)(?: donc| maintenant)* (?:toutes? |tous |les |tes |vos |l'ensemble des |ces |des |mes ){1,4}(?:[a-zà-ÿ]+ )?(?:instructions?|consignes?|règles?|directives?|messages?|ordres?|restrictions?)"),
+    Phrase("override", 0.85, r"(?:ignora|ignore|olvida|olvide|descarta|omite|no (?:sigas|hagas caso a|tengas en cuenta))(?: por favor| ahora)* (?:todas? |todos |las |los |tus |sus |mis |cualquier |estas |de ){1,4}(?:[a-zà-ÿ]+ )?(?:instrucci(?:ón|ones)|[óo]rdenes|reglas?|directrices|mensajes?|indicaciones|restricciones)"),
+    Phrase("override", 0.85, r"(?:ignora|dimentica|trascura|scarta|non (?:seguire|considerare))(?: ora| pure)* (?:tutte |tutti |le |i |gli |qualsiasi |tue |sue |queste ){1,4}(?:[a-zà-ÿ]+ )?(?:istruzioni|regole|direttive|indicazioni|ordini|messaggi|restrizioni)"),
+    Phrase("override", 0.85, r"(?:ignore|esqueça|desconsidere|despreze|não siga)(?: agora| por favor)* (?:todas? |todos |as |os |suas |seus |quaisquer |essas |estas ){1,4}(?:[a-zà-ÿ]+ )?(?:instruç(?:ão|ões)|regras?|diretrizes|ordens|mensagens|orientações|restrições)"),
+    Phrase("override", 0.85, r"(?:negeer|vergeet|sla)(?: nu| alle| alsjeblieft)* (?:alle |de |je |uw |jouw |eerdere |vorige |bovenstaande |voorgaande ){1,4}(?:[a-z]+ )?(?:instructies?|regels?|aanwijzingen|opdrachten|richtlijnen|berichten)"),
+    Phrase("override", 0.85, r"(?:игнорируй|игнорируйте|забудь|забудьте|отбрось|не обращай внимания на|пренебреги)(?: пожалуйста| теперь)* (?:все |всё |эти |твои |свои |ваши |любые |предыдущие |прежние |прошлые |вышеуказанные ){0,4}(?:инструкци|указани|правил|команд|сообщени|ограничени)"),
+    Phrase("override", 0.85, r"(?:ignoruj|zapomnij|pomiń|zignoruj)(?: wszystkie| teraz| proszę)* (?:wszystkie |swoje |twoje |poprzednie |wcześniejsze |powyższe |te ){0,4}(?:instrukcj|polece|zasad|reguł|wytyczn)"),
+    Phrase("override", 0.85, r"(?:önceki|yukarıdaki|tüm|bütün)(?: önceki| tüm| sistem)* (?:talimat|yönerge|komut|kural)\w* (?:\w+ )?(?:görmezden gel|unut|yok say|dikkate alma)"),
+    Phrase("override", 0.85, r"(?:忽略|无视|忘记|忘掉|忽視|無視|不要理会|请忽略|不要遵守|跳过)[^。\n]{0,12}?(?:之前|以上|先前|前面|上述|所有|全部|系统|原有|上面|之前的)[^。\n]{0,10}?(?:指令|指示|提示|规则|規則|要求|说明|設定|设定|命令|限制|内容)"),
+    Phrase("override", 0.85, r"(?:これまで|以前|前|上記|上|すべて|全て|今まで|先ほど|システム)の[^。\n]{0,14}?(?:指示|命令|ルール|プロンプト|制約|設定|説明)[^。\n]{0,8}?(?:無視|忘れ|破棄|従わない|取り消)"),
+    Phrase("override", 0.85, r"(?:이전|위의|앞의|모든|지금까지의|기존)[^.\n]{0,12}?(?:지시|명령|지침|규칙|프롬프트|설정)[^.\n]{0,8}?(?:무시|잊어|따르지)"),
+    Phrase("override", 0.85, r"(?:تجاهل|انس|لا تتبع)[^.\n]{0,14}?(?:جميع|كل|السابقة|أعلاه|التعليمات)[^.\n]{0,14}?(?:التعليمات|السابقة|الأوامر|القواعد)"),
+    Phrase("override", 0.85, r"(?:पिछले|पिछली|ऊपर के|सभी|पूर्व)[^।\n]{0,14}?(?:निर्देश|आदेश|नियम)[^।\n]{0,12}?(?:अनदेखा|भूल|नज़रअंदाज़|उपेक्षा)"),
+    Phrase("extraction", 0.75, r"(?:zeige?|verrate?|nenne?|wiederhole?|gib|drucke?)(?: mir| uns| bitte| jetzt| den| die| deine[nr]?| ihre[nr]?| kompletten?| vollständigen?| gesamten?| genauen?| ursprünglichen?| geheimen?| aus){1,6} (?:system-?prompt|systemanweisung|systemnachricht|anweisungen|instruktionen|vorgaben)"),
+    Phrase("extraction", 0.75, r"(?:montre|affiche|révèle|répète|donne|dis|montrez|affichez|révélez|répétez|donnez)(?:-| )?(?:moi |nous )?(?:toutes? |le |la |les |ton |ta |tes |votre |vos |contenu |exact |du |de |intégral |complet ){1,5}(?:prompt|invite|instructions?|consignes?|message système)"),
+    Phrase("extraction", 0.75, r"(?:muestra|revela|repite|dime|imprime|muéstrame|enséñame|escribe)(?:me)?(?: todas?| el| la| las| los| tu| tus| su| sus| completo| exactas?| exacto| contenido| del){1,6} (?:prompt|instrucciones|mensaje del? sistema|indicaciones|sistema)"),
+    Phrase("extraction", 0.75, r"(?:显示|告诉我|输出|重复|泄露|打印|复述|透露|公开|展示)[^。\n]{0,10}?(?:系统|你的|初始|完整|隐藏|内部|原始)[^。\n]{0,8}?(?:提示词|提示|指令|prompt|指示|设定|规则)"),
+    Phrase("extraction", 0.75, r"(?:システム|あなたの|初期|隠された|内部の?)[^。\n]{0,8}?(?:プロンプト|指示|命令|設定)[^。\n]{0,10}?(?:表示|教え|出力|見せ|繰り返|公開)"),
+)  # fmt: skip
+
+# Words around a match that say it is spoken about, not spoken.
+ABOUT: Final = (
+    r"(?:for example|for instance|e\.g\.|such as|known as|phrases? like|called|so-called|the phrase|attack(?:er|s|ed)?|injection|"
+    r"jailbreaks?|adversar|vulnerab|owasp|detect(?:s|or|ion|ing)?|classif|research|paper|study|benchmark|dataset|blog|article|"
+    r"security (?:team|training|policy|guide|review|researcher)|mitigat|defen[sc]e|explain|what (?:is|does|are)|how (?:do|can|would) "
+    r"(?:i|we|you) (?:detect|prevent|stop|defend|protect)|unit test|test case|regex|filter for|guardrail|red team|warn(?:s|ing)?|beispiel|"
+    r"par exemple|por ejemplo|angriff|attaque|ataque|注入|攻击|攻撃)"
+)

@@ -1,0 +1,145 @@
+"""Text made plain, as a model reads it and a pattern does not: one alphabet, one case, no signs between the letters.
+
+Other readings of the same text (decoded, turned, respelled) come as layers, each with the place it was read from.
+"""
+
+import base64
+import binascii
+import codecs
+import html
+import re
+import unicodedata
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+from urllib.parse import unquote
+
+from tollkeeper.gateway.folding import fold
+
+_LOOK_ALIKE: Final = dict(
+    zip(
+        "аеорсухіјѕһԁԛԝьвнкмтгзԍӏαεοριυνκτχγηАЕОРСУХІЈЅВНКМТΑΒΕΖΗΙΚΜΝΟΡΤΥΧıɑɡʟɪᴀᴇᴏɴʀᴛᴜ",
+        "aeopcyxijshdqwbbhkmtr3glaeopiuvktxynAEOPCYXIJSBHKMTABEZHIKMNOPTYXiagliaeonrtu",
+        strict=True,
+    )
+)
+_LEET: Final = str.maketrans(
+    {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i", "|": "i"}
+)
+_LEETY: Final = re.compile(r"[a-z][0134578@$!|]+[a-z]|[0134578@$!|]{1,2}[a-z]{2,}")
+_SPACED: Final = re.compile(r"(?<![^\W\d_])(?:[^\W\d_][ .\-_*+|/]{1,2}){4,}[^\W\d_](?![^\W\d_])")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
+_HEX: Final = re.compile(r"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]?){12,}")
+_BINARY: Final = re.compile(r"(?:[01]{8}\s?){8,}")
+_PERCENT: Final = re.compile(r"(?:%[0-9a-fA-F]{2}|[A-Za-z.+_-]){8,}")
+_ESCAPES: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4}|&#x?[0-9a-fA-F]{2,6};){4,}")
+_TAGS: Final = re.compile("[\U000e0020-\U000e007e]{4,}")
+_SPACES: Final = re.compile(r"[ \t\f\v\u3000]+")
+_COMMON: Final = re.compile(
+    r"\b(?:the|and|you|your|all|instructions?|ignore|system|prompt|that|not|with|for|this|to)\b"
+)
+_MOST_LAYERS: Final = 24
+_LONGEST_LAYER: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """`how` it was read; `start` and `end` are of the original text; `places` its offsets, None: all of that place."""
+
+    text: str
+    how: str
+    start: int
+    end: int
+    places: "array[int] | None" = None
+
+
+def layers(text: str) -> Iterator[Layer]:
+    plain, places = _plain(text)
+    yield Layer(plain, "", 0, len(text), places)
+    for how, start, end, hidden in islice(_hidden(text), _MOST_LAYERS):
+        yield Layer(_plain(hidden[:_LONGEST_LAYER])[0], how, start, end)
+    if not plain.isascii() or _LEETY.search(plain):
+        latin = plain.translate(_LEET)
+        if latin != plain:
+            yield Layer(latin, "leet", 0, len(text), places)
+    joined = _SPACED.sub(lambda match: re.sub(r"[ .\-_*+|/]", "", match.group(0)), plain)
+    if joined != plain:
+        yield Layer(joined, "spaced letters", 0, len(text))
+    if len(plain) < _LONGEST_LAYER and not _COMMON.search(plain):
+        for how, turned in (("rot13", codecs.encode(plain, "rot13")), ("reversed", plain[::-1])):
+            if len(_COMMON.findall(turned)) >= 2:
+                yield Layer(turned, how, 0, len(text))
+
+
+def _plain(text: str) -> tuple[str, "array[int] | None"]:
+    if text.isascii():
+        return text.lower().replace("\t", " "), None
+    folded, places = fold(text)
+    pieces: list[str] = []
+    kept = array("l")
+    mixed = _latin_words(folded)
+    for index, letter in enumerate(folded):
+        place = places[index] if places is not None else index
+        if unicodedata.combining(letter):
+            continue
+        plain = letter
+        if not letter.isascii():
+            plain = _LOOK_ALIKE.get(letter, letter) if mixed[index] else letter
+            if plain == letter:
+                plain = unicodedata.normalize("NFKC", letter)
+        plain = plain.lower()
+        pieces.append(plain)
+        kept.extend([place] * len(plain))
+    return "".join(pieces), kept
+
+
+def _latin_words(text: str) -> bytearray:
+    """For each letter whether its word has a Latin one, or stands among Latin words: then foreign ones are in disguise."""
+    flags = bytearray(len(text))
+    latin_text = sum(letter.isascii() and letter.isalpha() for letter in text) * 2 > sum(map(str.isalpha, text))
+    for match in re.finditer(r"[^\W\d_]+", text):
+        word = match.group(0)
+        if latin_text or any(letter.isascii() for letter in word):
+            for index in range(*match.span()):
+                flags[index] = 1
+    return flags
+
+
+def _hidden(text: str) -> Iterator[tuple[str, int, int, str]]:
+    for match in _TAGS.finditer(text):
+        yield "invisible tags", *match.span(), "".join(chr(ord(letter) - 0xE0000) for letter in match.group(0))
+    for match in _ESCAPES.finditer(text):
+        decoded = html.unescape(re.sub(r"\\u([0-9a-fA-F]{4})", lambda one: chr(int(one.group(1), 16)), match.group(0)))
+        yield "escapes", *match.span(), decoded
+    yield from _numbers(text)
+    for match in _BASE64.finditer(text):
+        run = match.group(0).replace("-", "+").replace("_", "/").rstrip("=")
+        try:
+            data = base64.b64decode(run + "=" * (-len(run) % 4))
+        except (binascii.Error, ValueError):
+            continue
+        yield from _readable("base64", match, data)
+    if text.count("%") >= 6:
+        for match in _PERCENT.finditer(text):
+            if match.group(0).count("%") >= 2:
+                yield "percent-encoding", *match.span(), unquote(match.group(0))
+
+
+def _numbers(text: str) -> Iterator[tuple[str, int, int, str]]:
+    for match in _BINARY.finditer(text):
+        bits = re.sub(r"\s", "", match.group(0))
+        yield from _readable("binary", match, bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits) - 7, 8)))
+    for match in _HEX.finditer(text):
+        digits = re.sub(r"0x|\\x|[ ,:]", "", match.group(0))
+        if len(digits) % 2 == 0:
+            yield from _readable("hex", match, bytes.fromhex(digits))
+
+
+def _readable(how: str, match: "re.Match[str]", data: bytes) -> Iterator[tuple[str, int, int, str]]:
+    """Only what is text: keys, hashes and pictures decode as well."""
+    decoded = data.decode("utf-8", "replace")
+    good = sum(letter.isalpha() or letter.isspace() for letter in decoded)
+    if len(decoded) >= 8 and good >= len(decoded) * 0.75 and "\ufffd" not in decoded:
+        yield how, *match.span(), decoded
