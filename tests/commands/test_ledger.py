@@ -27,10 +27,25 @@ def test_ledger_of_a_running_gateway_is_verified_and_rebuilt(tollkeeper: Tollkee
     assert "0 counters of budgets were wrong" in rebuilt
 
 
+def test_live_counters_of_a_running_gateway_are_verified_and_rebuilt(tollkeeper: Tollkeeper, gateway: Gateway) -> None:
+    made = tollkeeper("budgets", "create", "100", "--window", "total", "--json")
+    assert made.code == 0, made.error
+    assert tollkeeper("chat", "hello").code == 0
+    verified = tollkeeper("ledger", "verify", "--live", "--json")
+    assert verified.code == 0, verified.error
+    assert verified.json["counters"] + verified.json["uncounted"] >= 1
+    assert verified.json["wrong"] == []
+    assert "drift 0" in tollkeeper("ledger", "verify", "--live").out
+    assert tollkeeper("ledger", "rebuild", "--live", "--json").json == {"live": 0}
+    assert tollkeeper("budgets", "delete", made.json["id"], "--yes").code == 0
+
+
 def test_mistakes_of_use_are_named(alone: Tollkeeper) -> None:
     assert alone("ledger", "verify", "--day", "yesterday").code == 2
     assert alone("ledger", "rebuild").code == 2
     assert alone("ledger", "rebuild", "--all", "--day", "2026-01-01").code == 2
+    assert alone("ledger", "rebuild", "--all", "--live").code == 2
+    assert alone("ledger", "verify", "--live", "--day", "2026-01-01").code == 2
 
 
 def test_usage_is_reconciled_with_a_providers_export(tollkeeper: Tollkeeper, tmp_path: Path) -> None:

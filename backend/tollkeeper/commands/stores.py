@@ -47,6 +47,24 @@ def open_stores(config: Path | None, data_dir: Path | None) -> Iterator["Setting
         server.stop()
 
 
+@contextmanager
+def open_redis(settings: "Settings") -> Iterator[str]:
+    """The address of Redis; of the embedded one, which is adopted from a running gateway, where none is named."""
+    from tollkeeper.core.embedded import EmbeddedError, EmbeddedValkey
+
+    if settings.redis_url is not None:
+        yield settings.redis_url.get_secret_value()
+        return
+    server = EmbeddedValkey(settings.data_dir.resolve(), say=note)
+    try:
+        server.start()
+        yield server.endpoint.url
+    except EmbeddedError as error:
+        fail(error.message)
+    finally:
+        server.stop()
+
+
 @asynccontextmanager
 async def open_database(settings: "Settings") -> AsyncIterator["Database"]:
     """Raises `TollkeeperError` for a database that does not answer or lacks migrations."""

@@ -7,7 +7,7 @@ opens the breaker, and from then on callers are told at once while a task in the
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,6 +32,7 @@ MAX_PROBE_SECONDS: Final = 1.0
 STABLE_SECONDS: Final = 5.0
 # After the deadline one more look at the socket: a reply may lie there because this process was late, not Redis.
 GRACE_SECONDS: Final = 0.003
+_SCANNED: Final = 1_000
 
 
 class RedisUnavailable(DependencyUnavailable):
@@ -159,6 +160,15 @@ class RedisLink:
         if replies is None:
             raise RedisUnavailable("Redis did not answer in time.")
         return replies
+
+    async def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        """The keys of a pattern, piece by piece; one may come twice. Raises `RedisUnavailable`."""
+        cursor = b"0"
+        while True:
+            cursor, keys = await self.call("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED)
+            yield keys
+            if cursor == b"0":
+                return
 
     def ask(self, packed: bytes, count: int, tell: Callable[[list[Any] | None], None]) -> _Question:
         """The same without waiting: `count` commands in one write, and `tell` is called with the replies, or with None.

@@ -39,7 +39,6 @@ TOMBSTONE_SECONDS: Final = 120.0
 TURN_KEY: Final = b"tk:reaper"
 SWEEP_MS: Final = 3_600_000
 SWEEP_KEY: Final = b"tk:sweeper"
-_SCAN: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +199,10 @@ class Reaper:
     async def sweep(self) -> int:
         """Remove counters of windows that nobody asks about any more, and of epochs that are over."""
         swept = 0
-        async for keys in self._scan("tk:{*}:b:*"):
+        async for keys in self._link.scan("tk:{*}:b:*"):
             by_space: dict[UUID, list[str]] = {}
             for key in keys:
-                space, ref = _read_counter_key(key)
+                space, ref = read_counter_key(key)
                 by_space.setdefault(space, []).append(ref)
             for space, refs in by_space.items():
                 for start in range(0, len(refs), MAX_NAMED):
@@ -332,16 +331,8 @@ class Reaper:
         return look.gone[owner]
 
     async def _find_spaces(self) -> list[UUID]:
-        found = [key async for keys in self._scan("tk:{*}:holds") for key in keys]
+        found = [key async for keys in self._link.scan("tk:{*}:holds") for key in keys]
         return sorted({UUID(hex=key[4:36].decode()) for key in found})
-
-    async def _scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        cursor = b"0"
-        while True:
-            cursor, keys = await self._link.call("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN)
-            yield keys
-            if cursor == b"0":
-                return
 
     def _age_seconds(self, record: Record) -> float:
         return self._clock.unix() - record.since_ms / 1000
@@ -365,6 +356,6 @@ def _ledger_refs(records: Sequence[Record]) -> tuple[str, ...]:
     return tuple(OF_PLATFORM + ref if record.space == PLATFORM else ref for record in records for ref in record.refs)
 
 
-def _read_counter_key(key: bytes) -> tuple[UUID, str]:
+def read_counter_key(key: bytes) -> tuple[UUID, str]:
     """`tk:{<32 hex>}:b:<ref>`."""
     return UUID(hex=key[4:36].decode()), key[40:].decode()
