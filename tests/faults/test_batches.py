@@ -61,25 +61,30 @@ def done(count: int) -> Callable[[dict[str, Any]], bool]:
     return lambda batch: batch["request_counts"]["completed"] >= count
 
 
-async def test_a_batch_goes_on_after_every_kill_and_nothing_settled_is_called_again(
-    gateway: Gateway, upstream: UpstreamProcess
-) -> None:
-    lines = [
+def make_lines(word: str) -> list[dict[str, Any]]:
+    message = {"role": "user", "content": "Say it."}
+    return [
         {
-            "custom_id": f"{WORD}{number}",
+            "custom_id": f"{word}{number}",
             "method": "POST",
             "url": CHAT,
-            "body": {
-                "model": "up-wait60",
-                "user": f"{WORD}{number}",
-                "messages": [{"role": "user", "content": "Say it."}],
-            },
+            "body": {"model": "up-wait60", "user": f"{word}{number}", "messages": [message]},
         }
         for number in range(LINES)
     ]
+
+
+def create(gateway: Gateway, lines: list[dict[str, Any]]) -> str:
     file_id = upload(gateway, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     asked = {"input_file_id": file_id, "endpoint": CHAT, "completion_window": "24h"}
-    batch_id = gateway.ask("POST", "/v1/batches", asked)["id"]
+    return str(gateway.ask("POST", "/v1/batches", asked)["id"])
+
+
+async def test_a_batch_goes_on_after_every_kill_and_nothing_settled_is_called_again(
+    gateway: Gateway, upstream: UpstreamProcess
+) -> None:
+    lines = make_lines(WORD)
+    batch_id = create(gateway, lines)
     await until(gateway, batch_id, done(20), 30)
     for pid in gateway.worker_pids():
         processes.send(pid, 9)
@@ -112,3 +117,18 @@ async def test_a_batch_goes_on_after_every_kill_and_nothing_settled_is_called_ag
     answered = {one["response"]["request_id"] for one in answers}
     for row in rows:
         assert f"req_{row['request_id'].hex}" in told | answered
+
+
+async def test_a_stop_in_good_order_repeats_nothing(gateway: Gateway, upstream: UpstreamProcess) -> None:
+    lines = make_lines("stopped-")
+    batch_id = create(gateway, lines)
+    await until(gateway, batch_id, done(20), 30)
+    gateway.terminate()
+    assert gateway.wait(60) == 0
+    gateway.start()
+    over = await until(gateway, batch_id, lambda batch: batch["status"] == "completed", 60)
+    answers = download(gateway, over["output_file_id"])
+    assert [one["custom_id"] for one in answers] == [line["custom_id"] for line in lines]
+    assert not [one for one in answers if "interrupted_request_ids" in one]
+    called = Counter(entry["user"] for entry in upstream.log() if entry["user"].startswith("stopped-"))
+    assert called == dict.fromkeys((line["custom_id"] for line in lines), 1)

@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     batch_file_days: int = Field(
         30, ge=1, le=3650, description="Days that files of batches are kept whose uploader did not say how long."
     )
-    batch_jobs: int = Field(2, ge=0, le=16, description="Batches that one worker runs at a time; 0 runs none here.")
+    batch_jobs: int = Field(6, ge=0, le=64, description="Batches that one worker runs at a time; 0 runs none here.")
     batch_calls: int = Field(8, ge=1, le=256, description="Calls of one batch that are under way at a time.")
     batch_tenant_calls: int = Field(
         16, ge=1, le=1024, description="Calls of all batches of one tenant that one worker has under way at a time."

@@ -56,7 +56,7 @@ class Running:
 
     def runner(self, *, turn_seconds: float = 30.0, lease_seconds: float = 15.0) -> Runner:
         kinds = batch_jobs(self.parts, turn_seconds=turn_seconds)
-        return Runner(self.database, kinds, name="test", lease_seconds=lease_seconds, poll_seconds=0.05)
+        return Runner(self.database, kinds, name="test", concurrency=6, lease_seconds=lease_seconds, poll_seconds=0.05)
 
     @asynccontextmanager
     async def at_work(self, **options: Any) -> AsyncIterator[None]:

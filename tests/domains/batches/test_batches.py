@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from openai import ConflictError
+from openai import ConflictError, RateLimitError
 from openai.types import Batch
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +26,7 @@ from tollkeeper.core.ids import parse_id, uuid7
 from tollkeeper.core.money import nano_from_pico
 from tollkeeper.db.session import Database
 from tollkeeper.domains.batches.run import BatchRun
+from tollkeeper.domains.batches.service import MOST_OPEN
 from tollkeeper.domains.files.service import Files, Owner, Upload
 
 
@@ -140,9 +141,8 @@ async def test_a_limit_makes_a_batch_wait_and_not_fail(batches: Running) -> None
         made = await batches.create(client, [line(f"r{n}") for n in range(6)])
         async with batches.at_work():
             async with asyncio.timeout(20):
-                while (await client.batches.retrieve(made.id)).status != "in_progress":
-                    await asyncio.sleep(0.05)
-            await asyncio.sleep(0.5)
+                while [told["status"] for told in batches.kept.serving.log].count(429) < 3:
+                    await asyncio.sleep(0.02)
             assert counts(await client.batches.retrieve(made.id)) == (6, 0, 0)
             assert batches.vendor.seen == []
             admission.refusal = None
@@ -254,8 +254,11 @@ async def test_the_window_ends_a_batch(batches: Running) -> None:
 async def test_a_key_that_is_revoked_ends_its_batches(batches: Running) -> None:
     keys, kept = batches.kept.serving.keys, batches.kept
 
+    revoked: list[str] = []
+
     def revoke(name: str, tries: int) -> Any:
-        if len(batches.vendor.seen) == 3:
+        if len(batches.vendor.seen) >= 3 and not revoked:
+            revoked.append(name)
             found = keys.record(kept.token)
             keys.records[next(name for name, record in keys.records.items() if record is found)] = KeyRecord(
                 found.principal, found.digests, refusal="This API key has been revoked."
@@ -475,3 +478,38 @@ async def test_an_answer_is_kept_before_its_call_is_settled(batches: Running) ->
     assert [one.status for one in kept] == [200]
     assert (settlement.intent.request_id, settlement.intent.key_id) == (request_id, batches.kept.ours.key_id)
     assert batches.kept.serving.log[-1]["request_id"] == f"req_{request_id.hex}"
+
+
+async def test_a_tenant_with_many_batches_keeps_nobody_waiting(batches: Running) -> None:
+    kept = batches.kept
+    async with kept.client() as client, kept.client(kept.key(tenant_id=await kept.tenant())) as other:
+        batches.vendor.script = choosing(lambda name, tries: _slow if name == "long" else answer_json(completion()))
+        many = [await batches.create(client, [line("long")]) for _ in range(8)]
+        one = await batches.create(other, [line("short")])
+        async with batches.at_work(turn_seconds=0.2):
+            assert (await batches.over(other, one)).status == "completed"
+            begun = [batch for batch in many if (await client.batches.retrieve(batch.id)).status != "validating"]
+            assert len(begun) <= 4
+            # One that waits for its turn ends at once when it is told to.
+            await client.batches.cancel(many[-1].id)
+            assert (await batches.over(client, many[-1])).status == "cancelled"
+
+
+async def test_so_many_batches_are_open_and_no_more(batches: Running) -> None:
+    async with batches.kept.client() as client:
+        made = await batches.create(client, [line("a")])
+        async with batches.database.platform() as session:
+            await session.execute(
+                text("""
+                    INSERT INTO batches (id, tenant_id, environment, key_id, endpoint, completion_window, status,
+                        input_file_id, envelope, expires_at)
+                    SELECT gen_random_uuid(), tenant_id, environment, key_id, endpoint, completion_window, status,
+                        input_file_id, envelope, expires_at FROM batches, generate_series(1, :more) WHERE id = :id
+                """),
+                {"id": parse_id("batch", made.id), "more": MOST_OPEN - 1},
+            )
+        with pytest.raises(RateLimitError) as refused:
+            await batches.create(client, [line("b")])
+        assert refused.value.code == "too_many_batches"
+        async with batches.database.platform() as session:
+            await session.execute(text("DELETE FROM batches"))

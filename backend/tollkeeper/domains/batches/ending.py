@@ -23,7 +23,8 @@ from tollkeeper.domains.files.service import Files, Owner, Upload
 
 log = structlog.get_logger(__name__)
 
-_PAGE: Final = 200
+# An answer may be some megabytes large.
+_PAGE: Final = 32
 _AT: Final = {
     BatchStatus.COMPLETED: "completed_at",
     BatchStatus.FAILED: "failed_at",

@@ -79,6 +79,14 @@ async def cancel(session: AsyncSession, principal: Principal, batch_id: UUID, no
     return _count(result) == 1
 
 
+async def count_open(session: AsyncSession, *, before: UUID | None = None) -> int:
+    """Of the tenant; `before`: of those that were made before that one."""
+    query = select(func.count()).where(Batch.status.in_(sorted(OPEN)))
+    if before is not None:
+        query = query.where(Batch.id < before)
+    return int(await session.scalar(query) or 0)
+
+
 async def take(session: AsyncSession, batch_id: UUID, runner: UUID) -> Batch | None:
     """The batch, for this run from now on."""
     row: Batch | None = await session.get(Batch, batch_id, with_for_update=True)

@@ -77,6 +77,13 @@ class BatchRun:
             return None
         return cls(parts, batch, runner, parts.clock.monotonic() + seconds)
 
+    @property
+    def can_wait(self) -> bool:
+        """Nothing of it is to be brought to its end."""
+        return self._batch.status in {BatchStatus.VALIDATING, BatchStatus.IN_PROGRESS} and not self._ending_of(
+            self._batch
+        )
+
     async def go(self) -> bool:
         """Whether the batch is over now; else it wants another run."""
         if self._batch.status == BatchStatus.VALIDATING:

@@ -1,7 +1,7 @@
 """Batches, as `contracts.ports.BatchStore`: made, looked at, cancelled. `run` is what makes their calls."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from tollkeeper.contracts.files import Asked, format_file_id
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.crypto import Aad, SecretBox
-from tollkeeper.core.errors import BadRequest, Conflict, NotFound
+from tollkeeper.core.errors import BadRequest, Conflict, NotFound, RateLimited
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.sealed_pieces import PieceKey
 from tollkeeper.db.models.batches import Batch
@@ -23,6 +23,7 @@ from tollkeeper.domains.files.service import Files
 from tollkeeper.domains.jobs import service as jobs
 
 RUN: Final = "batches.run"
+MOST_OPEN: Final = 100
 # Below everything that keeps the gateway in order.
 _PRIORITY: Final = -10
 # A run that ends with its process is claimed again, however often; the window ends it in any case.
@@ -56,6 +57,12 @@ class Batches:
     async def create(self, principal: Principal, new: NewBatch) -> contracts.Batch:
         batch_id, now = uuid7(), self._clock.now()
         async with self._database.tenant(principal.tenant_id) as session:
+            if await repository.count_open(session) >= MOST_OPEN:
+                raise RateLimited(
+                    f"{MOST_OPEN} batches of this tenant are not over yet; wait for one of them, or cancel it.",
+                    code="too_many_batches",
+                    should_retry=False,
+                )
             await self._check_input(session, principal, new.input_file_id)
             row = Batch(
                 id=batch_id,
@@ -118,10 +125,17 @@ class Batches:
             )
 
 
-async def enqueue(session: AsyncSession, batch_id: UUID, tenant_id: UUID) -> None:
+async def enqueue(session: AsyncSession, batch_id: UUID, tenant_id: UUID, run_at: datetime | None = None) -> None:
     """A run of the batch, in the caller's transaction."""
-    payload = {"batch_id": str(batch_id)}
-    await jobs.enqueue(session, RUN, payload, tenant_id=tenant_id, priority=_PRIORITY, max_attempts=_MOST_RUNS)
+    await jobs.enqueue(
+        session,
+        RUN,
+        {"batch_id": str(batch_id)},
+        tenant_id=tenant_id,
+        priority=_PRIORITY,
+        run_at=run_at,
+        max_attempts=_MOST_RUNS,
+    )
 
 
 def shown(row: Batch) -> contracts.Batch:
