@@ -21,6 +21,13 @@ def gateway(new_gateway: Callable[..., Gateway]) -> Gateway:
     return new_gateway()
 
 
+@pytest.fixture(autouse=True)
+def _nothing_held_against_vendors(gateway: Gateway) -> None:
+    """Each test begins with breakers, pauses and quarantines as at the start."""
+    for provider in ("up", "dead"):
+        gateway.ask("POST", "/api/v1/router/breakers/reset", {"provider": provider})
+
+
 async def only_row(gateway: Gateway, user: str) -> dict[str, Any]:
     """The one row of a call; a second one would have come along with it."""
     rows = await shipped(gateway, user, 1)
@@ -145,7 +152,8 @@ async def test_failing_vendor_is_a_status_in_openai_shape(
     # Refused, or never reached: nothing to pay. Without an answer the vendor may have worked.
     if model in {"dead", "up-status500", "up-status503", "up-status401", "up-status429"}:
         assert row["cost_nano"] == 0
-    assert call.headers.get("x-tollkeeper-attempts", "1") == "1"
+    # A repeat where the first was for nothing, and nobody asked for a pause.
+    assert call.headers.get("x-tollkeeper-attempts", "1") in {"1", "2"}
 
 
 async def test_whole_answer_cut_off_is_no_success(gateway: Gateway) -> None:
