@@ -30,6 +30,7 @@ _TOLD: Final = frozenset(
 )
 _HARMLESS: Final = frozenset(
     {
+        "BatchError.code",
         "ErrorDetail.code",
         "FieldProblem.code",
         "IdentityProviderView.redirect_uri",
