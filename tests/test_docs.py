@@ -106,7 +106,7 @@ def test_readmes_two_commands_are_those_of_the_bootstrap_and_of_the_gate() -> No
 
 
 def test_readmes_configuration_is_accepted(tmp_path: Path) -> None:
-    example, parameters, rules, policies = fences(README, "yaml")
+    example, parameters, rules, policies, guardrails = fences(README, "yaml")
     path = tmp_path / "tollkeeper.yaml"
     path.write_text(example + rules)
     configuration = load_configuration(path, {}, kinds=provider_kinds())
@@ -122,7 +122,13 @@ def test_readmes_configuration_is_accepted(tmp_path: Path) -> None:
     names = ("openai", "azure-eu", "google", "anthropic")
     providers = ", ".join(f"{{name: {name}, kind: openai, api_key: key}}" for name in names)
     path.write_text(f"providers: [{providers}]\n{policies}")
-    assert [policy.name for policy in load_configuration(path, {}, kinds=provider_kinds()).policies] == ["fast", "night"]
+    assert [policy.name for policy in load_configuration(path, {}, kinds=provider_kinds()).policies] == [
+        "fast",
+        "night",
+    ]
+    path.write_text(guardrails)
+    attached = load_configuration(path, {}, kinds=provider_kinds()).guardrails
+    assert [attachment.policy.name for attachment in attached] == ["house", "codenames"]
 
 
 def test_readmes_curl_calls_a_path_that_is_served_with_a_body_that_fits() -> None:

@@ -14,6 +14,7 @@ from tollkeeper.commands import (
     config,
     docs,
     doctor,
+    guardrails,
     identity_providers,
     keys,
     ledger,
@@ -88,6 +89,7 @@ app.add_typer(catalog.providers, name="providers")
 app.add_typer(catalog.models, name="models")
 app.add_typer(prices.app, name="prices")
 app.add_typer(routing.app, name="routing")
+app.add_typer(guardrails.app, name="guardrails")
 app.add_typer(limits.app, name="limits")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(config.app, name="config")

@@ -5,6 +5,7 @@ touches nothing but the files it reads, so `config validate`, the start and a re
 """
 
 import difflib
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,6 +22,7 @@ from tollkeeper.configuration_rules import declared_budget, declared_limit, faul
 from tollkeeper.configuration_schema import (
     ConfigurationFile,
     FileBudget,
+    FileGuardrailPolicy,
     FileLimit,
     FileModel,
     FilePriceAdjustment,
@@ -36,6 +38,7 @@ from tollkeeper.contracts.catalog import (
     ProviderConfig,
     ProviderKind,
 )
+from tollkeeper.contracts.guardrails import Attachment, GuardrailPolicy
 from tollkeeper.contracts.routing import Target
 from tollkeeper.core.config_file import load_config_file
 from tollkeeper.core.config_source import ConfigError, Node, Place, Problem, path_text
@@ -49,7 +52,10 @@ from tollkeeper.domains.catalog.parameters import read_capabilities, read_parame
 from tollkeeper.domains.catalog.policies import PolicyBook, PolicySource, all_targets
 from tollkeeper.domains.catalog.prices import PriceList, read_price, stable_id
 from tollkeeper.domains.catalog.snapshot import builtin_catalog
+from tollkeeper.domains.guardrail_policies.reading import read_attachment, read_policy
+from tollkeeper.domains.guardrail_policies.starters import STARTERS
 from tollkeeper.domains.limits.schemas import DeclaredRule
+from tollkeeper.gateway.guard_trial import GuardTrial
 
 __all__ = ["ConfigError", "Configuration", "Problem", "json_schema", "load_configuration", "read_declared"]
 
@@ -77,6 +83,7 @@ class Configuration:
     rules: tuple[DeclaredRule, ...] = ()
     policies: tuple[PolicySource, ...] = ()
     policy_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    guardrails: tuple[Attachment, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     warnings: tuple[Problem, ...] = ()
@@ -101,6 +108,7 @@ def load_configuration(path: Path, environ: Mapping[str, str], *, kinds: Sequenc
         rules=check.rules(),
         policies=check.policies(),
         policy_places=check.policy_places(),
+        guardrails=check.guardrails(),
         settings=MappingProxyType(file.settings.model_dump(exclude_unset=True) if file.settings else {}),
         places=MappingProxyType({name: str(tree.find(("settings", name)).place) for name in _set_names(tree)}),
         warnings=tuple(check.warnings),
@@ -119,7 +127,14 @@ def read_declared(
         log.warning("configuration_doubtful", problem=str(warning))
     file = configuration.catalog
     environment = DeclaredCatalog() if file.providers else environment_catalog(environ, kinds, price_list)
-    return Declared(file, environment, configuration.rules, configuration.policies, configuration.policy_places)
+    return Declared(
+        file,
+        environment,
+        configuration.rules,
+        configuration.policies,
+        configuration.policy_places,
+        configuration.guardrails,
+    )
 
 
 def _set_names(tree: Node) -> Iterator[str]:
@@ -198,6 +213,7 @@ class _Check:
                     self._problem(("models", index, "targets", position, "provider"), message)
 
         self._policies(known)
+        self._guardrails()
         seen: dict[UUID, int] = {}
         for index, adjustment in enumerate(self._file.price_adjustments):
             if (first := seen.setdefault(_adjustment_id(adjustment), index)) != index:
@@ -235,6 +251,29 @@ class _Check:
                         f"leads to {REST}, which is what a * at the end of a name stands for: {model.name} has none"
                     )
                     self._problem(("models", index, "policy"), message)
+
+    def _guardrails(self) -> None:
+        """A rule's settings are its own: it says what is wrong with them."""
+        self._unique("guardrails", [policy.name.lower() for policy in self._file.guardrails])
+        for index, policy in enumerate(self._file.guardrails):
+            shipped = 0 if policy.starter is None else len(STARTERS[policy.starter])
+            for place, message in GuardTrial().faults(self._guardrail(policy)):
+                path = ("rules", place - shipped) if place >= shipped else ("starter",)
+                self._problem(("guardrails", index, *path), message)
+
+    @staticmethod
+    def _guardrail(policy: FileGuardrailPolicy) -> GuardrailPolicy:
+        # Its content is its version: what is compiled of it is kept by both.
+        digest = hashlib.sha256(policy.model_dump_json().encode()).digest()
+        version = int.from_bytes(digest[:6], "big")
+        return read_policy(policy, policy.name, stable_id("guardrail_policy", policy.name), version, of_file=True)
+
+    def guardrails(self) -> tuple[Attachment, ...]:
+        return tuple(
+            read_attachment(self._guardrail(policy), attach)
+            for policy in self._file.guardrails
+            for attach in policy.attach
+        )
 
     def policies(self) -> tuple[PolicySource, ...]:
         return tuple(

@@ -36,6 +36,8 @@ from tollkeeper.domains.catalog.fields import (
 )
 from tollkeeper.domains.catalog.parameters import Capabilities, Defaults, DropParams, Overrides
 from tollkeeper.domains.catalog.policy_fields import PolicyFields, PolicyName
+from tollkeeper.domains.guardrail_policies.schemas import AttachFields
+from tollkeeper.domains.guardrail_policies.schemas import PolicyFields as GuardrailFields
 from tollkeeper.domains.limits.schemas import Kind, LimitRate
 from tollkeeper.web.schemas import Schema
 
@@ -106,6 +108,18 @@ class FileRoutePolicy(PolicyFields):
 
     name: PolicyName
     description: Annotated[str, StringConstraints(max_length=500)] = ""
+
+
+class FileGuardrailPolicy(GuardrailFields):
+    """Which rules look at calls and answers, and for whom. Read-only in console and API."""
+
+    name: PolicyName
+    attach: tuple[AttachFields, ...] = Field(
+        (AttachFields(everyone=True),),
+        min_length=1,
+        max_length=200,
+        description="Where it holds; left out: for every call.",
+    )
 
 
 class FilePriceAdjustment(BaseModel):
@@ -180,6 +194,7 @@ class ConfigurationFile(BaseModel):
     providers: tuple[FileProvider, ...] = ()
     models: tuple[FileModel, ...] = ()
     route_policies: tuple[FileRoutePolicy, ...] = Field((), description="Rules for where calls go.")
+    guardrails: tuple[FileGuardrailPolicy, ...] = Field((), description="Rules for what may be said.")
     price_adjustments: tuple[FilePriceAdjustment, ...] = Field((), description="Margins and discounts of tenants.")
     limits: tuple[FileLimit, ...] = Field((), description="How often, for whom.")
     budgets: tuple[FileBudget, ...] = Field((), description="For how much, for whom.")

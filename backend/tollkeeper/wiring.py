@@ -55,6 +55,7 @@ from tollkeeper.domains.catalog.prices import load_price_list
 from tollkeeper.domains.files.service import Files
 from tollkeeper.domains.files.tasks import file_jobs
 from tollkeeper.domains.fleet.service import Fleet
+from tollkeeper.domains.guardrail_policies.service import GuardrailPolicies
 from tollkeeper.domains.identity.first_run import FirstRun
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.sessions import Sessions
@@ -81,6 +82,7 @@ from tollkeeper.gateway.hint_line import CHANNEL as HINTS
 from tollkeeper.gateway.hint_line import HintLine
 from tollkeeper.gateway.internal import InternalCalls
 from tollkeeper.gateway.kept_answers import KeptAnswers
+from tollkeeper.gateway.guard_trial import GuardTrial
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.appraiser import Appraiser
@@ -152,6 +154,7 @@ class Services:
     gateway: pipeline.Services
     provider_probe: Probe
     route_policies: RoutePolicies
+    guardrail_policies: GuardrailPolicies
     explaining: Explaining
     router: Router
     counter_view: CounterView
@@ -303,6 +306,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 ),
             ),
             route_policies=RoutePolicies(catalog.catalog),
+            guardrail_policies=GuardrailPolicies(GuardTrial(), catalog.holder.current),
             explaining=Explaining(
                 Explainer(catalog.holder, clock, appraise.forecasts, targets),
                 SqlKeyLookup(

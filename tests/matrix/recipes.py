@@ -355,6 +355,9 @@ RECIPES: Final[dict[str, Recipe]] = {
     "POST /api/v1/router/explain": Recipe(body=lambda scene: {"model": "simulated"}),
     "GET /api/v1/router/health": Recipe(),
     "POST /api/v1/router/breakers/reset": Recipe(body=lambda scene: {"provider": "simulated"}),
+    # What may be said
+    "GET /api/v1/guardrails/rules": Recipe(),
+    "POST /api/v1/guardrails/test": Recipe(body=lambda scene: {"text": scene.word(), "starter": "baseline"}),
     # What happened
     "GET /api/v1/audit": Recipe(),
     "GET /api/v1/audit/export": Recipe(),

@@ -163,6 +163,7 @@ _EMPTY: Final = frozenset(
         "/api/v1/catalog/providers",
         "/api/v1/catalog/price-list",
         "/api/v1/router/health",
+        "/api/v1/guardrails/rules",
     }
 )
 _MOMENT: Final = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+Z")

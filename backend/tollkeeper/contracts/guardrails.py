@@ -118,3 +118,44 @@ class Attachment:
     policy: GuardrailPolicy
     level: Level
     subject: UUID | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleKind:
+    """A kind of rule as plain data: what lists, forms and checks need."""
+
+    name: str
+    title: str
+    settings_schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TriedText:
+    text: str
+    kind: str
+    role: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class TriedFinding:
+    policy: str
+    rule: str
+    label: str
+    start: int
+    end: int
+    score: float
+    action: Action
+    is_monitored: bool
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """`action` None: it passes; `text` None: nothing of it would go on."""
+
+    findings: tuple[TriedFinding, ...]
+    action: Action | None
+    text: str | None
+    policies: tuple[str, ...]
+    seconds: float

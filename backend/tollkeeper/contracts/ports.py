@@ -10,6 +10,7 @@ from tollkeeper.contracts.batches import Answered, Batch, NewBatch
 from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
 from tollkeeper.contracts.explained import ExplainedRoute, RouteQuestion
 from tollkeeper.contracts.files import Asked, StoredFile
+from tollkeeper.contracts.guardrails import GuardrailPolicy, RuleKind, Tried, TriedText
 from tollkeeper.contracts.money import Limit, Spend
 from tollkeeper.contracts.principal import KeyRecord, Principal
 from tollkeeper.contracts.request_log import CallRecord
@@ -110,6 +111,24 @@ class ProbeResult:
 class ProviderProbe(Protocol):
     async def probe(self, config: ProviderConfig) -> list[ProbeResult]:
         """Ask the provider for its models with each credential. Never raises for a provider that fails."""
+        ...
+
+
+class GuardrailTrial(Protocol):
+    def rules(self) -> Sequence[RuleKind]: ...
+
+    async def test(
+        self,
+        text: TriedText,
+        policies: Sequence[GuardrailPolicy] | None,
+        snapshot: Snapshot,
+        tenant_id: UUID,
+        model: str,
+    ) -> Tried:
+        """What `policies` make of a text; None: those that hold for a tenant's calls of a model.
+
+        Raises `BadRequest` (`guardrail_invalid`) for settings that a rule does not take.
+        """
         ...
 
 

@@ -50,6 +50,8 @@ class Permission(StrEnum):
     # How targets are, and where a call would go.
     ROUTER_VIEW = "router:view"
     ROUTER_UPDATE = "router:update"
+    GUARDRAILS_VIEW = "guardrails:view"
+    GUARDRAILS_TEST = "guardrails:test"
     USAGE_VIEW = "usage:view"
     REQUESTS_VIEW = "requests:view"
     # Of the whole tenant for who sees the tenant; for others the rules that their own calls meet.
@@ -101,6 +103,7 @@ _VIEW: Final = _OWN | frozenset(
         Permission.TENANTS_VIEW,
         Permission.CATALOG_VIEW,
         Permission.ROUTER_VIEW,
+        Permission.GUARDRAILS_VIEW,
         Permission.USAGE_VIEW,
         Permission.REQUESTS_VIEW,
         Permission.LIMITS_VIEW,
@@ -138,6 +141,8 @@ ROLE_PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = MappingProxyType
                 Permission.API_KEYS_DELETE,
                 Permission.CATALOG_VIEW,
                 Permission.ROUTER_VIEW,
+                Permission.GUARDRAILS_VIEW,
+                Permission.GUARDRAILS_TEST,
                 Permission.USAGE_VIEW,
                 Permission.REQUESTS_VIEW,
                 Permission.LIMITS_VIEW,

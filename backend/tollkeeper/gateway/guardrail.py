@@ -4,9 +4,9 @@ What becomes of it (block, redact, flag) is the policy's word, never the rule's.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Final, Protocol, runtime_checkable
+from typing import ClassVar, Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -108,12 +108,3 @@ class Shaped(Protocol):
     Settings: ClassVar[type[BaseModel]]
 
     def shapes(self) -> Sequence[Shape]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class RuleKind:
-    """A rule as plain data, for lists, forms and validation."""
-
-    name: str
-    title: str
-    settings_schema: dict[str, Any] = field(default_factory=dict)

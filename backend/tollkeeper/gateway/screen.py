@@ -36,6 +36,7 @@ _OVERLAP: Final = 2 * 1024
 
 class RuleClass(Protocol):
     NAME: str
+    TITLE: str
     Settings: type[BaseModel]
 
     def __call__(self, settings: Any, /) -> Guardrail | Shaped: ...

@@ -75,6 +75,7 @@ def build_catalog(
         file=declared.file,
         policies=declared.policies,
         policy_places=declared.policy_places,
+        guardrails=declared.guardrails,
         environment=declared.environment,
         price_list=price_list,
     )

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, DeclaredCatalog, Snapshot
+from tollkeeper.contracts.guardrails import Attachment
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config_source import ConfigError
 from tollkeeper.core.errors import BadRequest, DependencyUnavailable
@@ -103,6 +104,7 @@ class SnapshotLoader:
                 environment=declared.environment,
                 policies=declared.policies,
                 policy_places=declared.policy_places,
+                guardrails=declared.guardrails,
             )
             await self._read_stored()
             self._swap()
@@ -164,6 +166,7 @@ class Declared:
     rules: tuple[DeclaredRule, ...] = ()
     policies: tuple[PolicySource, ...] = ()
     policy_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    guardrails: tuple[Attachment, ...] = ()
 
 
 # Reads file and environment; runs in a thread. Raises `ConfigError`.

@@ -13,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from tollkeeper.contracts.catalog import REST, Adjustment, DeclaredCatalog, ModelRoute, Price, ProviderConfig, Snapshot
+from tollkeeper.contracts.guardrails import Attachment
 from tollkeeper.contracts.routing import RoutePolicy, Target
 from tollkeeper.domains.catalog.parameters import common_capabilities
 from tollkeeper.domains.catalog.policies import PolicyBook, PolicySource, all_targets, with_targets
@@ -61,6 +62,8 @@ class Sources:
     # Of the file.
     policies: tuple[PolicySource, ...] = ()
     policy_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    # Of the file.
+    guardrails: tuple[Attachment, ...] = ()
     stored: StoredCatalog = field(default_factory=StoredCatalog)
     environment: DeclaredCatalog = field(default_factory=DeclaredCatalog)
     price_list: PriceList = field(default_factory=lambda: PriceList(MappingProxyType({})))
@@ -112,6 +115,7 @@ def build_snapshot(version: int, sources: Sources) -> Snapshot:
         models=MappingProxyType({key: route for key, route in models.items() if not route.name.endswith("*")}),
         wildcards=tuple(wildcards),
         adjustments=_adjustments((*sources.file.adjustments, *sources.stored.adjustments)),
+        guardrails=MappingProxyType({None: sources.guardrails} if sources.guardrails else {}),
     )
 
 

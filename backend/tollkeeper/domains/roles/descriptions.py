@@ -43,6 +43,8 @@ PERMISSIONS: Final[Mapping[Permission, str]] = MappingProxyType(
         Permission.CATALOG_UPDATE: "Change providers, their credentials, models and prices.",
         Permission.ROUTER_VIEW: "See route policies, how targets are, and where a call would go.",
         Permission.ROUTER_UPDATE: "Change route policies, and forget what breakers and quarantines hold against targets.",
+        Permission.GUARDRAILS_VIEW: "See guardrails and the kinds of rules there are.",
+        Permission.GUARDRAILS_TEST: "Try a text against guardrails.",
         Permission.USAGE_VIEW: "See usage and cost; of others only together with seeing the tenant.",
         Permission.REQUESTS_VIEW: "See the log of calls; of others only together with seeing the tenant.",
         Permission.LIMITS_VIEW: "See limits and what is left of them; of others only together with seeing the tenant.",

@@ -1,0 +1,62 @@
+"""Policies as written turned into those that calls are held against. Pure."""
+
+from types import MappingProxyType
+from uuid import UUID
+
+from tollkeeper.contracts.guardrails import Attachment, GuardrailPolicy, Level, RuleUse
+from tollkeeper.domains.guardrail_policies.schemas import AttachFields, PolicyFields, RuleFields
+from tollkeeper.domains.guardrail_policies.starters import STARTERS
+
+
+def read_policy(
+    fields: PolicyFields,
+    name: str,
+    policy_id: UUID,
+    version: int,
+    *,
+    tenant_id: UUID | None = None,
+    of_file: bool = False,
+) -> GuardrailPolicy:
+    starter = STARTERS[fields.starter] if fields.starter is not None else ()
+    return GuardrailPolicy(
+        id=policy_id,
+        name=name,
+        version=version,
+        rules=tuple(_read_rule(rule) for rule in (*starter, *fields.rules)),
+        tenant_id=tenant_id,
+        mode=fields.mode,
+        when=fields.when,
+        keeps_text=fields.keeps_text,
+        message=fields.message,
+        is_managed_by_file=of_file,
+    )
+
+
+def _read_rule(fields: RuleFields) -> RuleUse:
+    return RuleUse(
+        name=fields.name or fields.rule,
+        rule=fields.rule,
+        action=fields.action,
+        settings=MappingProxyType(dict(fields.settings)),
+        directions=fields.directions,
+        actions=MappingProxyType(dict(fields.actions)),
+        least_score=fields.least_score,
+        sample_millionths=round(fields.sample_percent * 10_000),
+        on_failure=fields.on_failure,
+        deadline_seconds=fields.deadline_seconds,
+    )
+
+
+def read_attachment(policy: GuardrailPolicy, fields: AttachFields) -> Attachment:
+    if fields.everyone:
+        return Attachment(policy, Level.PLATFORM)
+    for level, subject in (
+        (Level.TENANT, fields.tenant),
+        (Level.TEAM, fields.team),
+        (Level.PROJECT, fields.project),
+        (Level.KEY, fields.key),
+        (Level.MODEL, fields.model),
+    ):
+        if subject is not None:
+            return Attachment(policy, level, subject)
+    raise AssertionError("the schema takes exactly one")

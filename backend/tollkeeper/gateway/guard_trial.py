@@ -1,0 +1,103 @@
+"""Tries a text as the guard would look at it, for whoever asks what a rule makes of it. Nobody is called."""
+
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from tollkeeper.contracts.catalog import Snapshot
+from tollkeeper.contracts.guardrails import (
+    STRICTEST,
+    Direction,
+    GuardrailPolicy,
+    RuleKind,
+    Tried,
+    TriedFinding,
+    TriedText,
+)
+from tollkeeper.contracts.principal import Environment, Principal
+from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.guardrail import Part, PartKind
+from tollkeeper.gateway.guardrails import RULES
+from tollkeeper.gateway.placeholders import Placeholders, apply
+from tollkeeper.gateway.screen import Hit, Screen
+from tollkeeper.gateway.screens import policies_for
+
+_NOBODY = UUID(int=0)
+
+
+class GuardTrial:
+    def rules(self) -> Sequence[RuleKind]:
+        return [
+            RuleKind(kind.NAME, kind.TITLE, kind.Settings.model_json_schema())
+            for kind in sorted(RULES.values(), key=lambda kind: kind.NAME)
+        ]
+
+    def faults(self, policy: GuardrailPolicy) -> list[tuple[int, str]]:
+        """What is wrong with its rules: the rule's place and why."""
+        found: list[tuple[int, str]] = []
+        names: set[str] = set()
+        for place, use in enumerate(policy.rules):
+            if use.rule not in RULES:
+                found.append((place, f"there is no rule '{use.rule}': known are {', '.join(sorted(RULES))}"))
+                continue
+            if use.name in names:
+                found.append((place, f"two rules are called '{use.name}': give one a name of its own"))
+            names.add(use.name)
+            try:
+                Screen([GuardrailPolicy(_NOBODY, policy.name, 0, (use,))], RULES)
+            except ValidationError as error:
+                found += [(place, _sentence(fault["loc"], fault["msg"])) for fault in error.errors(include_url=False)]
+            except ValueError as error:
+                found.append((place, str(error)))
+        return found
+
+    async def test(
+        self,
+        text: TriedText,
+        policies: Sequence[GuardrailPolicy] | None,
+        snapshot: Snapshot,
+        tenant_id: UUID,
+        model: str,
+    ) -> Tried:
+        if policies is None:
+            somebody = Principal(tenant_id, _NOBODY, None, Environment.LIVE, frozenset())
+            policies = tuple(policies_for(snapshot, somebody, model))
+        for policy in policies:
+            for place, fault in self.faults(policy):
+                raise BadRequest(f"rules[{place}]: {fault}", code="guardrail_invalid", param=f"rules[{place}]")
+        screen = Screen(policies, RULES)
+        lane = screen.input if text.direction is Direction.INPUT else screen.output
+        began = time.perf_counter()
+        hits = await lane.look_long(Part(text.text, PartKind(text.kind), text.role, text.direction))
+        seconds = time.perf_counter() - began
+        acting = [hit for hit in hits if not hit.is_monitored]
+        action = min((hit.action for hit in acting), key=STRICTEST.index, default=None)
+        is_blocked = any(hit.is_blocking for hit in hits)
+        return Tried(
+            findings=tuple(_finding(hit) for hit in hits),
+            action=action,
+            text=None if is_blocked else apply(text.text, Placeholders().edits(text.text, hits)),
+            policies=tuple(policy.name for policy in policies),
+            seconds=seconds,
+        )
+
+
+def _finding(hit: Hit) -> TriedFinding:
+    found = hit.finding
+    return TriedFinding(
+        hit.policy.name,
+        hit.use.name,
+        found.label,
+        found.start,
+        found.end,
+        found.score,
+        hit.action,
+        hit.is_monitored,
+        found.because,
+    )
+
+
+def _sentence(place: tuple[int | str, ...], message: str) -> str:
+    return f"settings.{'.'.join(map(str, place))}: {message}" if place else f"settings: {message}"
