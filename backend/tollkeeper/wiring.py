@@ -54,6 +54,7 @@ from tollkeeper.domains.catalog.kept import CatalogFile
 from tollkeeper.domains.catalog.prices import load_price_list
 from tollkeeper.domains.files.service import Files
 from tollkeeper.domains.files.tasks import file_jobs
+from tollkeeper.domains.fine_tuning.service import StoredFineTuningJobs
 from tollkeeper.domains.fleet.service import Fleet
 from tollkeeper.domains.guardrail_policies.service import GuardrailPolicies
 from tollkeeper.domains.identity.first_run import FirstRun
@@ -293,6 +294,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 response_lookup=response_lookup,
                 response_sink=response_sink,
                 files=files,
+                fine_tuning=_open_fine_tuning(database, stack),
                 batches=Batches(database, files, box, clock),
                 access_log=access_log,
                 request_log=request_log,
@@ -583,6 +585,12 @@ def _batch_work(services: Services, files: Files, *, name: str) -> dict[str, Cor
         lease_seconds=_BATCH_LEASE_SECONDS,
     )
     return {"batches": runner.run()}
+
+
+def _open_fine_tuning(database: Database, stack: AsyncExitStack) -> StoredFineTuningJobs:
+    jobs = StoredFineTuningJobs(database)
+    stack.push_async_callback(jobs.close)
+    return jobs
 
 
 def _open_responses(

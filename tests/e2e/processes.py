@@ -167,7 +167,14 @@ def configuration(upstream: Upstream) -> dict[str, Any]:
 
     return {
         "providers": [
-            {"name": "upstream", "base_url": base_url, "api_key": UPSTREAM_KEY, **here},
+            {
+                "name": "upstream",
+                "base_url": base_url,
+                "api_key": UPSTREAM_KEY,
+                **here,
+                "passthrough": {"allow": ["GET /fine_tuning/jobs"], "per_request_usd": "0.002"},
+                "fine_tuning": {"per_job_usd": "25"},
+            },
             {"name": "rejected", "base_url": base_url, "api_key": "a-key-that-was-revoked", **here},
             {"name": "nowhere", "base_url": "http://127.0.0.1:9/v1", **here},
             # The same upstream in other vendors' formats.

@@ -10,6 +10,7 @@ from tollkeeper.contracts.batches import Answered, Batch, NewBatch
 from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
 from tollkeeper.contracts.explained import ExplainedRoute, RouteQuestion
 from tollkeeper.contracts.files import Asked, StoredFile
+from tollkeeper.contracts.fine_tuning import FineTuningJob
 from tollkeeper.contracts.guardrails import GuardrailPolicy, RuleKind, Tried, TriedText
 from tollkeeper.contracts.money import Limit, Spend
 from tollkeeper.contracts.principal import KeyRecord, Principal
@@ -300,6 +301,20 @@ class FileStore(Protocol):
 
     def read(self, principal: Principal, file_id: UUID) -> AsyncIterator[bytes]:
         """Its bytes, from one that `find` has found."""
+        ...
+
+
+class FineTuningJobs(Protocol):
+    """Jobs that run at vendors, seen as files are. All raise `DependencyUnavailable`."""
+
+    async def keep(self, principal: Principal, job: FineTuningJob) -> None:
+        """Note a new job, or what its vendor says of it now."""
+        ...
+
+    async def find(self, principal: Principal, vendor_id: str) -> FineTuningJob | None: ...
+
+    async def list_page(self, principal: Principal, after: str | None, limit: int) -> Sequence[FineTuningJob] | None:
+        """Newest first; None when `after` names none of them."""
         ...
 
 

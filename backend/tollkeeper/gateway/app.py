@@ -39,10 +39,12 @@ from tollkeeper.gateway.pipeline import (
     make_count_stages,
     make_passthrough,
     make_stages,
+    make_tuning,
 )
 from tollkeeper.gateway.stage import Ending, Exchange, Next, Outcome, do_nothing
 from tollkeeper.gateway.stages.resolve import is_visible
 from tollkeeper.gateway.stored_responses import Place, StoredResponses, find_place
+from tollkeeper.gateway.tuning_paths import TuningPlace, find_tuning_place
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +59,8 @@ _OWN_PREFIXES: Final = (
 )
 _ROOTS: Final = frozenset({"/v1", *GEMINI_PREFIXES})
 _MODEL_PREFIXES: Final = tuple(path + "/" for path in _MODELS)
+# Whose answers have no dialect.
+_PASSED: Final = frozenset({Operation.PASSTHROUGH, Operation.FINE_TUNING})
 # nginx's word for a caller that closed its connection; only logs and metrics see it.
 _CLIENT_GONE: Final = 499
 _DROPPED: Final = Outcome(Ending.DROPPED, _CLIENT_GONE)
@@ -75,6 +79,7 @@ class Gateway:
         self._pipeline = compose(make_stages(services, self._authenticate))
         self._count = compose(make_count_stages(services, self._authenticate))
         self._pass = make_passthrough(services, self._authenticate)
+        self._tuning = make_tuning(services, self._authenticate)
         self._responses = StoredResponses(services.response_lookup, services.response_sink)
         self._kept = KeptObjects(services, self._authenticate, self._paths)
         self._record = Record(services.metrics, services.access_log, services.request_log)
@@ -103,6 +108,8 @@ class Gateway:
             await self._answer_plainly(scope, receive, send, place.allow, serve)
         elif (serve_kept := self._kept.find(path)) is not None:
             await serve_kept(scope, receive, send)
+        elif (tuning := find_tuning_place(path)) is not None:
+            await self._tune(tuning, scope, receive, send)
         elif is_passthrough(path):
             await self._pass_on(scope, receive, send)
         elif path in _ROOTS or path.startswith(_OWN_PREFIXES):
@@ -118,6 +125,15 @@ class Gateway:
         run = self._pass(PassedRequest(method, scope["raw_path"], scope["query_string"]))
         dialect = self._paths.dialect_of(path, dict(scope["headers"]))
         await self._serve(Operation.PASSTHROUGH, dialect, scope, receive, send, run)
+
+    async def _tune(self, place: TuningPlace, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        if method not in place.allow.split(", "):
+            await self._answer_plainly(scope, receive, send, place.allow, None)
+            return
+        run = self._tuning(place, method, scope["query_string"])
+        dialect = self._paths.dialect_of(scope["path"], dict(scope["headers"]))
+        await self._serve(Operation.FINE_TUNING, dialect, scope, receive, send, run)
 
     async def _serve(
         self,
@@ -145,7 +161,7 @@ class Gateway:
             self._settings.max_body_bytes,
             take,
             takes_form=operation in FORM_OPERATIONS,
-            takes_any=operation is Operation.PASSTHROUGH,
+            takes_any=operation in _PASSED,
         )
         exchange = self._exchange(operation, dialect, scope, headers, body)
         answer = self._answer(send, connection, exchange)
@@ -215,7 +231,7 @@ class Gateway:
 
     def _answer(self, send: Send, wire: Wire | None, exchange: Exchange) -> Answer:
         settings = self._settings
-        kind = PassedAnswer if exchange.operation is Operation.PASSTHROUGH else Answer
+        kind = PassedAnswer if exchange.operation in _PASSED else Answer
         return kind(
             send,
             wire,

@@ -7,6 +7,7 @@ from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.ports import (
     BatchStore,
     FileStore,
+    FineTuningJobs,
     ForeignKeys,
     KeyLookup,
     KeyUses,
@@ -20,10 +21,12 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import Settings
 from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyHasher
+from tollkeeper.gateway.carrier import Line
 from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.cloud_tokens import Tokens
 from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.edge.record import AccessLog
+from tollkeeper.gateway.fine_tuning import Tuning, TuningDesk
 from tollkeeper.gateway.guard_notes import GuardNotes
 from tollkeeper.gateway.guardrails import RULES
 from tollkeeper.gateway.kept_answers import KeptAnswers
@@ -34,7 +37,7 @@ from tollkeeper.gateway.money.crossing import Crossing
 from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Holds
 from tollkeeper.gateway.money.journal import Journal
-from tollkeeper.gateway.passthrough import Line, PassedRequest, PassThrough
+from tollkeeper.gateway.passthrough import PassedRequest, PassThrough
 from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.provider import Channel, Provider
 from tollkeeper.gateway.providers import PROVIDERS
@@ -54,6 +57,8 @@ from tollkeeper.gateway.stages.meter import Meter
 from tollkeeper.gateway.stages.read import read
 from tollkeeper.gateway.stages.resolve import Reckoning, Resolve
 from tollkeeper.gateway.stages.wait import Wait
+from tollkeeper.gateway.tuning_files import TuningFiles
+from tollkeeper.gateway.tuning_paths import TuningPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,8 @@ class Services:
     # Files and batches, by ports each; None: there are none.
     files: FileStore | None = None
     batches: BatchStore | None = None
+    # Which fine-tuning job is whose; None: there are none.
+    fine_tuning: FineTuningJobs | None = None
     # One call per finished call with its figures; None: no access log.
     access_log: AccessLog | None = None
     # One note per finished call, for whoever looks it up later; None: none is taken.
@@ -177,18 +184,35 @@ def make_count_stages(services: Services, authenticate: Authenticate) -> list[St
     ]
 
 
+def make_line(services: Services) -> Line:
+    tokens = Tokens(services.channel, services.clock)
+    return Line(services.providers, services.channel, services.journal, services.clock, services.metrics, tokens)
+
+
+def make_tuning(services: Services, authenticate: Authenticate) -> Callable[[TuningPlace, str, bytes], Next]:
+    """Of requests about fine-tuning jobs: a pipeline for each, by its place, its method and its query."""
+    meter = Meter(services.journal, services.clock, services.metrics, services.drains, services.holds)
+    wait, admit = Wait(services.slots), Admit(services.admission, services.appraise, services.providers)
+    claim = Claim(services.claims, services.clock)
+    files = TuningFiles(services.files, services.channel, services.settings.max_body_bytes)
+    desk = TuningDesk(make_line(services), make_resolve(services), services.fine_tuning, files)
+
+    def make(place: TuningPlace, method: str, query: bytes) -> Next:
+        tuning = Tuning(desk, place, method, query)
+        if not place.job and method == "GET":
+            return compose([authenticate, tuning.show_all])
+        if tuning.makes_one:
+            return compose([authenticate, tuning.find, meter, wait, claim, admit, tuning.send])
+        return compose([authenticate, tuning.find, meter, wait, admit, tuning.send])
+
+    return make
+
+
 def make_passthrough(services: Services, authenticate: Authenticate) -> Callable[[PassedRequest], Next]:
     """Of requests that are passed on: a pipeline for each, as each has a path of its own."""
     meter = Meter(services.journal, services.clock, services.metrics, services.drains, services.holds)
     wait, admit = Wait(services.slots), Admit(services.admission, services.appraise, services.providers)
-    line = Line(
-        services.providers,
-        services.channel,
-        services.journal,
-        services.clock,
-        services.metrics,
-        Tokens(services.channel, services.clock),
-    )
+    line = make_line(services)
 
     def make(request: PassedRequest) -> Next:
         passing = PassThrough(line, request)

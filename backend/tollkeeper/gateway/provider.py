@@ -199,6 +199,15 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class TunesModels(Protocol):
+    """A provider whose vendor has fine-tuning jobs and files in OpenAI's form."""
+
+    def tuning_url(self, config: ProviderConfig, below: str) -> str | None:
+        """The address of `/fine_tuning/jobs`, `/files` and what lies below them; None where this vendor has none."""
+        ...
+
+
+@runtime_checkable
 class ListsElsewhere(Protocol):
     """A provider whose list of models is not at `base_url` + `/models`, where a probe asks for it."""
 

@@ -97,6 +97,12 @@ class Azure:
         model = call.model if target.model == "*" else target.model
         return f"{base}/openai/deployments/{quote(model, safe='')}{path}?api-version={version}"
 
+    def tuning_url(self, config: ProviderConfig, below: str) -> str | None:
+        """Under both forms of addresses ("Customize a model with fine-tuning", Microsoft, 2026-10)."""
+        base = (config.base_url or "").rstrip("/").removesuffix("/v1").removesuffix("/openai")
+        version = _api_version(config)
+        return f"{base}/openai/v1{below}" if version is None else f"{base}/openai{below}?api-version={version}"
+
     def headers(self, credential: Credential | None) -> Mapping[str, str]:
         if credential is None or is_document(credential.secret):
             return _NO_HEADERS

@@ -101,6 +101,10 @@ class Compatible:
             return f"{scheme}://{rest.partition('/')[0]}{own}"
         return base.rstrip("/") + path
 
+    def tuning_url(self, config: ProviderConfig, below: str) -> str | None:
+        base = config.base_url or self.vendor.base_url
+        return None if base is None or not self.vendor.has_fine_tuning else base.rstrip("/") + below
+
     def headers(self, credential: Credential | None) -> Mapping[str, str]:
         if credential is None:
             return {}

@@ -77,6 +77,8 @@ class Vendor:
     hides_output: tuple[str, ...] = ()
     # The Responses API, for calls that came in it; how the names of models begin that are served there alone.
     has_responses: bool = False
+    # Fine-tuning jobs and the files for them, in OpenAI's form.
+    has_fine_tuning: bool = False
     responses_only: tuple[str, ...] = ()
     # Parts of the names of models that are served over chat/completions alone.
     chat_only: tuple[str, ...] = ()
@@ -142,6 +144,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         "OpenAI",
         "https://api.openai.com/v1",
         "OPENAI_API_KEY",
+        has_fine_tuning=True,
         # Reasoning models refuse max_tokens; every chat model takes the newer name.
         max_tokens_field="max_completion_tokens",
         drops=_NOTHING,
@@ -419,6 +422,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
     Vendor(
         "openai_compatible",
         "Any OpenAI-compatible server",
+        has_fine_tuning=True,
         needs_credential=False,
         max_tokens_field=None,
         drops=_NOTHING,

@@ -1,0 +1,1 @@
+"""Fine-tuning jobs that run at vendors: which tenant and project each belongs to."""
