@@ -254,7 +254,7 @@ class Serving:
 
     async def settled(self, count: int = 1) -> list[Settlement]:
         """The settlements once there are so many; a streamed call settles just after its last byte."""
-        for _ in range(400):
+        for _ in range(2_000):
             if len(self.settlements) >= count:
                 return self.settlements
             await asyncio.sleep(0.005)

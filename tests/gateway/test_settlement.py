@@ -128,6 +128,19 @@ FILTERED["choices"][0]["finish_reason"] = "content_filter"
 LOST = Row(CallStatus.CANCELLED, is_estimated=True, output=0)
 
 
+class AfterNext:
+    """Answers once another request has come."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.go = asyncio.Event()
+
+    async def __call__(self, seen: Seen, writer: asyncio.StreamWriter) -> bool | None:
+        async with asyncio.timeout(10):
+            await self.go.wait()
+        return await self._script(seen, writer)
+
+
 def later(script: Script, seconds: float = 0.3) -> Script:
     async def answer_later(seen: Seen, writer: asyncio.StreamWriter) -> bool | None:
         await asyncio.sleep(seconds)
@@ -301,7 +314,7 @@ ENDINGS = [
         [Row(CallStatus.ERROR, True, 0), OK],
         body=STREAM,
         targets=2,
-        policy={"deadlines": Deadlines(first_token=0.2)},
+        policy={"deadlines": Deadlines(first_token=1.0)},
     ),
     Ending("hedge won", [silent(), answer_json(completion())], [LOST, OK], targets=2, policy=HEDGED),
     Ending(
@@ -312,10 +325,10 @@ ENDINGS = [
         targets=2,
         policy=HEDGED,
     ),
-    Ending("hedge lost", [later(answer_json(completion())), silent()], [LOST, OK], targets=2, policy=HEDGED),
+    Ending("hedge lost", [AfterNext(answer_json(completion())), silent()], [LOST, OK], targets=2, policy=HEDGED),
     Ending(
         "hedge lost to a refusal of the call itself",
-        [later(answer_json({"error": {"message": "no"}}, 400)), silent()],
+        [AfterNext(answer_json({"error": {"message": "no"}}, 400)), silent()],
         [LOST, FREE_ERROR],
         status=400,
         code="invalid_request",
@@ -340,7 +353,7 @@ ENDINGS = [
     ),
     Ending(
         "both of a hedge fail",
-        [later(answer_json({}, 500)), answer_raw(b"")],
+        [AfterNext(answer_json({}, 500)), answer_raw(b"")],
         [Row(CallStatus.ERROR, True, 0)],
         status=503,
         code="no_target_available",
@@ -378,7 +391,7 @@ class Scene:
     async def check(self, rows: Sequence[Row], charge: Callable[[int], int] = lambda cost: cost) -> None:
         """The ledger's rows are these, and the hold was settled once at their sum."""
         found = await self.gateway.settled(len(rows)) if rows else []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             while not self.holds.settled:
                 await asyncio.sleep(0.002)
         assert len(self.gateway.settlements) == len(rows)
@@ -406,8 +419,13 @@ def replace_request(holds: FakeHolds, **fields: Any) -> Any:
 
 def one_by_one(answers: Sequence[Script]) -> Script:
     left = list(answers)
+    seen_before: list[Script] = []
 
     async def script(seen: Seen, writer: asyncio.StreamWriter) -> bool | None:
+        for earlier in seen_before:
+            if isinstance(earlier, AfterNext):
+                earlier.go.set()
+        seen_before.append(left[0])
         return await (left.pop(0) if len(left) > 1 else left[0])(seen, writer)
 
     return script
@@ -493,14 +511,14 @@ async def leave(gateway: Serving, vendor: FakeUpstream, body: dict[str, Any], wa
     data = json.dumps(body).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\ncontent-type: application/json\r\n"
     writer.write(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         if wait_for:
             await reader.readuntil(wait_for.encode())
         while not vendor.seen:
             await asyncio.sleep(0.002)
     writer.close()
     await writer.wait_closed()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while not gateway.log:
             await asyncio.sleep(0.002)
 
