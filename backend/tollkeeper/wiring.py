@@ -38,6 +38,7 @@ from tollkeeper.core.objects import Objects
 from tollkeeper.core.outbound import Outbound
 from tollkeeper.core.passwords import Passwords
 from tollkeeper.core.redis import RedisLink, create_client
+from tollkeeper.core.redis_cluster import make_link
 from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.core.tokens import AccessTokens
@@ -204,7 +205,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         opened = await open_for_gateway(settings, keys, hasher, passwords, clock, stack)
         database = opened.database
         redis_url = required(settings.redis_url, "TOLLKEEPER_REDIS_URL")
-        link = RedisLink(redis_url, clock)
+        link = make_link(redis_url, clock)
         await link.start()
         stack.push_async_callback(link.close)
         _open_publisher(redis_url, database, stack)

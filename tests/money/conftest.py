@@ -1,12 +1,13 @@
 """Workers on a real Redis that is empty at first, with a ledger and a workers' table in memory."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from tests.money.fleet_of_workers import Hall, Ledger, Worker
+from tests.money.nodes import running_cluster
 
 OpenWorker = Callable[..., Awaitable[Worker]]
 
@@ -16,6 +17,12 @@ async def valkey_client(valkey_url: str) -> AsyncIterator[Redis]:
     """A look at Redis past everything that is tested."""
     async with Redis.from_url(valkey_url) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as url:
+        yield url
 
 
 @pytest.fixture

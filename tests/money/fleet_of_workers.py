@@ -18,7 +18,7 @@ from tollkeeper.contracts.usage import Intent, LedgerKind, Settlement
 from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.errors import DependencyUnavailable
 from tollkeeper.core.ids import uuid7
-from tollkeeper.core.redis import RedisLink
+from tollkeeper.core.redis_cluster import make_link
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.counters import Counters
 from tollkeeper.gateway.money.hold import Appraisal, Hold
@@ -155,7 +155,7 @@ class Worker:
         self.journal = Journal(folder, host="here", clock=clock, max_bytes=4_000_000)
         self.id = self.journal.boot_id
         # The machine may be busy with other tests.
-        self.link = RedisLink(
+        self.link = make_link(
             url, clock, connect_seconds=seconds, operation_seconds=seconds, on_connect=self._connected
         )
         seat = Seat(hall, self.id)

@@ -21,6 +21,7 @@ from tollkeeper.core.embedded import EmbeddedValkey
 from tollkeeper.core.errors import RateLimited
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.redis import RedisLink
+from tollkeeper.core.redis_cluster import make_link
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.admission_batch import MAX_OPERATIONS, Operation, group
 from tollkeeper.gateway.money.refusals import format_duration
@@ -37,7 +38,7 @@ async def open_admission() -> AsyncIterator[Open]:
 
     async def build(url: str, *, clock: Any = None, workers: int = 1) -> Admission:
         # The machine may be busy with other tests: the deadline has a test of its own.
-        link = RedisLink(url, SystemClock(), connect_seconds=2.0, operation_seconds=2.0)
+        link = make_link(url, SystemClock(), connect_seconds=2.0, operation_seconds=2.0)
         await link.start()
         admission = Admission(link, clock or SystemClock(), lambda: workers, worker_id=uuid7())
         await admission.start()
@@ -50,7 +51,7 @@ async def open_admission() -> AsyncIterator[Open]:
         await link.close()
 
 
-@pytest.fixture(params=["valkey_url", "redis62_url"])
+@pytest.fixture(params=["valkey_url", "redis62_url", "cluster_url"])
 async def admission(request: pytest.FixtureRequest, open_admission: Open) -> Admission:
     opened = await open_admission(request.getfixturevalue(request.param))
     opened.script_now_us = 1_790_000_000_000_000

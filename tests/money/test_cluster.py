@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -13,50 +13,20 @@ from redis.cluster import ClusterNode, RedisCluster
 from tests.money.admissions import ASKED, make_budget
 from tests.money.records import make_principal
 from tollkeeper.contracts.money import PLATFORM
-from tollkeeper.core.embedded import EmbeddedValkey
-from tollkeeper.core.embedded.server import Site
 from tollkeeper.core.ids import uuid7
+from tollkeeper.core.redis_cluster import seeds_of
 from tollkeeper.gateway.money.admission import SCRIPT
 from tollkeeper.gateway.money.admission_batch import ADMIT_REPLIES, Group, Operation
 from tollkeeper.gateway.money.terms import Place, Terms, gen_key, terms_of
 
-SLOTS = 16_384
 NODES = 3
 
 
-class Node(EmbeddedValkey):
-    """One of a cluster, whose nodes have one password."""
-
-    def _password(self) -> str:
-        return "of-the-cluster"
-
-    def _command(self, site: Site, port: int) -> tuple[list[str], bytes]:
-        command, config = super()._command(site, port)
-        return (
-            command,
-            config + f"cluster-enabled yes\ncluster-config-file nodes.conf\ndir {site.home.storage}\n".encode(),
-        )
-
-
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    with ExitStack() as stack:
-        nodes = []
-        for number in range(NODES):
-            folder = tmp_path_factory.mktemp("cluster") / str(number)
-            server = stack.enter_context(Node(folder))
-            nodes.append(stack.enter_context(redis.Redis.from_url(server.endpoint.url)))
-        addresses = [node.get_connection_kwargs() for node in nodes]
-        for number, node in enumerate(nodes):
-            first, last = number * SLOTS // NODES, (number + 1) * SLOTS // NODES - 1
-            node.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
-            node.execute_command("CLUSTER MEET", addresses[0]["host"], addresses[0]["port"])
-        deadline = time.monotonic() + 30
-        while not all(node.execute_command("CLUSTER INFO").get("cluster_state") == "ok" for node in nodes):
-            assert time.monotonic() < deadline, "the nodes do not find each other"
-            time.sleep(0.05)
-        seeds = [ClusterNode(address["host"], address["port"]) for address in addresses]
-        client = stack.enter_context(RedisCluster(startup_nodes=seeds, password=addresses[0]["password"]))
+def cluster(cluster_url: str) -> Iterator[RedisCluster]:
+    seeds = [urlsplit(seed) for seed in seeds_of(cluster_url)]
+    nodes = [ClusterNode(seed.hostname, seed.port) for seed in seeds]
+    with RedisCluster(startup_nodes=nodes, password=seeds[0].password) as client:
         yield client
 
 

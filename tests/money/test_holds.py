@@ -17,6 +17,7 @@ from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.errors import DependencyUnavailable, InsufficientQuota
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.redis import RedisLink
+from tollkeeper.core.redis_cluster import make_link
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.hold import Hold
 from tollkeeper.gateway.money.terms import counter_key, gen_key, holds_key
@@ -24,14 +25,14 @@ from tollkeeper.gateway.money.terms import counter_key, gen_key, holds_key
 NANO = 1_000
 
 
-@pytest.fixture(params=["valkey_url", "redis62_url"])
+@pytest.fixture(params=["valkey_url", "redis62_url", "cluster_url"])
 def redis_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
 async def workers(redis_url: str) -> AsyncIterator[list[Admission]]:
-    links = [RedisLink(redis_url, SystemClock(), connect_seconds=2.0, operation_seconds=2.0) for _ in range(2)]
+    links = [make_link(redis_url, SystemClock(), connect_seconds=2.0, operation_seconds=2.0) for _ in range(2)]
     made = []
     for link in links:
         await link.start()
@@ -46,7 +47,7 @@ async def workers(redis_url: str) -> AsyncIterator[list[Admission]]:
 
 async def trust(admission: Admission, space: UUID) -> None:
     """Counters that were just rebuilt, out of nothing."""
-    run_id = admission._redis.run_id or ""
+    run_id = admission._redis.run_id_at(gen_key(space)) or ""
     await admission._redis.call("HSET", gen_key(space), "r", run_id, "e", "1", "s", "r", "t", "0")
 
 

@@ -159,9 +159,11 @@ def _ask_postgres(subject: str, url: str) -> Finding:
 def _ask_redis(subject: str, url: str) -> Finding:
     import redis
 
+    from tollkeeper.core.redis import one_of
+
     began = time.monotonic()
     try:
-        with redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3) as client:
+        with redis.Redis.from_url(one_of(url), socket_timeout=3, socket_connect_timeout=3) as client:
             version = str(client.info("server")["redis_version"])
     except (redis.RedisError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]

@@ -190,11 +190,11 @@ def _run_live(config: Any, data_dir: Any, *, is_repair: bool) -> "LiveVerified":
 
     async def work(database: "Database", redis_url: str) -> "LiveVerified":
         from tollkeeper.core.clock import SystemClock
-        from tollkeeper.core.redis import RedisLink
+        from tollkeeper.core.redis_cluster import make_link
         from tollkeeper.domains.usage.spend import SqlSpend
         from tollkeeper.gateway.money.live_drift import count_anew, verify_live
 
-        link = RedisLink(redis_url, SystemClock(), connect_seconds=_PATIENCE, operation_seconds=_PATIENCE)
+        link = make_link(redis_url, SystemClock(), connect_seconds=_PATIENCE, operation_seconds=_PATIENCE)
         await link.start()
         try:
             found = await verify_live(link, SqlSpend(database, deadline_seconds=_PATIENCE))

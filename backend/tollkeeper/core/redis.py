@@ -2,7 +2,8 @@
 
 `RedisLink` is what the request path uses: an operation takes at most `operation_seconds`, the first one that does not
 opens the breaker, and from then on callers are told at once while a task in the background tries to come back.
-`create_client` makes a redis-py client with the same deadlines for publishing, subscribing and caches.
+`create_client` makes a redis-py client with the same deadlines for publishing, subscribing and caches. A cluster has the
+same words: `redis_cluster`.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 import hiredis
 import structlog
@@ -32,6 +34,8 @@ MAX_PROBE_SECONDS: Final = 1.0
 STABLE_SECONDS: Final = 5.0
 # After the deadline one more look at the socket: a reply may lie there because this process was late, not Redis.
 GRACE_SECONDS: Final = 0.003
+# Behind the scheme of a cluster's URL.
+CLUSTER: Final = "+cluster"
 _SCANNED: Final = 1_000
 
 
@@ -50,7 +54,7 @@ class RedisState:
     trips: int
 
 
-class _Question:
+class Question:
     """What was asked and has a deadline. `tell` is called once: with the replies, or with None when there are none."""
 
     __slots__ = ("asked_at", "connection", "is_over", "tell")
@@ -69,6 +73,9 @@ class _Question:
 
 class RedisLink:
     """`start` and `close` frame its life; between them `call` answers, or raises `RedisUnavailable` at once."""
+
+    # Whether keys lie on several servers (`redis_cluster`).
+    is_cluster = False
 
     def __init__(
         self,
@@ -94,7 +101,7 @@ class RedisLink:
         self._trips = 0
         self._pause = PROBE_SECONDS
         # In the order of their deadlines, which one timer watches over: a timer each would cost more than the asking.
-        self._questions: deque[_Question] = deque()
+        self._questions: deque[Question] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -105,6 +112,22 @@ class RedisLink:
     def run_id(self) -> str | None:
         """Of the server we are, or were last, connected to."""
         return self._run_id
+
+    @property
+    def host(self) -> str:
+        return self._address.host
+
+    def run_id_at(self, key: bytes) -> str | None:  # noqa: ARG002 - of a cluster it matters
+        """Of the server that has this key."""
+        return self._run_id
+
+    def node(self, key: bytes) -> "RedisLink":  # noqa: ARG002 - as above
+        """To the server that has this key. Raises `RedisUnavailable` where none is known."""
+        return self
+
+    def moves(self, problem: str) -> bool:  # noqa: ARG002 - as above
+        """Whether a server's refusal says that the key lies elsewhere, and where is known now: to be asked again."""
+        return False
 
     def state(self) -> RedisState:
         return RedisState(self.is_available, self._since, self._problem, self._run_id, self._trips)
@@ -170,16 +193,23 @@ class RedisLink:
             if cursor == b"0":
                 return
 
-    def ask(self, packed: bytes, count: int, tell: Callable[[list[Any] | None], None]) -> _Question:
+    def ask(
+        self,
+        packed: bytes,
+        count: int,
+        tell: Callable[[list[Any] | None], None],
+        key: bytes | None = None,  # noqa: ARG002 - as above
+    ) -> Question:
         """The same without waiting: `count` commands in one write, and `tell` is called with the replies, or with None.
 
+        `key`: one that they are about; None: any server will do.
         Raises `RedisUnavailable` at once while the breaker is open; `tell` is not called then.
         """
         connection = self._connection
         if connection is None:
             raise RedisUnavailable("Redis is not available.")
         loop = asyncio.get_running_loop()
-        question = _Question(connection, loop.time(), tell)
+        question = Question(connection, loop.time(), tell)
         try:
             connection.write(packed, count, question)
         except ConnectionLost as error:
@@ -211,7 +241,7 @@ class RedisLink:
         else:
             self._timer = loop.call_later(GRACE_SECONDS, self._give_up, questions[0])
 
-    def _give_up(self, question: _Question) -> None:
+    def _give_up(self, question: Question) -> None:
         if not question.is_over:
             if question.connection is self._connection:
                 self.trip("no answer in time")
@@ -281,10 +311,20 @@ def create_client(
     Each command uses a connection alone; one whose command was cancelled is closed and never used again.
     """
     return Redis.from_url(
-        url,
+        one_of(url),
         socket_connect_timeout=connect_seconds,
         socket_timeout=operation_seconds,
         retry=Retry(NoBackoff(), 0),
+    )
+
+
+def one_of(url: str) -> str:
+    """The URL of one server: of a cluster the first that is named, which passes on what is published to all others."""
+    parts = urlsplit(url)
+    if not parts.scheme.endswith(CLUSTER):
+        return url
+    return urlunsplit(
+        (parts.scheme.removesuffix(CLUSTER), parts.netloc.split(",")[0], parts.path, parts.query, parts.fragment)
     )
 
 

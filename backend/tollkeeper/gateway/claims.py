@@ -118,7 +118,7 @@ class Claims:
 
     def _send(self, command: Command, owed: Claimed | None) -> None:
         try:
-            self._link.ask(pack(command), 1, partial(self._told, owed))
+            self._link.ask(pack(command), 1, partial(self._told, owed), str(command[3]).encode())
         except RedisUnavailable:
             self._told(owed, None)
 

@@ -39,7 +39,7 @@ from tollkeeper.gateway.money.hold import Appraisal, Hold, Part
 from tollkeeper.gateway.money.local_share import LocalShare
 from tollkeeper.gateway.money.refusals import budget_unavailable, headers_of, refuse
 from tollkeeper.gateway.money.registry import Registry
-from tollkeeper.gateway.money.terms import Asked, Pairs, Place, Terms, refs_of, terms_of
+from tollkeeper.gateway.money.terms import Asked, Pairs, Place, Terms, gen_key, refs_of, terms_of
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +55,8 @@ NEAR_SECONDS: Final = 5.0
 # How often counters are looked for again before a call is refused.
 _TRIES: Final = 3
 _NOTHING: Final = Appraisal(0, 0, 0, 0)
+# What a node of a cluster says of slots that are on their way: it is well itself.
+_ELSEWHERE: Final = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
 UNLIMITED: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -383,36 +385,61 @@ class Admission:
             self._wake()
 
     def _send(self, groups: Sequence[Group], verb: tuple[bytes, bytes]) -> None:
-        run_id = self._redis.run_id or ""
+        """Raises `RedisUnavailable`; of a cluster those whose node is gone are told so, and the others leave."""
+        if self._redis.is_cluster:
+            self._send_apart(groups, verb)
+        else:
+            self._send_to(self._redis, groups, verb)
+
+    def _send_apart(self, groups: Sequence[Group], verb: tuple[bytes, bytes]) -> None:
+        nodes: dict[RedisLink, list[Group]] = {}
+        for entry in groups:
+            try:
+                nodes.setdefault(self._redis.node(gen_key(entry.space)), []).append(entry)
+            except RedisUnavailable:
+                self._lost([entry])
+        for node, some in nodes.items():
+            try:
+                self._send_to(node, some, verb)
+            except RedisUnavailable:
+                self._lost(some)
+
+    def _send_to(self, link: RedisLink, groups: Sequence[Group], verb: tuple[bytes, bytes]) -> None:
+        run_id = link.run_id or ""
         packed = b"".join([pack(entry.command(*verb, run_id, self._owner, self.script_now_us)) for entry in groups])
-        self._redis.ask(packed, len(groups), partial(self._hear, groups))
+        link.ask(packed, len(groups), partial(self._hear, link, groups))
         self._trips += 1
 
-    def _hear(self, groups: Sequence[Group], replies: list[Any] | None) -> None:
+    def _hear(self, link: RedisLink, groups: Sequence[Group], replies: list[Any] | None) -> None:
         self._trips -= 1
-        again: list[Group] = []
-        lost: list[Group] = []
         if replies is None:
-            lost = list(groups)
+            self._lost(groups)
         else:
+            again: list[Group] = []
             for entry, reply in zip(groups, replies, strict=True):
                 if not isinstance(reply, hiredis.ReplyError):
                     self._pass_on(entry, reply)
                 elif str(reply).startswith("NOSCRIPT"):
                     again.append(entry)
                 else:
-                    # It answers, but cannot decide (loading, read-only, out of memory): the local share does.
-                    self._redis.trip(str(reply))
-                    lost.append(entry)
-        if again:
-            try:
-                # A fresh or flushed server; nothing was done. EVAL loads the script as well.
-                self._send(again, (b"EVAL", SCRIPT))
-            except RedisUnavailable:
-                lost += again
-        self._lost(lost)
+                    self._refused(link, entry, str(reply))
+            if again:
+                try:
+                    # A fresh or flushed server; nothing was done. EVAL loads the script as well.
+                    self._send_to(link, again, (b"EVAL", SCRIPT))
+                except RedisUnavailable:
+                    self._lost(again)
         if self._queue:
             self._wake()
+
+    def _refused(self, link: RedisLink, entry: Group, problem: str) -> None:
+        """It answers, but cannot decide (loading, read-only, out of memory): the local share does; or another node."""
+        if self._redis.moves(problem):
+            self._send_apart([entry], (b"EVALSHA", SCRIPT_SHA))
+            return
+        if not problem.startswith(_ELSEWHERE):
+            link.trip(problem)
+        self._lost([entry])
 
     def _pass_on(self, entry: Group, reply: list[int]) -> None:
         try:

@@ -69,14 +69,13 @@ class CounterScript:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
 
-    @property
-    def run_id(self) -> str:
-        return self._link.run_id or ""
+    def run_id_of(self, space: UUID) -> str:
+        return self._link.run_id_at(gen_key(space)) or ""
 
     async def look(self, space: UUID) -> Trust:
         """Also a fence: whatever was asked before on this connection has been answered."""
         run_id, epoch, state = await self._link.call("HMGET", gen_key(space), "r", "e", "s")
-        is_live = epoch is not None and run_id == self.run_id.encode()
+        is_live = epoch is not None and run_id == self.run_id_of(space).encode()
         return Trust("" if epoch is None else epoch.decode(), is_live, is_live and state == b"r")
 
     async def peek(self, space: UUID, refs: Sequence[str]) -> list[Counted | None]:
@@ -84,7 +83,7 @@ class CounterScript:
         asked: list[Command] = [("HMGET", gen_key(space), "r", "e", "s")]
         asked += [("HMGET", counter_key(space, ref), "e", "b", "v", "h") for ref in refs]
         (run_id, epoch, _), *counters = await self._link.call_many(asked)
-        is_live = epoch is not None and run_id == self.run_id.encode()
+        is_live = epoch is not None and run_id == self.run_id_of(space).encode()
         return [_counted(counter) if is_live and counter[0] == epoch else None for counter in counters]
 
     async def begin(self, space: UUID) -> tuple[bool, str]:
@@ -127,7 +126,7 @@ class CounterScript:
 
     async def _run(self, space: UUID, operation: str, words: Sequence[Argument] = (), refs: Sequence[str] = ()) -> Any:
         keys = [gen_key(space), holds_key(space), pushed_key(space), *[counter_key(space, ref) for ref in refs]]
-        rest = (len(keys), *keys, operation, self.run_id, *words)
+        rest = (len(keys), *keys, operation, self.run_id_of(space), *words)
         try:
             try:
                 return await self._link.call("EVALSHA", SCRIPT_SHA, *rest)
