@@ -62,3 +62,12 @@ def test_a_route_is_explained_for_people_and_for_programs(tollkeeper: Tollkeeper
 def test_a_narrowed_call_is_explained_as_it_would_be_refused(tollkeeper: Tollkeeper) -> None:
     said = tollkeeper("routing", "explain", "simulated", "-H", "x-tollkeeper-route: elsewhere")
     assert "refused: 400 route_not_allowed" in said.out
+
+
+def test_health_is_told_and_reset(tollkeeper: Tollkeeper) -> None:
+    assert tollkeeper("chat", "--model", "simulated", "hello").code == 0
+    rows = tollkeeper("routing", "health", "--provider", "simulated", "--json").json
+    assert {(row["provider"], row["state"]) for row in rows} == {("simulated", "closed")}
+    assert "simulated" in tollkeeper("routing", "health").out
+    assert tollkeeper("routing", "reset", "simulated", "--model", "simulated", "--json").json["count"] == 0
+    assert tollkeeper("routing", "reset", "nobody").code == 4

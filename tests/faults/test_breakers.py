@@ -77,7 +77,7 @@ async def test_a_breaker_of_one_worker_is_told_to_the_other_and_reset_by_either(
             assert status == 200, body
 
             async def is_closed() -> bool:
-                return (await health(gateway, first))["state"] == "closed"
+                return bool((await health(gateway, first))["state"] == "closed")
 
             await eventually(is_closed, seconds=SECONDS, what="the first worker's breaker is reset")
 

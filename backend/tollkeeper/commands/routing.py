@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from tollkeeper.commands import routing_health
 from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Tenant, Url
 from tollkeeper.commands.levels import sent
 from tollkeeper.commands.output import (
@@ -26,6 +27,7 @@ from tollkeeper.commands.output import (
 )
 
 app = typer.Typer(help="See where calls go and why, and write the policies that decide it.", no_args_is_help=True)
+routing_health.register(app)
 
 PolicyId = Annotated[str, typer.Argument(help="The policy's id (rtp_…) or its name.")]
 _PATH = "/api/v1/route-policies"

@@ -29,26 +29,29 @@ class HintLine:
 
     def keep(self, canary: str, message: bytes) -> None:
         """Tell of a roll-back, also those who start later."""
-        self._send(("SET", _key(canary), message, "EX", KEPT_SECONDS), ("PUBLISH", CHANNEL, message))
+        key = _key(canary)
+        self._send(("SET", key, message, "EX", KEPT_SECONDS), ("PUBLISH", CHANNEL, message), key=key)
 
     def recall(self, canary: str) -> None:
         """If it was rolled back before our time, `hear` is told soon."""
-        self._send(("GET", _key(canary)), tell=self._recalled)
+        self._send(("GET", _key(canary)), key=_key(canary), tell=self._recalled)
 
     def forget(self, canary: str) -> None:
-        self._send(("DEL", _key(canary)))
+        self._send(("DEL", _key(canary)), key=_key(canary))
 
     def _recalled(self, replies: list[Any] | None) -> None:
         if replies is not None and isinstance(replies[0], bytes) and self.hear is not None:
             self.hear(replies[0])
 
-    def _send(self, *commands: Command, tell: Callable[[list[Any] | None], None] | None = None) -> None:
+    def _send(
+        self, *commands: Command, key: bytes | None = None, tell: Callable[[list[Any] | None], None] | None = None
+    ) -> None:
         with suppress(RedisUnavailable):
-            self._link.ask(b"".join(pack(command) for command in commands), len(commands), tell or _ignore)
+            self._link.ask(b"".join(pack(command) for command in commands), len(commands), tell or _ignore, key)
 
 
-def _key(canary: str) -> str:
-    return f"tk:canary:{sha256(canary.encode()).hexdigest()[:32]}"
+def _key(canary: str) -> bytes:
+    return b"tk:canary:" + sha256(canary.encode()).hexdigest()[:32].encode()
 
 
 def _ignore(_replies: list[Any] | None) -> None:
