@@ -156,10 +156,14 @@ class BatchRun:
         return None if ending is None or not await self._finalizing(ending) else ending
 
     async def _call_all(self, source: Input) -> BatchStatus | None:
+        looked_at = -_LOOK_SECONDS
         while True:
+            now = self._parts.clock.monotonic()
             try:
-                if not await self._look():
-                    return None
+                if now - looked_at >= _LOOK_SECONDS:
+                    if not await self._look():
+                        return None
+                    looked_at = now
             except DependencyUnavailable:
                 # Calls under way need it as well, and wait for it; the lease of this run ends before long.
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -167,7 +171,7 @@ class BatchRun:
             ending = self._ending_of(self._batch)
             if ending is not None or self._refusal is not None:
                 return ending
-            is_turn_over = self._parts.clock.monotonic() >= self._ends_at
+            is_turn_over = now >= self._ends_at
             started = 0 if is_turn_over else await self._start(source)
             if self._under_way:
                 await asyncio.wait(self._under_way, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
