@@ -201,7 +201,18 @@ def test_what_stands_ahead_is_what_would_be_served_before() -> None:
     line.wait(Entry(TENANTS[0], None, Priority.HIGH), 0.0, 9.0)
     line.wait(Entry(TENANTS[0], None, Priority.BATCH), 0.0, 9.0)
     # A newcomer: the one of higher priority, and one of each tenant.
-    assert line.ahead_of(TENANTS[3], Priority.NORMAL) == 1 + 3
+    assert line.ahead_of(Entry(TENANTS[3], None, Priority.NORMAL)) == 1 + 3
     # One of the flood: all its own, and what the others have.
-    assert line.ahead_of(TENANTS[0], Priority.NORMAL) == 1 + 50 + 3
-    assert line.ahead_of(TENANTS[0], Priority.HIGH) == 1
+    assert line.ahead_of(Entry(TENANTS[0], None, Priority.NORMAL)) == 1 + 50 + 3
+    assert line.ahead_of(Entry(TENANTS[0], None, Priority.HIGH)) == 1
+
+
+def test_who_waits_for_another_provider_does_not_stand_ahead() -> None:
+    line, narrow = Line(2, 100), Lane("narrow", 1)
+    assert line.start(Entry(TENANTS[0], narrow, Priority.NORMAL))
+    for _ in range(10):
+        line.wait(Entry(TENANTS[0], narrow, Priority.NORMAL), 0.0, 9.0)
+    assert line.start(Entry(TENANTS[0], None, Priority.NORMAL))
+    line.wait(Entry(TENANTS[0], None, Priority.NORMAL), 0.0, 9.0)
+    assert line.ahead_of(Entry(TENANTS[0], None, Priority.NORMAL)) == 1
+    assert line.ahead_of(Entry(TENANTS[0], narrow, Priority.NORMAL)) == 10

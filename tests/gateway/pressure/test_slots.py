@@ -188,6 +188,29 @@ async def test_a_providers_own_bound_holds_back_its_calls_alone() -> None:
     assert [line.find(config=NARROW) is not None for _ in range(3)] == [True, True, False]
 
 
+async def test_calls_elsewhere_say_nothing_of_how_fast_a_full_provider_is() -> None:
+    line = Line(running=100, waiting=1_000, seconds=1_000.0)
+    one = provider("slow", "http://127.0.0.1:1/v1", options={"max_concurrency": 1})
+    slot = line.taken(one)
+    waiting = [line.join(config=one) for _ in range(30)]
+    await turns()
+    for task in waiting[:20]:
+        for _ in range(50):
+            line.taken(FREE)(None)
+        line.clock.ahead += 1.0
+        slot(None)
+        slot = await task
+    with pytest.raises(Overloaded) as refused:
+        await line.join(config=one, seconds=5.0)
+    assert refused.value.retry_after_seconds == pytest.approx(11.0, rel=0.2)
+    assert "'slow'" in refused.value.message
+    for task in waiting[20:]:
+        slot(None)
+        slot = await task
+    slot(None)
+    assert (line.slots.running, line.slots.waiting) == (0, 0)
+
+
 async def test_workers_share_what_a_provider_takes() -> None:
     line = Line(running=10, workers=3)
     wide = provider("wide", "http://127.0.0.1:1/v1", options={"max_concurrency": 7})

@@ -4,6 +4,8 @@ from enum import IntEnum
 from typing import Final
 from uuid import UUID
 
+from tollkeeper.gateway.pressure.drain_rate import DrainRate
+
 
 class Priority(IntEnum):
     """Higher ones are served first while calls wait; nobody who runs is interrupted."""
@@ -31,15 +33,17 @@ GONE: Final = Place.GONE
 
 
 class Lane:
-    """A provider that runs at most `most` calls at once."""
+    """A provider that runs at most `most` calls at once. `ended`: how many have left it, well or not."""
 
-    __slots__ = ("most", "name", "running", "waiting")
+    __slots__ = ("ended", "most", "name", "rate", "running", "waiting")
 
     def __init__(self, name: str, most: int) -> None:
         self.name = name
         self.most = most
         self.running = 0
         self.waiting = 0
+        self.ended = 0
+        self.rate = DrainRate()
 
     @property
     def has_room(self) -> bool:

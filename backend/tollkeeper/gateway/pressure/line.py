@@ -123,6 +123,7 @@ class Line:
             return False
         if before is not None:
             before.running -= 1
+            before.ended += 1
         if lane is not None:
             lane.running += 1
         entry.lane = lane
@@ -137,6 +138,7 @@ class Line:
         self.ended += 1
         if entry.lane is not None:
             entry.lane.running -= 1
+            entry.lane.ended += 1
         tenant_id, running = entry.tenant_id, self._by_tenant
         left = running[tenant_id] - 1
         if left:
@@ -167,19 +169,27 @@ class Line:
             heapq.heappop(self._ends)
         return self._ends[0][0] if self._ends else None
 
-    def ahead_of(self, tenant_id: UUID, priority: Priority) -> int:
-        """How many would be served before one more call of this tenant and priority, if nobody else came."""
+    def ahead_of(self, entry: Entry) -> int:
+        """How many would be served before it, if it joined now and nobody else came: of those who wait for the same,
+        which is a full provider's room or else the gateway's.
+        """
+        lane, priority = entry.lane, entry.priority
+        is_lane_full = lane is not None and not lane.has_room
+
+        def count(share: _Share) -> int:
+            if is_lane_full:
+                return len(share.lanes.get(lane, ()))
+            return sum(len(waiting) for other, waiting in share.lanes.items() if other is None or other.has_room)
+
         better = sum(
-            share.count
-            for other, shares in self._shares.items()
-            if other > priority and shares
-            for share in shares.values()
+            count(share) for other, shares in self._shares.items() if other > priority for share in shares.values()
         )
         equal = self._shares[priority]
-        own = equal.get(tenant_id)
-        mine = 0 if own is None else own.count
+        own = equal.get(entry.tenant_id)
+        mine = 0 if own is None else count(own)
         # Tenants are served in turns: of another's calls no more come first than of one's own.
-        return better + sum(min(share.count, mine + 1) for other, share in equal.items() if other != tenant_id) + mine
+        others = sum(min(count(share), mine + 1) for other, share in equal.items() if other != entry.tenant_id)
+        return better + others + mine
 
     def _least_deserving(self, entry: Entry) -> Entry:
         """Who makes room in a full line: of the lowest priority, of the tenant with the most in it, the last that came."""

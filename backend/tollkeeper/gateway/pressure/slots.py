@@ -63,7 +63,9 @@ class Slots:
         self._line = Line(most_running, most_waiting)
         self._longest_seconds = longest_seconds
         self._workers = workers
+        # Of the gateway as a whole, while that is what calls wait for.
         self._rate = DrainRate()
+        self._is_full = False
         self._lanes: dict[str, Lane] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -86,8 +88,7 @@ class Slots:
         now = self._clock()
         give_up_at = min(now + self._longest_seconds, deadline)
         line = self._line
-        if not line.waiting:
-            self._rate.begin(now, line.ended)
+        self._begin(slot, now)
         wait_seconds = self._expected(slot, now)
         if wait_seconds is not None and now + wait_seconds > give_up_at:
             raise self._refusal(slot, "too_long")
@@ -136,6 +137,8 @@ class Slots:
         line = self._line
         while (entry := line.next_up()) is not None:
             _wake(entry)
+        if line.running < line.most_running:
+            self._is_full = False
         self._note()
 
     def _note(self) -> None:
@@ -177,17 +180,31 @@ class Slots:
         lane.most = most
         return lane
 
+    def _begin(self, slot: Slot, now: float) -> None:
+        """The first one waits: from here on it is measured how fast calls end there."""
+        line, lane = self._line, slot.lane
+        if lane is not None and not lane.waiting:
+            lane.rate.begin(now, lane.ended)
+        if line.running >= line.most_running and not (self._is_full and line.waiting):
+            self._is_full = True
+            self._rate.begin(now, line.ended)
+
+    def _drain(self, slot: Slot) -> tuple[DrainRate, int]:
+        """Of what it waits for: its provider's room, or the gateway's."""
+        lane = slot.lane
+        return (self._rate, self._line.ended) if lane is None or lane.has_room else (lane.rate, lane.ended)
+
     def _expected(self, slot: Slot, now: float) -> float | None:
-        rate = self._rate.measured(now, self._line.ended)
-        return None if rate is None else (self._line.ahead_of(slot.tenant_id, slot.priority) + 1) / rate
+        drain, ended = self._drain(slot)
+        rate = drain.measured(now, ended)
+        return None if rate is None else (self._line.ahead_of(slot) + 1) / rate
 
     def _refusal(self, slot: Slot, because: str) -> Overloaded:
         """When to come back: once those that wait now are served, at the rate at which calls have ended lately."""
         self._metrics.turned_away(because)
-        rate = self._rate.measured(self._clock(), self._line.ended) or self._rate.last
-        seconds = self._longest_seconds
-        if rate is not None:
-            seconds = (self._line.ahead_of(slot.tenant_id, slot.priority) + 1) / rate
+        drain, ended = self._drain(slot)
+        rate = drain.measured(self._clock(), ended) or drain.last
+        seconds = self._longest_seconds if rate is None else (self._line.ahead_of(slot) + 1) / rate
         lane = slot.lane
         where = "The gateway" if lane is None or lane.has_room else f"The provider '{lane.name}'"
         return Overloaded(
