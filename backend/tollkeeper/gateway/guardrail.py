@@ -27,7 +27,7 @@ class PartKind(StrEnum):
     TRANSCRIPT = "transcript"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made for every chunk, and freezing doubles its price
 class Part:
     """A text and where it stands. `is_final` False: more may follow, of an answer that is still being written."""
 

@@ -20,6 +20,8 @@ from tollkeeper.gateway.texts import Nested, Text, read_texts
 
 # Of what has left: a value's name stands before it.
 _LOOK_BACK: Final = 96
+# Thrown away in pieces, not letter by letter.
+_KEPT: Final = 256
 # Of a value longer than what waits: enough to know the rest of it by.
 _OPENING: Final = 80
 _CLOSING: Final = 40
@@ -189,22 +191,14 @@ class HoldBack:
             lead = run.safe - run.base
             text, shift = run.opening + text[lead:], run.safe - len(run.opening)
         part = Part(text, run.kind, "assistant", Direction.OUTPUT, is_final)
-        hits = [hit for hit in self._kept(self._lane.look(part)) if hit.finding.end + shift > run.safe]
-        if self._lane.needs_whole and not is_final:
+        found = self._lane.look(part)
+        if not (found or run.opening or self._placeholders or self._lane.needs_whole or is_final):
+            # As good as always.
+            run.safe = max(run.safe, shift + self._lane.held_from(text))
+            if run.safe - run.base > _KEPT:
+                self._forget(run)
             return
-        safe = len(text) if is_final else min(self._lane.held_from(text), self._placeholders.held_from(text))
-        judged = []
-        for hit in hits:
-            found = hit.finding
-            is_going_on = found.start < len(run.opening)
-            if not (is_final or is_going_on) and found.end >= len(text) and len(text) - found.start <= MOST_HELD:
-                safe = min(safe, found.start)
-            else:
-                judged.append(hit)
-        if not is_final:
-            judged = [hit for hit in judged if hit.finding.start < max(safe, len(run.opening))]
-            # A value is judged whole.
-            safe = max([safe, *(hit.finding.end for hit in judged)])
+        judged, safe = self._split(run, found, text, shift, is_final=is_final)
         blocking = next((hit for hit in judged if hit.is_blocking), None)
         if blocking is not None:
             self._blocked = Blocked(blocking)
@@ -215,7 +209,28 @@ class HoldBack:
             self._bring_back(run, text, shift, safe)
         run.safe = max(run.safe, shift + safe)
         run.opening = self._opening(text, judged) if not is_final else ""
-        self._forget(run)
+        if run.safe - run.base > _KEPT:
+            self._forget(run)
+
+    def _split(self, run: _Run, found: list[Hit], text: str, shift: int, *, is_final: bool) -> tuple[list[Hit], int]:
+        """What can be judged by now, and until where the text may leave."""
+        hits = [hit for hit in self._kept(found) if hit.finding.end + shift > run.safe]
+        if self._lane.needs_whole and not is_final:
+            return [], 0
+        safe = len(text) if is_final else min(self._lane.held_from(text), self._placeholders.held_from(text))
+        judged = []
+        for hit in hits:
+            place = hit.finding
+            is_going_on = place.start < len(run.opening)
+            if not (is_final or is_going_on) and place.end >= len(text) and len(text) - place.start <= MOST_HELD:
+                safe = min(safe, place.start)
+            else:
+                judged.append(hit)
+        if not is_final:
+            judged = [hit for hit in judged if hit.finding.start < max(safe, len(run.opening))]
+            # A value is judged whole.
+            safe = max([safe, *(hit.finding.end for hit in judged)])
+        return judged, safe
 
     def _settle(self, run: _Run, text: str, shift: int, judged: list[Hit]) -> None:
         fresh = []
@@ -271,7 +286,7 @@ class HoldBack:
         """What has left and is too far back to say anything of what comes."""
         kept_by_waiting = min((p.start for w in self._waiting for p in w.pieces if p.run is run), default=run.end)
         begin = min(run.safe - _LOOK_BACK, kept_by_waiting)
-        if begin > run.base + 4 * _LOOK_BACK:
+        if begin > run.base:
             run.text = run.text[begin - run.base :]
             run.base = begin
             run.edits = [edit for edit in run.edits if edit[1] > begin]

@@ -68,7 +68,12 @@ class Shapes:
         """Of an unfinished text: where the earliest thing begins that what follows could complete; its length: nowhere."""
         begin = max(0, len(text) - MOST_HELD)
         end = text[begin:]
-        return begin + min((tail(end) for tail in self._tails), default=len(end))
+        held = len(end)
+        for tail in self._tails:
+            found = tail(end)
+            if found < held:
+                held = found
+        return begin + held
 
     def _locate(
         self, own: OwnShape, index: int, text: str, data: bytes, to_characters: "_Characters | None"

@@ -11,7 +11,6 @@ import re2
 
 Tail = Callable[[str], int]
 
-_SPACE: Final = " \t\n\r\f\v"
 _DIGIT_RUN: Final = "0123456789 ().-/+"
 _DIGIT: Final = re.compile(r"[0-9]")
 # Bank accounts, passports, plates: groups of capitals and digits.
@@ -34,7 +33,10 @@ def nothing(text: str) -> int:
 
 def word(text: str) -> int:
     """The last run without a space."""
-    return max(map(text.rfind, _SPACE)) + 1
+    last = text[-1:]
+    if not last or last.isspace():
+        return len(text)
+    return len(text) - len(text.rsplit(None, 1)[-1])
 
 
 def line(text: str) -> int:
