@@ -308,7 +308,8 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                     workers=settings.workers,
                 ),
             ),
-            route_policies=RoutePolicies(catalog.catalog),
+            provider_probe=probe,
+            route_policies=RoutePolicies(catalog.policies),
             guardrail_policies=GuardrailPolicies(GuardTrial(), catalog.holder.current),
             explaining=Explaining(
                 Explainer(catalog.holder, clock, appraise.forecasts, targets),

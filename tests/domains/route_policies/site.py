@@ -37,7 +37,7 @@ class Site:
             database=world.database,
             catalog=world.catalog,
             provider_probe=None,
-            route_policies=RoutePolicies(world.catalog.catalog),
+            route_policies=RoutePolicies(world.catalog.policies),
         )
         install_kernel(app)
         app.include_router(catalog, prefix="/api/v1")

@@ -10,6 +10,7 @@ from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.adjustments import PriceAdjustments
 from tollkeeper.domains.catalog.changes import CatalogAnnouncements, ConfigurationReload
 from tollkeeper.domains.catalog.kept import CatalogFile, KeptCatalog
+from tollkeeper.domains.catalog.kept_policies import PolicyDesk
 from tollkeeper.domains.catalog.loader import (
     Declared,
     ReadDeclared,
@@ -35,8 +36,7 @@ from tollkeeper.domains.limits.schemas import DeclaredRule
 class CatalogControl:
     """One per process. `holder` is the data plane's `SnapshotSource`; `loader` and `reloader` each have a `run` task."""
 
-    # What its nouns share, for the domains that build on them.
-    catalog: Catalog
+    policies: PolicyDesk
     holder: SnapshotHolder
     loader: SnapshotLoader
     reloader: Reloader
@@ -84,7 +84,7 @@ def build_catalog(
     catalog = Catalog(kinds=kinds, secrets=secrets, holder=holder, loader=loader)
     prices = PriceHistory(catalog, clock)
     return CatalogControl(
-        catalog=catalog,
+        policies=PolicyDesk(catalog),
         holder=holder,
         loader=loader,
         reloader=reloader,

@@ -1,6 +1,6 @@
 """The SQL of the catalog. Rows go in and out; what they mean is decided in `service` and `stored`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -219,6 +219,13 @@ async def find_adjustment(
 ) -> PriceAdjustment | None:
     query = select(PriceAdjustment).where(PriceAdjustment.id == adjustment_id)
     return await session.scalar(query.with_for_update() if for_update else query)
+
+
+async def list_known_tenants(session: AsyncSession, tenant_ids: Collection[UUID]) -> frozenset[UUID]:
+    """Of these, those that there are."""
+    if not tenant_ids:
+        return frozenset()
+    return frozenset((await session.scalars(select(Tenant.id).where(Tenant.id.in_(tenant_ids)))).all())
 
 
 async def has_tenant(session: AsyncSession, tenant_id: UUID) -> bool:

@@ -34,9 +34,37 @@ from tollkeeper.domains.catalog.fields import (
     read_proxy_url,
 )
 from tollkeeper.domains.catalog.parameters import Capabilities, Defaults, DropParams, Overrides
-from tollkeeper.domains.catalog.policy_fields import PolicyName
+from tollkeeper.domains.catalog.policy_fields import (
+    MOST_TARGETS,
+    BranchFields,
+    BreakerFields,
+    CanaryFields,
+    DeadlineFields,
+    FallbackFields,
+    HedgeFields,
+    PolicyFields,
+    PolicyName,
+    ProbeSeconds,
+    RetryFields,
+)
 from tollkeeper.domains.catalog.prices import PriceFile
 from tollkeeper.web.schemas import Schema
+
+# What other domains build theirs of.
+__all__ = [
+    "MOST_TARGETS",
+    "BranchFields",
+    "BreakerFields",
+    "CanaryFields",
+    "DeadlineFields",
+    "FallbackFields",
+    "HedgeFields",
+    "PolicyFields",
+    "PolicyName",
+    "PriceFields",
+    "ProbeSeconds",
+    "RetryFields",
+]
 
 CredentialId = Annotated[UUID, PublicId("crd")]
 

@@ -9,10 +9,12 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollkeeper.contracts.catalog import ProviderKind, Snapshot
+from tollkeeper.contracts.catalog import Price, ProviderKind, Snapshot
 from tollkeeper.core.errors import Conflict, NotFound
 from tollkeeper.core.permissions import Permission
+from tollkeeper.domains.catalog.fields import PriceFields
 from tollkeeper.domains.catalog.loader import SnapshotHolder, SnapshotLoader
+from tollkeeper.domains.catalog.prices import write_price
 from tollkeeper.domains.catalog.sealing import ProviderSecrets
 from tollkeeper.domains.catalog.snapshot import Sources
 from tollkeeper.web.caller import Caller
@@ -54,6 +56,11 @@ class Catalog:
     @property
     def sources(self) -> Sources:
         return self._loader.sources
+
+
+def show_price(price: Price) -> PriceFields:
+    """As the API tells it."""
+    return write_price(price)
 
 
 def sees_everything(caller: Caller) -> bool:

@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints
 
 from tollkeeper.core.ids import BudgetId, KeyId, LimitId, RoutePolicyId
 from tollkeeper.core.money import Usd
-from tollkeeper.domains.catalog.fields import PriceFields
+from tollkeeper.domains.catalog.schemas import PriceFields
 from tollkeeper.web.schemas import Schema
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$")]

@@ -15,7 +15,7 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import NotFound, Unauthenticated
 from tollkeeper.core.money import usd_from_nano
 from tollkeeper.core.permissions import Permission
-from tollkeeper.domains.catalog.prices import write_price
+from tollkeeper.domains.catalog.service import show_price
 from tollkeeper.domains.keys.service import Keys
 from tollkeeper.domains.route_policies.explain_schemas import (
     CountedBudgetOut,
@@ -97,7 +97,7 @@ def _target(target: RoutedTarget) -> RoutedTargetOut:
     return RoutedTargetOut(
         provider=target.provider,
         model=target.model,
-        price=None if target.price is None else write_price(target.price),
+        price=None if target.price is None else show_price(target.price),
         context_tokens=target.context_tokens,
         max_output_tokens=target.max_output_tokens,
         blocked_seconds=round(target.blocked_seconds, 3),

@@ -1,6 +1,6 @@
 """The SQL of route policies and their versions."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import collate, func, or_, select, tuple_
@@ -67,13 +67,6 @@ async def find_published_before(session: AsyncSession, policy_id: UUID, number: 
         RoutePolicyVersion.published_at.is_not(None),
     )
     return await session.scalar(query.order_by(RoutePolicyVersion.number.desc()).limit(1))
-
-
-async def list_known_tenants(session: AsyncSession, tenant_ids: Collection[UUID]) -> frozenset[UUID]:
-    """Of these, those that there are."""
-    if not tenant_ids:
-        return frozenset()
-    return frozenset((await session.scalars(select(Tenant.id).where(Tenant.id.in_(tenant_ids)))).all())
 
 
 async def has_tenant(session: AsyncSession, tenant_id: UUID) -> bool:

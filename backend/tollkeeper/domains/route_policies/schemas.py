@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from tollkeeper.contracts.routing import Strategy
 from tollkeeper.core.ids import RoutePolicyId, TenantId
-from tollkeeper.domains.catalog.policy_fields import (
+from tollkeeper.domains.catalog.schemas import (
     MOST_TARGETS,
     BranchFields,
     BreakerFields,
@@ -15,12 +15,12 @@ from tollkeeper.domains.catalog.policy_fields import (
     DeadlineFields,
     FallbackFields,
     HedgeFields,
+    ManagedBy,
     PolicyFields,
     PolicyName,
     ProbeSeconds,
     RetryFields,
 )
-from tollkeeper.domains.catalog.schemas import ManagedBy
 from tollkeeper.web.schemas import Schema
 
 _Description = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{0,500}$")]

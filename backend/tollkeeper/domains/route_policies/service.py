@@ -5,7 +5,7 @@ A draft changes nothing for calls. What is published reaches every worker as a c
 
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -15,21 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollkeeper.core.errors import BadRequest, Conflict
 from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.db.models.route_policies import RoutePolicy, RoutePolicyVersion
-from tollkeeper.domains.catalog.changes import record_change
-from tollkeeper.domains.catalog.declared import refuse_declared
-from tollkeeper.domains.catalog.kept_policies import path_of, refuse_broken, stored_book, told
-from tollkeeper.domains.catalog.policies import PolicySource, tenants_in
-from tollkeeper.domains.catalog.policy_fields import BranchFields, PolicyFields
-from tollkeeper.domains.catalog.repository import lock_policies
-from tollkeeper.domains.catalog.schemas import ManagedBy
-from tollkeeper.domains.catalog.service import (
-    Catalog,
-    Expected,
-    add_unique,
-    not_found,
-    sees_everything,
-    visible_tenant,
-)
+from tollkeeper.domains.catalog.schemas import BranchFields, ManagedBy, PolicyFields
+from tollkeeper.domains.catalog.service import Expected, add_unique, not_found, sees_everything, visible_tenant
 from tollkeeper.domains.route_policies import repository
 from tollkeeper.domains.route_policies.schemas import (
     DOCUMENT,
@@ -42,8 +29,8 @@ from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
 
 
-class InvalidRoutePolicy(BadRequest):
-    """A policy leads where there is nothing, or nowhere at all; `faults` has each with its path."""
+class InvalidDocument(BadRequest):
+    """What a change makes of a policy is none: a member is missing, or does not fit."""
 
     code = "invalid_route_policy"
 
@@ -60,9 +47,60 @@ class NothingToPublish(Conflict):
     code = "nothing_to_publish"
 
 
+class Declared(Protocol):
+    """A policy of the configuration file."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def fields(self) -> PolicyFields: ...
+    @property
+    def place(self) -> str | None: ...
+
+
+class Desk(Protocol):
+    """What the catalogue does here: it knows the names that policies lead to, and puts what is published in force."""
+
+    def declared(self) -> Iterator[Declared]: ...
+
+    def refuse_declared(self, *, policy_id: UUID | None = None, name: str | None = None) -> None:
+        """Raises `Conflict` for a policy of the file."""
+        ...
+
+    async def lock(self, session: AsyncSession) -> None:
+        """Until the transaction ends, nobody else changes what leads where."""
+        ...
+
+    async def check(
+        self, session: AsyncSession, *, policy_id: UUID, name: str, tenant_id: UUID | None, fields: PolicyFields
+    ) -> None:
+        """Raises `BadRequest` (`invalid_route_policy`) with every fault and its path."""
+        ...
+
+    async def refuse_broken(self, session: AsyncSession, param: str) -> None:
+        """Raises `Conflict` (`policy_in_use`) when this transaction breaks a policy that calls follow."""
+        ...
+
+    async def models_of(self, session: AsyncSession, name: str, tenant_id: UUID | None) -> Sequence[str]: ...
+
+    async def record(
+        self,
+        session: AsyncSession,
+        caller: Caller,
+        verb: str,
+        policy_id: UUID,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+    ) -> None: ...
+
+
 class RoutePolicies:
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
 
     async def list_page(
         self, session: AsyncSession, caller: Caller, after: tuple[str, UUID], limit: int
@@ -85,10 +123,10 @@ class RoutePolicies:
 
     async def create(self, session: AsyncSession, caller: Caller, body: RoutePolicyCreate) -> RoutePolicyOut:
         if body.tenant_id is None:
-            self._refuse_declared_name(body.name)
+            self._desk.refuse_declared(name=body.name)
         elif not await repository.has_tenant(session, body.tenant_id):
             raise not_found("tenant")
-        await lock_policies(session)
+        await self._desk.lock(session)
         fields = PolicyFields.model_validate(body.model_dump(include=set(DOCUMENT)))
         row = RoutePolicy(id=uuid7(), tenant_id=body.tenant_id, name=body.name, description=body.description, version=1)
         await self._check(session, row, fields)
@@ -162,12 +200,12 @@ class RoutePolicies:
     async def delete(self, session: AsyncSession, caller: Caller, policy_id: UUID, expected: Expected) -> None:
         row = await self._own(session, policy_id, expected)
         before = await self._shown(session, caller, row)
-        book = await stored_book(session, self._catalog)
-        if row.published_number is not None and (models := book.models_of(row.name, row.tenant_id)):
+        models = await self._desk.models_of(session, row.name, row.tenant_id)
+        if row.published_number is not None and models:
             raise PolicyInUse(f"Models refer to this policy: {', '.join(models)}. Change or delete them first.")
         await session.delete(row)
         await session.flush()
-        await refuse_broken(session, self._catalog, "policy_id")
+        await self._desk.refuse_broken(session, "policy_id")
         await self._record(session, caller, row.id, "delete", before, None)
 
     async def list_versions(
@@ -189,25 +227,18 @@ class RoutePolicies:
         ]
 
     def _declared(self, caller: Caller) -> Iterator[RoutePolicyOut]:
-        sources = self._catalog.sources
-        for one in sources.policies:
+        for one in self._desk.declared():
             yield RoutePolicyOut(
                 **_visible(one.fields.model_dump(mode="json", include=set(DOCUMENT)), caller),
                 id=one.id,
                 name=one.name,
-                description=getattr(one.fields, "description", ""),
+                description=one.description,
                 tenant_id=None,
                 published_version=None,
                 draft_version=None,
                 managed_by=ManagedBy.FILE,
-                declared_at=sources.policy_places.get(one.name) if sees_everything(caller) else None,
+                declared_at=one.place if sees_everything(caller) else None,
             )
-
-    def _refuse_declared_name(self, name: str) -> None:
-        for one in self._catalog.sources.policies:
-            if one.name.lower() == name.lower():
-                place = self._catalog.sources.policy_places.get(one.name)
-                raise refuse_declared("route policy", one.name, ManagedBy.FILE, place)
 
     async def _find(self, session: AsyncSession, caller: Caller, policy_id: UUID) -> RoutePolicy:
         row = await repository.find_policy(session, policy_id)
@@ -217,11 +248,8 @@ class RoutePolicies:
 
     async def _own(self, session: AsyncSession, policy_id: UUID, expected: Expected) -> RoutePolicy:
         """The stored policy, locked for a change."""
-        for one in self._catalog.sources.policies:
-            if one.id == policy_id:
-                place = self._catalog.sources.policy_places.get(one.name)
-                raise refuse_declared("route policy", one.name, ManagedBy.FILE, place)
-        await lock_policies(session)
+        self._desk.refuse_declared(policy_id=policy_id)
+        await self._desk.lock(session)
         row = await repository.find_policy(session, policy_id, for_update=True)
         if row is None:
             raise not_found("route policy")
@@ -229,17 +257,7 @@ class RoutePolicies:
         return row
 
     async def _check(self, session: AsyncSession, row: RoutePolicy, fields: PolicyFields) -> None:
-        """Raises `InvalidRoutePolicy` with every fault."""
-        draft = PolicySource(row.name, fields, row.id, row.tenant_id)
-        book = await stored_book(session, self._catalog, draft=draft)
-        book.tenants = await repository.list_known_tenants(session, tenants_in(fields))
-        _, faults = book.resolve(draft)
-        if faults:
-            raise InvalidRoutePolicy(
-                f"{told(faults)}.",
-                param=path_of(faults[0]) or None,
-                details={"faults": [{"path": path_of(fault), "message": fault.message} for fault in faults]},
-            )
+        await self._desk.check(session, policy_id=row.id, name=row.name, tenant_id=row.tenant_id, fields=fields)
 
     async def _put_in_force(self, session: AsyncSession, row: RoutePolicy, version: RoutePolicyVersion) -> None:
         row.published_number = version.number
@@ -247,7 +265,7 @@ class RoutePolicies:
             # The database's time, as of `created_at`.
             version.published_at = await session.scalar(select(func.now()))
         await session.flush()
-        await refuse_broken(session, self._catalog, "policy_id")
+        await self._desk.refuse_broken(session, "policy_id")
 
     async def _shown(self, session: AsyncSession, caller: Caller, row: RoutePolicy) -> RoutePolicyOut:
         return _show(row, await repository.list_latest(session, [row]), caller)
@@ -270,15 +288,7 @@ class RoutePolicies:
         before: RoutePolicyOut | None,
         after: RoutePolicyOut | None,
     ) -> None:
-        await record_change(
-            session,
-            caller,
-            f"route_policies.{verb}",
-            object_type="route_policy",
-            object_id=policy_id,
-            before=_audited(before),
-            after=_audited(after),
-        )
+        await self._desk.record(session, caller, verb, policy_id, _audited(before), _audited(after))
 
 
 def _merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> PolicyFields:
@@ -287,7 +297,7 @@ def _merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> PolicyFi
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)[0]
         path = ".".join(map(str, details["loc"]))
-        raise InvalidRoutePolicy(f"{path}: {details['msg']}.", param=path) from None
+        raise InvalidDocument(f"{path}: {details['msg']}.", param=path) from None
 
 
 def _published(row: RoutePolicy, versions: Sequence[RoutePolicyVersion]) -> RoutePolicyVersion | None:
