@@ -45,9 +45,8 @@ from tollkeeper.core.config_source import ConfigError, Node, Place, Problem, pat
 from tollkeeper.core.money import nano_from_usd
 from tollkeeper.domains.catalog.beyond import read_fine_tuning, read_passthrough
 from tollkeeper.domains.catalog.environment import environment_catalog, vendor_names
-from tollkeeper.domains.catalog.fields import check_document, is_private_host, origin_of, read_proxy_url
+from tollkeeper.domains.catalog.fields import OWNER, check_document, is_private_host, origin_of, read_proxy_url
 from tollkeeper.domains.catalog.loader import Declared
-from tollkeeper.domains.catalog.models import OWNER
 from tollkeeper.domains.catalog.parameters import read_capabilities, read_parameters
 from tollkeeper.domains.catalog.policies import PolicyBook, PolicySource, all_targets
 from tollkeeper.domains.catalog.prices import PriceList, read_price, stable_id

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from tollkeeper.configuration_schema import FileBudget, FileLimit, FileScope
 from tollkeeper.core.money import nano_from_usd
-from tollkeeper.domains.budgets.service import columns
 from tollkeeper.domains.catalog.prices import stable_id
 from tollkeeper.domains.limits.schemas import PLATFORM_KINDS, PREFIXES, DeclaredRule, Scope
 
@@ -75,7 +74,7 @@ def declared_limit(rule: FileLimit, place: str) -> DeclaredRule:
 
 
 def declared_budget(rule: FileBudget, place: str) -> DeclaredRule:
-    terms = {**_BUDGET, **_given(columns(rule)), "is_per_model": rule.is_per_model, "anchor": rule.terms.anchor}
+    terms = {**_BUDGET, **_given(rule.columns()), "is_per_model": rule.is_per_model, "anchor": rule.terms.anchor}
     terms |= {
         "seconds": rule.window_seconds,
         "increase_nano": nano_from_usd(rule.increase_usd) if rule.increase_usd else 0,

@@ -1,14 +1,15 @@
 """Payloads of the budgets API. Amounts are dollars a window; of a platform's budget, costs instead of charges."""
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from tollkeeper.contracts.money import Window, WindowKind
 from tollkeeper.contracts.windows import LONGEST_CUSTOM_SECONDS, SHORTEST_CUSTOM_SECONDS, window_fault
 from tollkeeper.core.ids import BudgetId, KeyId, RequestId
-from tollkeeper.core.money import MAX_USD, Usd
+from tollkeeper.core.money import MAX_USD, Usd, nano_from_usd
 from tollkeeper.domains.limits.schemas import NewRule, RuleFields, RuleView
 from tollkeeper.web.schemas import Schema
 
@@ -47,6 +48,18 @@ class BudgetFields(RuleFields):
     @classmethod
     def never_null(cls) -> frozenset[str]:
         return super().never_null() | {"mode", "rolls_over", "refusal_status", "thresholds", "amount_usd"}
+
+    def changes(self) -> dict[str, Any]:
+        """What was sent of what may be changed, by the names of the columns."""
+        changeable = BudgetFields.model_fields.keys() | {"amount_usd"}
+        values = {name: getattr(self, name) for name in self.model_fields_set & changeable}
+        if "mode" in values:
+            values["is_hard"] = values.pop("mode") == "hard"
+        if "amount_usd" in values:
+            values["amount_nano"] = nano_from_usd(values.pop("amount_usd"))
+        if "increase_usd" in values:
+            values["increase_nano"] = nano_from_usd(values.pop("increase_usd") or Decimal(0))
+        return values
 
 
 class BudgetTerms(BudgetFields):
@@ -88,6 +101,16 @@ class BudgetTerms(BudgetFields):
     def terms(self) -> Window:
         anchor = None if self.anchor is None else int(self.anchor.timestamp())
         return Window(WindowKind(self.window), self.time_zone, anchor, self.window_seconds)
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of a whole budget's terms."""
+        return {
+            **self.changes(),
+            "window_kind": self.window,
+            "time_zone": self.time_zone,
+            "anchor": self.terms.anchor,
+            "seconds": self.window_seconds,
+        }
 
 
 class BudgetCreate(NewRule, BudgetTerms):

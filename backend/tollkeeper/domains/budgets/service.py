@@ -6,8 +6,7 @@ below what is spent admits nothing until the next window; removing it leaves wha
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,12 +20,10 @@ from tollkeeper.core.money import MAX_USD, format_usd, nano_from_usd, usd_from_n
 from tollkeeper.db.models import Budget
 from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.budgets.backfill import backfill_counters
-from tollkeeper.domains.budgets.schemas import BudgetCreate, BudgetFields, BudgetTerms, BudgetUpdate, BudgetView
+from tollkeeper.domains.budgets.schemas import BudgetCreate, BudgetUpdate, BudgetView
 from tollkeeper.domains.limits import service as rules
 from tollkeeper.domains.limits.service import budget_of
 from tollkeeper.web.caller import Caller
-
-_CHANGEABLE: Final = frozenset(BudgetFields.model_fields) | {"amount_usd"}
 
 
 class Budgets:
@@ -37,7 +34,7 @@ class Budgets:
         self, session: AsyncSession, caller: Caller, tenant_id: UUID | None, wanted: BudgetCreate
     ) -> Budget:
         now = self._clock.now()
-        values = columns(wanted)
+        values = wanted.columns()
         self._check_increase(values)
         start, _ = bounds(wanted.terms, now.timestamp())
         row = Budget(
@@ -65,7 +62,7 @@ class Budgets:
     ) -> Budget:
         row = await rules.get_for_change(session, caller, Budget, budget_id, if_match)
         before = facts(row)
-        values = _values(changed)
+        values = changed.changes()
         if row.window_kind == "total" and values.get("rolls_over"):
             raise MalformedPayload("The window 'total' has none after it to roll over to.", param="rolls_over")
         stored = {name: getattr(row, name) for name in ("amount_nano", "increase_nano", "increase_until")}
@@ -144,29 +141,6 @@ def facts(row: Budget) -> dict[str, Any]:
         "refusal_status": row.refusal_status,
         "thresholds": list(row.thresholds),
     }
-
-
-def columns(wanted: BudgetTerms) -> dict[str, Any]:
-    """The columns of a whole budget's terms."""
-    return {
-        **_values(wanted),
-        "window_kind": wanted.window,
-        "time_zone": wanted.time_zone,
-        "anchor": wanted.terms.anchor,
-        "seconds": wanted.window_seconds,
-    }
-
-
-def _values(sent: BudgetFields) -> dict[str, Any]:
-    """What was sent of what may be changed, by the names of the columns."""
-    values = {name: getattr(sent, name) for name in sent.model_fields_set & _CHANGEABLE}
-    if "mode" in values:
-        values["is_hard"] = values.pop("mode") == "hard"
-    if "amount_usd" in values:
-        values["amount_nano"] = nano_from_usd(values.pop("amount_usd"))
-    if "increase_usd" in values:
-        values["increase_nano"] = nano_from_usd(values.pop("increase_usd") or Decimal(0))
-    return values
 
 
 def _id(row: Budget) -> str:

@@ -27,6 +27,8 @@ from tollkeeper.contracts.catalog import REST, ProviderKind
 from tollkeeper.contracts.cloud import LONGEST_DOCUMENT, compact_document, is_document, read_document
 from tollkeeper.core.money import Usd, pico_per_token, pico_per_unit
 
+# Of a model that leads to several vendors.
+OWNER: Final = "tollkeeper"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")

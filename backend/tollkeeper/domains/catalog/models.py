@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from heapq import merge
-from typing import Any, Final, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,7 +14,7 @@ from tollkeeper.db.models.catalog import Model
 from tollkeeper.domains.catalog import repository
 from tollkeeper.domains.catalog.changes import record_change
 from tollkeeper.domains.catalog.declared import DeclaredModel, declared_models, declared_providers, refuse_declared
-from tollkeeper.domains.catalog.fields import Target, check_rest
+from tollkeeper.domains.catalog.fields import OWNER, Target, check_rest
 from tollkeeper.domains.catalog.kept_policies import refuse_broken, stored_book
 from tollkeeper.domains.catalog.parameters import PARAMETERS, Capabilities, stored_parameters
 from tollkeeper.domains.catalog.policies import all_targets
@@ -32,9 +32,6 @@ from tollkeeper.domains.catalog.service import (
 from tollkeeper.domains.catalog.stored import read_model
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.etag import check_match
-
-# Of a model that leads to several vendors.
-OWNER: Final = "tollkeeper"
 
 
 class UnknownProvider(BadRequest):
