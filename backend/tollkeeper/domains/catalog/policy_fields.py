@@ -36,6 +36,9 @@ Share = Annotated[
     Field(ge=0, le=1, max_digits=7, decimal_places=6, description="Of all calls: 0.05 is one in twenty."),
 ]
 _Seconds = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=86_400, allow_inf_nan=False)]
+# What a worker remembers of a target (`gateway/routing/breaker.py`, `place.py`).
+_BreakerWindow = Annotated[float, BeforeValidator(_no_bool), Field(ge=1, le=60, allow_inf_nan=False)]
+_CanaryWindow = Annotated[float, BeforeValidator(_no_bool), Field(ge=5, le=900, allow_inf_nan=False)]
 ProbeSeconds = Annotated[float, BeforeValidator(_no_bool), Field(ge=1, le=86_400, allow_inf_nan=False)]
 _Tokens = Annotated[int, Field(ge=0, le=100_000_000, strict=True)]
 _Moment = Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")]
@@ -85,7 +88,7 @@ class CanaryFields(_Fields):
     share: Share
     most_errors: Share = Decimal("0.05")
     least_calls: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 20
-    window_seconds: _Seconds = 300.0
+    window_seconds: _CanaryWindow = 300.0
 
 
 class _ForkFields(_Fields):
@@ -142,11 +145,11 @@ class BreakerFields(_Fields):
     """When a target is left alone, and how it comes back."""
 
     failures: Annotated[int, Field(ge=1, le=1000, strict=True)] = 5
-    window_seconds: _Seconds = 10.0
+    window_seconds: _BreakerWindow = 10.0
     least_calls: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 20
     most_errors: Share = Decimal("0.25")
     open_seconds: _Seconds = 2.0
-    most_open_seconds: _Seconds = 30.0
+    most_open_seconds: _Seconds = 20.0
     floor: Share = Field(Decimal("0.01"), description="Of the calls, let through as trials while it is open.")
     successes: Annotated[int, Field(ge=1, le=100, strict=True)] = 3
 
