@@ -54,7 +54,7 @@ async def open_admission() -> AsyncIterator[Open]:
 @pytest.fixture(params=["valkey_url", "redis62_url", "cluster_url"])
 async def admission(request: pytest.FixtureRequest, open_admission: Open) -> Admission:
     opened = await open_admission(request.getfixturevalue(request.param))
-    opened.script_now_us = 1_790_000_000_000_000
+    opened.pump.script_now_us = 1_790_000_000_000_000
     return opened
 
 
@@ -104,7 +104,7 @@ async def test_a_refusal_names_the_scope_and_the_true_wait(admission: Admission)
         "x-ratelimit-remaining-requests": "0",
         "x-ratelimit-reset-requests": "10s",
     }
-    admission.script_now_us += 10_000_000
+    admission.pump.script_now_us += 10_000_000
     assert (await admit(admission, principal))["x-ratelimit-remaining-requests"] == "0"
 
 
@@ -121,7 +121,7 @@ async def test_an_answer_tells_the_scope_with_the_least_room(admission: Admissio
 async def test_calls_without_a_limit_do_not_ask_redis(open_admission: Open, valkey_url: str) -> None:
     admission = await open_admission(valkey_url)
     sent: list[object] = []
-    admission._redis.ask = sent.append  # type: ignore[assignment, method-assign]
+    admission.pump.redis.ask = sent.append  # type: ignore[assignment, method-assign]
 
     assert await admit(admission, make_principal()) == {}
     assert sent == []
@@ -130,13 +130,13 @@ async def test_calls_without_a_limit_do_not_ask_redis(open_admission: Open, valk
 async def test_waiting_calls_travel_in_one_round_trip(open_admission: Open, valkey_url: str) -> None:
     admission = await open_admission(valkey_url)
     trips: list[int] = []
-    ask = admission._redis.ask
+    ask = admission.pump.redis.ask
 
     def count(packed: bytes, commands: int, tell: Any) -> Any:
         trips.append(commands)
         return ask(packed, commands, tell)
 
-    admission._redis.ask = count  # type: ignore[method-assign]
+    admission.pump.redis.ask = count  # type: ignore[method-assign]
     await admit(admission, make_principal(key_limit=60))
     trips.clear()
     await try_many(admission, make_principal(key_limit=60_000), 40)
@@ -148,19 +148,19 @@ async def test_a_flushed_server_is_given_the_script_again(open_admission: Open, 
     admission = await open_admission(valkey_url)
     one, other = make_principal(key_limit=600), make_principal(key_limit=600, tenant_limit=6_000)
     await admit(admission, one)
-    await admission._redis.call("SCRIPT", "FLUSH")
+    await admission.pump.redis.call("SCRIPT", "FLUSH")
 
     answers = await asyncio.gather(*(admit(admission, principal) for principal in (one, other, one, other)))
 
     remaining = [answer["x-ratelimit-remaining-requests"] for answer in answers]
     assert remaining == ["98", "99", "97", "98"]
-    assert admission._redis.state().trips == 0
+    assert admission.pump.redis.state().trips == 0
 
 
 async def test_callers_who_left_use_up_nothing(open_admission: Open, valkey_url: str) -> None:
     """Some leave before their batch is sent, some while it is under way, some when it is decided."""
     admission = await open_admission(valkey_url)
-    admission.script_now_us = 1_790_000_000_000_000
+    admission.pump.script_now_us = 1_790_000_000_000_000
     principal = make_principal(key_limit=600)
     await admit(admission, principal)
     made = 0
@@ -186,10 +186,10 @@ async def test_a_flushed_server_gets_the_script_again(open_admission: Open, valk
     principal = make_principal(key_limit=600)
     await admit(admission, principal)
 
-    await admission._redis.call("SCRIPT", "FLUSH")
+    await admission.pump.redis.call("SCRIPT", "FLUSH")
 
     assert (await admit(admission, principal))["x-ratelimit-limit-requests"] == "600"
-    assert admission._redis.state().trips == 0
+    assert admission.pump.redis.state().trips == 0
 
 
 async def test_without_redis_each_worker_admits_its_share(open_admission: Open, server_dir: Path) -> None:
@@ -211,12 +211,12 @@ async def test_a_server_that_cannot_write_leaves_the_decision_to_the_share(
 ) -> None:
     with EmbeddedValkey(server_dir) as server:
         admission = await open_admission(server.endpoint.url)
-        await admission._redis.call("REPLICAOF", "127.0.0.1", "1")
+        await admission.pump.redis.call("REPLICAOF", "127.0.0.1", "1")
 
         answers = await try_many(admission, make_principal(key_limit=60), 30)
 
         assert answers["dict"] == 10
-        assert "READONLY" in (admission._redis.state().problem or "")
+        assert "READONLY" in (admission.pump.redis.state().problem or "")
 
 
 @pytest.mark.fault

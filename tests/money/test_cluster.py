@@ -15,8 +15,8 @@ from tests.money.records import make_principal
 from tollkeeper.contracts.money import PLATFORM
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.redis_cluster import seeds_of
-from tollkeeper.gateway.money.admission import SCRIPT
 from tollkeeper.gateway.money.admission_batch import ADMIT_REPLIES, Group, Operation
+from tollkeeper.gateway.money.pump import SCRIPT
 from tollkeeper.gateway.money.terms import Place, Terms, gen_key, terms_of
 
 NODES = 3

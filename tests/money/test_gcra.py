@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tollkeeper.contracts.money import Limit, Period, RuleScope, ScopeKind, Unit
 from tollkeeper.gateway.money import gcra
-from tollkeeper.gateway.money.admission import SCRIPT
 from tollkeeper.gateway.money.admission_batch import ADMIT_REPLIES, Group, Operation, Verdict
 from tollkeeper.gateway.money.gcra import Rate
+from tollkeeper.gateway.money.pump import SCRIPT
 from tollkeeper.gateway.money.terms import Place, PlaceKind, default_burst, limit_place
 
 START_US = 1_790_000_000_000_000

@@ -47,8 +47,8 @@ async def workers(redis_url: str) -> AsyncIterator[list[Admission]]:
 
 async def trust(admission: Admission, space: UUID) -> None:
     """Counters that were just rebuilt, out of nothing."""
-    run_id = admission._redis.run_id_at(gen_key(space)) or ""
-    await admission._redis.call("HSET", gen_key(space), "r", run_id, "e", "1", "s", "r", "t", "0")
+    run_id = admission.pump.redis.run_id_at(gen_key(space)) or ""
+    await admission.pump.redis.call("HSET", gen_key(space), "r", run_id, "e", "1", "s", "r", "t", "0")
 
 
 @dataclass
@@ -100,7 +100,9 @@ def make_world() -> Model:
 async def counter(admission: Admission, space: UUID, budget: Budget) -> tuple[int, int]:
     """Base and held as Redis has them."""
     apart = space.hex if budget.scope.subject is None else ""
-    base, held = await admission._redis.call("HMGET", counter_key(space, counter_ref(budget.id, 0, apart)), "b", "h")
+    base, held = await admission.pump.redis.call(
+        "HMGET", counter_key(space, counter_ref(budget.id, 0, apart)), "b", "h"
+    )
     return int(base or 0), int(held or 0)
 
 
@@ -173,7 +175,7 @@ async def test_counters_are_what_a_model_of_them_says(workers: list[Admission], 
         await step(model, workers, dice)
         for worker in workers:
             await worker.set_bases([])
-            await worker._redis.call("PING")
+            await worker.pump.redis.call("PING")
         for principal in model.principals:
             for budget in principal.budgets:
                 assert await counter(workers[0], space, budget) == (model.base.get(budget.id, 0), model.held(budget))
@@ -203,7 +205,7 @@ async def test_counters_that_are_not_trusted_admit_nothing(workers: list[Admissi
     assert caught.value.code == "budget_unavailable"
     await trust(workers[0], principal.tenant_id)
     await ask(workers[0], principal, full=1)
-    await workers[0]._redis.call("HSET", gen_key(principal.tenant_id), "r", "another server")
+    await workers[0].pump.redis.call("HSET", gen_key(principal.tenant_id), "r", "another server")
     with pytest.raises(DependencyUnavailable):
         await ask(workers[0], principal, full=1)
 
@@ -246,13 +248,13 @@ async def test_what_happened_while_redis_was_away_is_told_when_it_is_back(worker
     await trust(worker, principal.tenant_id)
     hold = (await ask(worker, principal, full=600)).hold
     assert hold is not None
-    link = worker._redis
-    worker._redis = Away(link)  # type: ignore[assignment]
+    link = worker.pump.redis
+    worker.pump.redis = Away(link)  # type: ignore[assignment]
     worker.settle(hold, 250, rows=1, input_tokens=1, output_tokens=1)
     await worker.set_bases([])
     with pytest.raises(DependencyUnavailable):
         await ask(worker, principal, full=1)
-    worker._redis = link
+    worker.pump.redis = link
 
     worker.on_connect()
     await ask(worker, principal, full=0)
@@ -264,6 +266,7 @@ class Away:
     """A link whose server is gone."""
 
     is_available = False
+    is_cluster = False
     run_id = None
 
     def __init__(self, link: RedisLink) -> None:
@@ -281,7 +284,7 @@ async def test_a_hold_says_whose_it_is_and_what_for(workers: list[Admission]) ->
     hold = (await ask(workers[0], principal, full=600, payload=b'["an intent"]')).hold
 
     assert hold is not None
-    stored = await workers[0]._redis.call("HGET", holds_key(principal.tenant_id), hold.request_id.hex)
+    stored = await workers[0].pump.redis.call("HGET", holds_key(principal.tenant_id), hold.request_id.hex)
     amount, state, sequence, owner, _, refs, payload = stored.decode().split(" ", 6)
-    assert (amount, state, sequence, owner) == ("600", "h", "0", workers[0]._owner.decode())
+    assert (amount, state, sequence, owner) == ("600", "h", "0", workers[0].pump._owner.decode())
     assert (refs, payload) == (",".join(hold.refs), '["an intent"]')

@@ -51,7 +51,7 @@ class Keeper:
         if self.is_away:
             return False
         assert self.admission is not None
-        link, epoch = self.admission._redis, 1 + len(self.rebuilt)
+        link, epoch = self.admission.pump.redis, 1 + len(self.rebuilt)
         await link.call("DEL", holds_key(tenant_id))
         generation = ("r", link.run_id or "", "e", epoch, "s", "r", "t", "9999999999999")
         await link.call("HSET", gen_key(tenant_id), *generation)
@@ -62,8 +62,10 @@ class Keeper:
         assert self.admission is not None
         for ref in refs:
             base, version = self.spends.get(ref, (0, 0))
-            epoch = await self.admission._redis.call("HGET", gen_key(tenant_id), "e")
-            await self.admission._redis.call("HSET", counter_key(tenant_id, ref), "e", epoch, "b", base, "v", version)
+            epoch = await self.admission.pump.redis.call("HGET", gen_key(tenant_id), "e")
+            await self.admission.pump.redis.call(
+                "HSET", counter_key(tenant_id, ref), "e", epoch, "b", base, "v", version
+            )
         return True
 
     def note(self, terms: Terms, nano: int) -> None:
@@ -108,7 +110,7 @@ async def settled(admission: Admission) -> None:
 
 
 async def test_token_rates_charge_the_estimate_and_are_corrected_at_the_end(admission: Admission) -> None:
-    admission.script_now_us = NOW_US
+    admission.pump.script_now_us = NOW_US
     principal = tokens_a_minute(make_principal(), Unit.TOTAL_TOKENS, 60_000, burst=10_000)
 
     first = await ask(admission, principal, tokens=(1_000, 4_000))
@@ -122,7 +124,7 @@ async def test_token_rates_charge_the_estimate_and_are_corrected_at_the_end(admi
 
 
 async def test_a_call_dearer_than_the_burst_goes_on_a_full_bucket_into_debt(admission: Admission) -> None:
-    admission.script_now_us = NOW_US
+    admission.pump.script_now_us = NOW_US
     principal = tokens_a_minute(make_principal(), Unit.INPUT_TOKENS, 60_000, burst=1_000)
     await ask(admission, principal, tokens=(30_000, 0))
     with pytest.raises(RateLimited) as caught:
@@ -131,12 +133,12 @@ async def test_a_call_dearer_than_the_burst_goes_on_a_full_bucket_into_debt(admi
     assert caught.value.retry_after_seconds == 29.001
     assert caught.value.type == "tokens"
     assert caught.value.message.startswith("Rate limit reached for this key: 60000 input tokens per minute.")
-    admission.script_now_us += 30_000_000
+    admission.pump.script_now_us += 30_000_000
     assert (await ask(admission, principal, tokens=(5_000, 0))).hold is not None
 
 
 async def test_both_kinds_of_rates_are_in_the_headers(admission: Admission) -> None:
-    admission.script_now_us = NOW_US
+    admission.pump.script_now_us = NOW_US
     principal = tokens_a_minute(make_principal(key_limit=60), Unit.OUTPUT_TOKENS, 6_000)
 
     admitted = await ask(admission, principal, tokens=(5, 100))
@@ -174,7 +176,7 @@ async def test_parallel_calls_are_counted_without_redis_as_well(admission: Admis
     principal = make_principal()
     limit = Limit(uuid7(), RuleScope(ScopeKind.KEY, principal.key_id.hex), Unit.PARALLEL, 2)
     principal = replace(principal, limits=(limit,))
-    admission._redis = Away(admission._redis)  # type: ignore[assignment]
+    admission.pump.redis = Away(admission.pump.redis)  # type: ignore[assignment]
     holds = [(await ask(admission, principal)).hold for _ in range(2)]
     with pytest.raises(RateLimited):
         await ask(admission, principal)
@@ -235,7 +237,7 @@ async def test_an_extension_across_a_rebuild_is_held(admission: Admission) -> No
     principal = with_budget(make_budget(1_000, scope=RuleScope(ScopeKind.TENANT, principal.tenant_id.hex)), principal)
     hold = (await ask(admission, principal, full=600)).hold
     assert hold is not None
-    await admission._redis.call("DEL", gen_key(principal.tenant_id))
+    await admission.pump.redis.call("DEL", gen_key(principal.tenant_id))
 
     assert await admission.extend(hold, 50)
 
@@ -270,7 +272,7 @@ async def test_counters_nobody_trusts_are_rebuilt_and_the_call_goes_on(admission
     assert set(keeper.asked) == {ref}
     with pytest.raises(InsufficientQuota):
         await ask(admission, principal, full=1)
-    await admission._redis.call("DEL", counter_key(principal.tenant_id, ref), gen_key(principal.tenant_id))
+    await admission.pump.redis.call("DEL", counter_key(principal.tenant_id, ref), gen_key(principal.tenant_id))
     with pytest.raises(InsufficientQuota):
         await ask(admission, principal, full=1)
     assert await counter(admission, principal.tenant_id, principal.budgets[0]) == (700, 300)
@@ -302,11 +304,11 @@ async def test_what_was_left_of_a_window_is_there_in_the_next(admission: Admissi
     before = terms.budgets[0].before
     assert before is not None
     keeper.spends[before.ref] = (400, 1)
-    await admission._redis.call(
+    await admission.pump.redis.call(
         "HSET",
         gen_key(principal.tenant_id),
         "r",
-        admission._redis.run_id or "",
+        admission.pump.redis.run_id or "",
         "e",
         "1",
         "s",
@@ -402,14 +404,14 @@ async def test_without_redis_a_worker_takes_from_what_it_has_put_aside(admission
     principal = with_budget(make_budget(1_000, scope=RuleScope(ScopeKind.TENANT, principal.tenant_id.hex)), principal)
     await trust(admission, principal.tenant_id)
     keeper.share = 100
-    admission._redis.trip("for the test")
+    admission.pump.redis.trip("for the test")
     hold = (await ask(admission, principal, full=60)).hold
     assert hold is not None
     with pytest.raises(DependencyUnavailable) as caught:
         await ask(admission, principal, full=60)
     assert caught.value.code == "budget_unavailable"
-    while not admission._redis.is_available:
-        await admission._redis._probe()
+    while not admission.pump.redis.is_available:
+        await admission.pump.redis._probe()
 
     admission.on_connect()
     await settled(admission)

@@ -100,7 +100,7 @@ async def run(
         number = dice.randrange(WORKERS)
         worker = workers[number]
         worker.clock.seconds = _START_SECONDS + moment + worker_jump(number)
-        worker.admission.script_now_us = round((_START_SECONDS + moment + redis_jump(moment)) * 1_000_000)
+        worker.admission.pump.script_now_us = round((_START_SECONDS + moment + redis_jump(moment)) * 1_000_000)
         try:
             await admit(worker.admission, principal)
         except RateLimited:

@@ -1,31 +1,23 @@
-"""May this call be made? Every rate, lease and budget it is under, all or nothing, in one batched script call.
+"""May this call be made? Every rate, lease and budget it is under, all or nothing, in one batched script call (`pump`).
 
-Operations that wait in one turn of the event loop, or while two round trips are on their way, travel together in the
-next one (as in group commit), settlements with them, so the cost per call falls as load rises. Redis gone: rates by a
-local share, limit / live workers; hard budgets from the worker's allotment, then 503; never unlimited, and no outage.
+Redis gone: rates by a local share, limit / live workers; hard budgets from the worker's allotment, then 503; never
+unlimited, and no outage.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha1
-from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
-
-import hiredis
-import structlog
 
 from tollkeeper.contracts.money import Limit, ScopeKind, Spend
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import TollkeeperError
-from tollkeeper.core.redis import RedisLink, RedisUnavailable
-from tollkeeper.core.resp import pack
+from tollkeeper.core.redis import RedisLink
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission_batch import (
     ADMIT_REPLIES,
@@ -33,30 +25,20 @@ from tollkeeper.gateway.money.admission_batch import (
     Group,
     Operation,
     Verdict,
-    group,
 )
 from tollkeeper.gateway.money.hold import Appraisal, Hold, Part
 from tollkeeper.gateway.money.local_share import LocalShare
+from tollkeeper.gateway.money.pump import Pump
 from tollkeeper.gateway.money.refusals import budget_unavailable, headers_of, refuse
 from tollkeeper.gateway.money.registry import Registry
-from tollkeeper.gateway.money.terms import Asked, Pairs, Place, Terms, gen_key, refs_of, terms_of
+from tollkeeper.gateway.money.terms import Asked, Pairs, Place, Terms, refs_of, terms_of
 
-log = structlog.get_logger(__name__)
-
-SCRIPT: Final = files(__package__).joinpath("admission.lua").read_bytes()
-SCRIPT_SHA: Final = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
-# Operations in one round trip, over all tenants; the rest waits for the next.
-MAX_BATCH: Final = 512
-# Round trips at a time. One more than one, so that a call seldom waits for the end of somebody else's.
-MAX_TRIPS: Final = 2
 MAX_REMEMBERED: Final = 20_000
 # For so long after it was seen a budget is taken to be near its end.
 NEAR_SECONDS: Final = 5.0
 # How often counters are looked for again before a call is refused.
 _TRIES: Final = 3
 _NOTHING: Final = Appraisal(0, 0, 0, 0)
-# What a node of a cluster says of slots that are on their way: it is well itself.
-_ELSEWHERE: Final = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
 UNLIMITED: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -104,32 +86,25 @@ class Admission:
         counters: CounterKeeper | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._redis = redis
         self._clock = clock
-        self._owner = worker_id.hex.encode()
+        self.pump = Pump(redis, worker_id.hex.encode(), _is_gone)
         self.counters = counters
         self._metrics = metrics
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._queue: deque[Operation] = deque()
-        self._is_leaving = False
-        self._trips = 0
         # By the identity of the principal, which its entry holds: an id of ours takes ten times as long to hash.
         self._terms: dict[tuple[int, str, str, str, str | None], tuple[Principal, list[Terms], float]] = {}
         self._share = LocalShare(clock, live_workers)
-        self.registry = Registry(self._post, clock)
-        # Tests give the script its time; 0 lets Redis look at its own clock.
-        self.script_now_us = 0
+        self.registry = Registry(self.pump.post, clock)
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self.pump.start(self._loop)
         self.registry.start(self._loop)
 
     async def close(self) -> None:
         self._loop = None
         self.registry.close()
-        queue, self._queue = self._queue, deque()
-        for operation in queue:
-            operation.answer(None, None)
+        self.pump.close()
 
     def on_connect(self, _run_id: str | None = None) -> None:
         """Redis is there again: tell it what happened meanwhile."""
@@ -244,11 +219,11 @@ class Admission:
         forecast = appraisal.forecast_nano if is_cuttable or full < 0 else full
         head = b"a %b %d %d %b" % (hold.name, full, forecast, terms.said_refs)
         for _ in range(_TRIES):
-            if not self._redis.is_available or self._loop is None:
+            if not self.pump.redis.is_available or self._loop is None:
                 return self._decide_locally(hold, part, forecast)
             answer: asyncio.Future[tuple[Verdict, Sequence[Place]] | None] = self._loop.create_future()
             asking = _Asking(self, answer, hold, part, full, forecast)
-            self._post(Operation(terms.space, head, part.pairs, hold.payload, ADMIT_REPLIES, asking))
+            self.pump.post(Operation(terms.space, head, part.pairs, hold.payload, ADMIT_REPLIES, asking))
             # A caller who goes cancels the future: under way, `asking` gives back what it took; decided, `admit` does.
             told = await answer
             if told is None:
@@ -303,10 +278,10 @@ class Admission:
         head = b"x %b %d %d" % (hold.name, sequence, add_nano)
         pairs = [(place, 0) for place in terms.budgets]
         for _ in range(_TRIES):
-            if not self._redis.is_available or self._loop is None:
+            if not self.pump.redis.is_available or self._loop is None:
                 return self._take(terms, add_nano)
             answer: asyncio.Future[int | None] = self._loop.create_future()
-            self._post(Operation(terms.space, head, pairs, b"", 1, partial(_tell_extension, answer)))
+            self.pump.post(Operation(terms.space, head, pairs, b"", 1, partial(_tell_extension, answer)))
             code = await answer
             if code is None:
                 return self._take(terms, add_nano)
@@ -351,107 +326,6 @@ class Admission:
 
     def _void(self, hold: Hold, part: Part, *, is_certain: bool) -> None:
         self.registry.void(_void(part.terms.space, hold.name, part.pairs, is_certain=is_certain))
-
-    # The way to Redis and back
-
-    def _post(self, operation: Operation) -> None:
-        self._queue.append(operation)
-        self._wake()
-
-    def _wake(self) -> None:
-        """Leave at the end of this turn of the loop, with everyone who comes until then."""
-        if self._loop is not None and not self._is_leaving and self._trips < MAX_TRIPS:
-            self._is_leaving = True
-            self._loop.call_soon(self._leave)
-
-    def _leave(self) -> None:
-        self._is_leaving = False
-        queue = self._queue
-        batch = [queue.popleft() for _ in range(min(len(queue), MAX_BATCH))]
-        # Who left before the bus did is left out.
-        batch = [operation for operation in batch if not _is_gone(operation)]
-        if not batch:
-            return
-        groups = group(batch)
-        try:
-            self._send(groups, (b"EVALSHA", SCRIPT_SHA))
-        except RedisUnavailable:
-            self._lost(groups)
-        except Exception:
-            # A caller must never wait for an answer that nobody asked for.
-            log.exception("admission_failed")
-            self._lost(groups)
-        if queue:
-            self._wake()
-
-    def _send(self, groups: Sequence[Group], verb: tuple[bytes, bytes]) -> None:
-        """Raises `RedisUnavailable`; of a cluster those whose node is gone are told so, and the others leave."""
-        if self._redis.is_cluster:
-            self._send_apart(groups, verb)
-        else:
-            self._send_to(self._redis, groups, verb)
-
-    def _send_apart(self, groups: Sequence[Group], verb: tuple[bytes, bytes]) -> None:
-        nodes: dict[RedisLink, list[Group]] = {}
-        for entry in groups:
-            try:
-                nodes.setdefault(self._redis.node(gen_key(entry.space)), []).append(entry)
-            except RedisUnavailable:
-                self._lost([entry])
-        for node, some in nodes.items():
-            try:
-                self._send_to(node, some, verb)
-            except RedisUnavailable:
-                self._lost(some)
-
-    def _send_to(self, link: RedisLink, groups: Sequence[Group], verb: tuple[bytes, bytes]) -> None:
-        run_id = link.run_id or ""
-        packed = b"".join([pack(entry.command(*verb, run_id, self._owner, self.script_now_us)) for entry in groups])
-        link.ask(packed, len(groups), partial(self._hear, link, groups))
-        self._trips += 1
-
-    def _hear(self, link: RedisLink, groups: Sequence[Group], replies: list[Any] | None) -> None:
-        self._trips -= 1
-        if replies is None:
-            self._lost(groups)
-        else:
-            again: list[Group] = []
-            for entry, reply in zip(groups, replies, strict=True):
-                if not isinstance(reply, hiredis.ReplyError):
-                    self._pass_on(entry, reply)
-                elif str(reply).startswith("NOSCRIPT"):
-                    again.append(entry)
-                else:
-                    self._refused(link, entry, str(reply))
-            if again:
-                try:
-                    # A fresh or flushed server; nothing was done. EVAL loads the script as well.
-                    self._send_to(link, again, (b"EVAL", SCRIPT))
-                except RedisUnavailable:
-                    self._lost(again)
-        if self._queue:
-            self._wake()
-
-    def _refused(self, link: RedisLink, entry: Group, problem: str) -> None:
-        """It answers, but cannot decide (loading, read-only, out of memory): the local share does; or another node."""
-        if self._redis.moves(problem):
-            self._send_apart([entry], (b"EVALSHA", SCRIPT_SHA))
-            return
-        if not problem.startswith(_ELSEWHERE):
-            link.trip(problem)
-        self._lost([entry])
-
-    def _pass_on(self, entry: Group, reply: list[int]) -> None:
-        try:
-            entry.hear(reply)
-        except Exception:
-            log.exception("admission_failed")
-            self._lost([entry])
-
-    def _lost(self, groups: Iterable[Group]) -> None:
-        for entry in groups:
-            for operation in entry.operations:
-                operation.answer(None, None)
 
 
 def _cover(hold: Hold, part: Part, nano: int) -> None:
