@@ -10,6 +10,9 @@ from tests.gateway.dispatching import BOTH, ONE, TWO, credentials, fork, pair
 from tests.gateway.serving import chat
 from tests.gateway.test_settlement import BROKEN, Slow, leave
 from tests.gateway.upstream import (
+    DONE,
+    STREAM_HEAD,
+    USAGE,
     Script,
     Seen,
     answer,
@@ -19,6 +22,7 @@ from tests.gateway.upstream import (
     completion,
     event,
     good_stream,
+    http_chunk,
     stream,
 )
 from tollkeeper.contracts.routing import FallbackKind, RetryRule, RoutePolicy, Target
@@ -301,6 +305,29 @@ async def test_an_answer_that_a_filter_left_empty_is_asked_for_elsewhere_and_bil
         assert (first.status, first.error_code) == (CallStatus.ERROR, "content_filter")
         assert (first.cost_nano or 0) > 0
         assert second.status is CallStatus.OK
+
+
+async def test_a_stream_that_a_filter_left_empty_is_billed_as_its_vendor_counts(tmp_path: Path) -> None:
+    go = asyncio.Event()
+
+    async def script(_seen: Seen, writer: asyncio.StreamWriter) -> bool:
+        role, end = event(chunk({"role": "assistant", "content": ""})), event(chunk({}, "content_filter"))
+        writer.write(STREAM_HEAD + http_chunk(role + end))
+        async with asyncio.timeout(10):
+            await go.wait()
+        writer.write(http_chunk(event(chunk(None, usage=USAGE)) + DONE) + b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+    options = {"options": {"cancel_stops_billing": False}}
+    async with pair(tmp_path, FALLBACKS, targets=[ONE], first=options) as both:
+        both.one.script, both.two.script = script, STREAMED
+        response = await both.gateway.post(body=chat(stream=True))
+        assert response.headers["x-tollkeeper-provider"] == "two"
+        assert both.gateway.settlements == [], "not before the vendor's own count is known"
+        go.set()
+        first, _ = await both.gateway.settled(2)
+        assert (first.error_code, first.usage.is_estimated, first.usage.output) == ("content_filter", False, 5)
 
 
 async def test_an_answer_with_content_stays_though_a_filter_ended_it(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.gateway.upstream import answer, answer_json, completion, good_stream,
 from tests.money.records import FakeHolds
 from tollkeeper.contracts.routing import HedgeRule, RetryRule, RoutePolicy
 from tollkeeper.contracts.usage import CallStatus, Settlement
+from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.routing.hedge import MOST_SAVED, HedgeAccount
 
 ONCE = RetryRule(most_attempts=1)
@@ -84,12 +85,13 @@ async def test_a_first_attempt_that_answers_after_all_wins(tmp_path: Path) -> No
 
 
 async def test_the_losers_bill_is_the_vendors_where_it_goes_on(tmp_path: Path) -> None:
-    slow = Slow(None)
-    async with pair(tmp_path, HEDGED, first=GOES_ON, second=GOES_ON) as both:
+    slow, drains = Slow(None), Drains()
+    async with pair(tmp_path, HEDGED, first=GOES_ON, second=GOES_ON, drains=drains) as both:
         both.one.script = slow
         response = await both.gateway.post()
         assert response.headers["x-tollkeeper-provider"] == "two"
         assert both.gateway.settlements == [], "not settled before the end of both is known"
+        assert drains.count == 1
         assert not both.one.seen[0].gone.is_set()
         slow.go.set()
         lost, won = by_attempt(await both.gateway.settled(2))
