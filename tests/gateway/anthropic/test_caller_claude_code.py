@@ -101,7 +101,7 @@ async def test_vendor_gets_openais_form_and_nothing_else(gateway: Serving, vendo
     sent = seen.json()
     assert set(sent) == {
         "model",
-        "max_completion_tokens",
+        "max_tokens",
         "messages",
         "stream",
         "stream_options",

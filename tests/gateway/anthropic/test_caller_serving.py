@@ -55,7 +55,7 @@ async def test_sdk_gets_a_message(gateway: Serving, vendor: FakeUpstream, client
     assert got._request_id.startswith("req_")
     assert vendor.seen[0].json() == {
         "model": "gpt-4o-mini",
-        "max_completion_tokens": 100,
+        "max_tokens": 100,
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello."}],
         "stop": ["END"],
     }

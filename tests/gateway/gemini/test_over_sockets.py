@@ -241,7 +241,7 @@ async def test_gemini_call_reaches_a_vendor_of_openais_format(
     assert vendor.seen[0].json() == {
         "model": "gpt-4o-mini",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}],
-        "max_completion_tokens": 9,
+        "max_tokens": 9,
     }
     (row,) = await gateway.settled()
     assert (row.usage.input, row.usage.output) == (10, 5)

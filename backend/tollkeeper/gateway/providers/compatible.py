@@ -150,6 +150,8 @@ class Compatible:
     def _prepare_chat(self, call: Call, changes: dict[str, Any]) -> None:
         # A cap of ours has to be understood: the older name is known wherever both are not.
         wanted = self.vendor.max_tokens_field or (call.applied_cap and "max_tokens")
+        if not wanted and call.dialect not in _OWN_DIALECTS:
+            wanted = self.vendor.foreign_cap
         if wanted:
             _rename_cap(call.body, wanted, changes)
         if "parallel_tool_calls" in call.body and not call.body.get("tools"):

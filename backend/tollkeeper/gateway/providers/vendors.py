@@ -51,6 +51,8 @@ class Vendor:
     env_var: str | None = None
     needs_credential: bool = True
     max_tokens_field: str | None = "max_tokens"
+    # Where that is None: the name in calls that came in another dialect, whose callers chose neither; None: the newer.
+    foreign_cap: str | None = None
     supports_stream_usage: bool = True
     drops: frozenset[str] = OPENAI_ONLY
     # Extensions of the canonical form that it understands in calls translated from another dialect (`plain_chat`).
@@ -120,6 +122,7 @@ def _local(
     offers: frozenset[Operation] = frozenset(),
     reasoning_fields: tuple[str, ...] = (),
     max_tokens_field: str | None = None,
+    foreign_cap: str | None = None,
 ) -> Vendor:
     """A server on the operator's own machine: no credential, nothing dropped, closing the connection stops the work."""
     return Vendor(
@@ -128,6 +131,7 @@ def _local(
         f"http://127.0.0.1:{port}/v1",
         needs_credential=False,
         max_tokens_field=max_tokens_field,
+        foreign_cap=foreign_cap,
         drops=_NOTHING,
         keeps=_OF_LOCAL_SERVERS,
         embeds_base64=embeds_base64,
@@ -263,11 +267,13 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         reasoning_fields=("reasoning", "reasoning_content"),
     ),
     _local("llamacpp", "llama.cpp", 8080, embeds_base64=True, offers=_RANKING),
-    _local("lmstudio", "LM Studio", 1234),
+    # The older name stands alone among the parameters of its Chat Completions (LM Studio's documentation, 2026-11).
+    _local("lmstudio", "LM Studio", 1234, foreign_cap="max_tokens"),
     _local("localai", "LocalAI", 8080, offers=_DRAWING | _RANKING | {Operation.SPEECH, Operation.TRANSCRIPTIONS}),
     _local("sglang", "SGLang", 30000, offers=_RANKING),
-    _local("tgi", "Text Generation Inference", 3000),
-    _local("jan", "Jan", 1337),
+    # It does not know the newer name (text-generation-inference#2844, #2925).
+    _local("tgi", "Text Generation Inference", 3000, foreign_cap="max_tokens"),
+    _local("jan", "Jan", 1337, foreign_cap="max_tokens"),
     Vendor(
         "cerebras",
         "Cerebras",
@@ -425,6 +431,8 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         has_fine_tuning=True,
         needs_credential=False,
         max_tokens_field=None,
+        # Whatever it is: the older name is known wherever both are not.
+        foreign_cap="max_tokens",
         drops=_NOTHING,
         keeps=_OF_LOCAL_SERVERS,
         takes_tokens=True,
