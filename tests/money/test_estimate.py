@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.gateway.money.estimate import (
     IMAGE_TOKENS,
-    Survey,
     bound_input_tokens,
     estimate_input_tokens,
     estimate_output_tokens,
     estimate_usage,
     survey,
 )
+from tollkeeper.gateway.money.survey import Survey
 
 
 def call_of(body: dict, *, is_changed: bool = False) -> Call:

@@ -18,7 +18,6 @@ from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.routing import Target
 from tollkeeper.gateway.money import encodings, tokens
 from tollkeeper.gateway.money.estimate import (
-    Survey,
     beyond_bytes,
     bound_of,
     estimate_of,
@@ -32,6 +31,7 @@ from tollkeeper.gateway.money.families import Family, family_of
 from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Appraisal
 from tollkeeper.gateway.money.price import adjustment_of, cost_pico, measure_of
+from tollkeeper.gateway.money.survey import Survey
 
 # `unbounded_because` where a cap of the output is all that is missing.
 OUTPUT: Final = "output"

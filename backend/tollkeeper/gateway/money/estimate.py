@@ -6,28 +6,24 @@ token ids one by one. A call is walked once, its shape only.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
-from tollkeeper.contracts.chat import Amounts, Call, Operation, Usage
+from tollkeeper.contracts.chat import Call, Operation, Usage
 from tollkeeper.gateway.money.extent import asked_of
 from tollkeeper.gateway.money.families import OTHER, Family
-from tollkeeper.gateway.money.media import picture_size, raw_picture_size, sound_ms
+from tollkeeper.gateway.money.media import raw_picture_size
+from tollkeeper.gateway.money.survey import Survey, take_picture, walk_messages, walk_parts
 
 BYTES_PER_TOKEN: Final = 4
 # Of a picture whose size cannot be seen: OpenAI, "Images and vision", 2026-08: 85 tokens + 170 for each of six tiles.
 IMAGE_TOKENS: Final = 1_105
 # Two pages: Anthropic, "PDF support", 2026-08, has 1,500 to 3,000 tokens a page.
 FILE_TOKENS: Final = 4_000
-_SHORT: Final = 64
 # Marks around each text of a list.
 _PER_TEXT: Final = 4
 
-_TEXT_PARTS: Final = frozenset(
-    {"text", "input_text", "output_text", "refusal", "thinking", "redacted_thinking", "reasoning", "tool_use"}
-)
 # A tuple: what a caller sends may be no text at all, which no set can be asked for.
 _OWN_TOOLS: Final = ("function", "custom")
 # Of Anthropic's own, those that the caller runs. Their definitions are the vendor's.
@@ -49,52 +45,7 @@ _KEPT_FIELDS: Final = frozenset({"previous_response_id", "conversation", "cached
 # Where Google's clients for OpenAI's format put its own fields (`google.cached_content`).
 _EXTRA: Final = "extra_body"
 _TOLD_FIELDS: Final = _KEPT_FIELDS.union(_OPEN_FIELDS, {_EXTRA})
-# What stands behind an address of these is no picture, whatever the part says.
-_NO_PICTURES: Final = (
-    ".pdf",
-    ".txt",
-    ".md",
-    ".csv",
-    ".html",
-    ".json",
-    ".mp3",
-    ".wav",
-    ".flac",
-    ".ogg",
-    ".mp4",
-    ".mov",
-    ".webm",
-)
-
 _OTHERS: Final = frozenset(Operation) - {Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS}
-
-Picture = tuple[tuple[int, int] | None, str]
-
-
-@dataclass(slots=True)
-class Survey:
-    """What a call has in it, as far as it can be seen.
-
-    `text_bytes` bound the tokens of all its text and definitions; `ids` are tokens given as numbers. `prompts`: how many
-    are answered apart. `unseen`: something whose tokens only the vendor knows; the model's context bounds it. `open_cost`:
-    something that nothing bounds. Both are words for the caller.
-    """
-
-    text_bytes: int
-    ids: int = 0
-    prompts: int = 1
-    pictures: list[Picture] = field(default_factory=list)
-    sound_ms: int = 0
-    most_sound_ms: int = 0
-    files: int = 0
-    has_sound: bool = False
-    has_tools: bool = False
-    unseen: str | None = None
-    open_cost: str | None = None
-    # The strings of the body that are no text.
-    data: list[str] = field(default_factory=list)
-    # What is charged beside tokens at the most; None: what stands in a text call is counted from here.
-    most: Amounts | None = None
 
 
 def survey(call: Call) -> Survey:
@@ -103,7 +54,7 @@ def survey(call: Call) -> Survey:
     if call.operation is Operation.CHAT:
         messages = body.get("messages")
         if type(messages) is list:
-            _messages(messages, seen)
+            walk_messages(messages, seen)
         tools = body.get("tools")
         if tools and type(tools) is list:
             _tools(tools, seen)
@@ -182,99 +133,6 @@ def estimate_usage(input_tokens: int, text_length: int) -> Usage:
     return Usage(input=input_tokens, output=estimate_output_tokens(text_length), is_estimated=True)
 
 
-def _messages(messages: list[Any], seen: Survey) -> None:
-    for message in messages:
-        if type(message) is dict:
-            content = message.get("content")
-            if type(content) is list:
-                _parts(content, seen)
-            if "audio" in message and message["audio"] is not None:
-                seen.has_sound = True
-                seen.unseen = "a sound that the vendor keeps"
-
-
-def _parts(parts: list[Any], seen: Survey) -> None:
-    for part in parts:
-        if type(part) is not dict:
-            continue
-        kind = part.get("type")
-        if type(kind) is not str:
-            # A caller may send anything; the vendor refuses it.
-            seen.unseen = "a part without a type"
-        elif kind in _TEXT_PARTS:
-            continue
-        elif kind in {"image_url", "input_image", "image"}:
-            _picture(part, seen)
-        elif kind == "input_audio":
-            _sound(part, seen)
-        elif kind == "tool_result":
-            content = part.get("content")
-            if type(content) is list:
-                _parts(content, seen)
-        elif kind in {"file", "input_file", "document"}:
-            _file(part, seen)
-        else:
-            seen.unseen = "a part that is neither text nor picture nor sound"
-
-
-def _picture(part: Mapping[str, Any], seen: Survey) -> None:
-    """Where a picture is at the vendors that call it so: `image_url.url`, `image_url`, `source.data`."""
-    inner = part.get("image_url")
-    detail = part.get("detail")
-    url = inner
-    if type(inner) is dict:
-        url, detail = inner.get("url"), inner.get("detail")
-    source = part.get("source")
-    if type(source) is dict and type(source.get("data")) is str:
-        _take_out(source["data"], seen)
-        size = picture_size("data:," + source["data"][:1_000_000])
-    elif type(url) is str:
-        _take_out(url, seen)
-        size = picture_size(url)
-        if size is None and _is_no_picture(url):
-            seen.unseen = "a file"
-    else:
-        size = None
-    seen.pictures.append((size, detail if type(detail) is str else "auto"))
-
-
-def _is_no_picture(url: str) -> bool:
-    if url[:5].lower() == "data:":
-        return url[5:11].lower() != "image/"
-    return url.partition("?")[0].lower().endswith(_NO_PICTURES)
-
-
-def _sound(part: Mapping[str, Any], seen: Survey) -> None:
-    inner = part.get("input_audio")
-    data = inner.get("data") if type(inner) is dict else None
-    seen.has_sound = True
-    if type(data) is not str or "://" in data[:16]:
-        seen.unseen = "a sound given by its address"
-        return
-    usual, most = sound_ms(data)
-    _take_out(data, seen)
-    seen.sound_ms += usual
-    seen.most_sound_ms += most
-
-
-def _file(part: Mapping[str, Any], seen: Survey) -> None:
-    """Pages inside a compressed file cannot be counted without opening it."""
-    seen.files += 1
-    seen.unseen = "a file"
-    for name, field_name in (("file", "file_data"), ("source", "data")):
-        inner = part.get(name)
-        data = inner.get(field_name) if type(inner) is dict else None
-        if type(data) is str:
-            _take_out(data, seen)
-
-
-def _take_out(data: str, seen: Survey) -> None:
-    # Short ones are text for all it matters, and may be the same object as another short string.
-    if len(data) > _SHORT:
-        seen.text_bytes -= len(data)
-        seen.data.append(data)
-
-
 def _tools(tools: list[Any], seen: Survey) -> None:
     seen.has_tools = True
     for tool in tools:
@@ -321,7 +179,7 @@ def _no_chat(call: Call, seen: Survey) -> None:
     if call.operation is Operation.MODERATIONS:
         value = body.get("input")
         if type(value) is list:
-            _parts(value, seen)
+            walk_parts(value, seen)
             seen.text_bytes += _PER_TEXT * len(value)
     elif call.operation is Operation.RERANK:
         # The query is read anew with each document.
@@ -350,7 +208,7 @@ def _pictures(call: Call, seen: Survey) -> None:
             for entry in value if type(value) is list else [value]:
                 if entry is not None:
                     inner = entry if type(entry) is dict else {"image_url": entry}
-                    _picture({**inner, "detail": detail}, seen)
+                    take_picture({**inner, "detail": detail}, seen)
 
 
 def _prompts(call: Call, seen: Survey) -> None:
