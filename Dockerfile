@@ -32,6 +32,8 @@ COPY backend/ ./backend/
 COPY --from=console /src/dist/ ./backend/tollkeeper/console/dist/
 ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app/backend PYTHONUNBUFFERED=1 \
     TOLLKEEPER_HOST=0.0.0.0 TOLLKEEPER_PORT=8000 TOLLKEEPER_DATA_DIR=/data TOLLKEEPER_LOG_FORMAT=json
+# Here once: the user of the image can keep nothing beside the sources, and would wait for it at each start.
+RUN python -m compileall -q backend/tollkeeper migrations
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000

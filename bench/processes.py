@@ -22,8 +22,9 @@ _STORES = ("postgres", "valkey", "redis")  # names of the embedded servers' proc
 
 
 def our_environment() -> dict[str, str]:
-    """The environment in which a child finds the bench and the gateway."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "backend")))}
+    """The environment in which a child finds the bench and the gateway. It keeps what it compiles, as a user's does."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "backend")))}
 
 
 class StartFailed(Exception):
