@@ -80,11 +80,11 @@ from tollkeeper.domains.usage.spend import SqlSpend
 from tollkeeper.gateway import pipeline
 from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.explain import Explainer
+from tollkeeper.gateway.guard_trial import GuardTrial
 from tollkeeper.gateway.hint_line import CHANNEL as HINTS
 from tollkeeper.gateway.hint_line import HintLine
 from tollkeeper.gateway.internal import InternalCalls
 from tollkeeper.gateway.kept_answers import KeptAnswers
-from tollkeeper.gateway.guard_trial import GuardTrial
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.money.admission import Admission
 from tollkeeper.gateway.money.appraiser import Appraiser
@@ -244,7 +244,6 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         kept_answers = _open_answers(settings, objects, box, clock, stack)
         issuers = Issuers(Outbound(ca_bundle=settings.upstream_ca_bundle, proxy_url=settings.upstream_proxy), clock)
         response_lookup, response_sink = _open_responses(settings, database, box, clock, stack)
-        files = Files(database, objects, box, clock, settings)
         appraise = Appraiser()
         services = Services(
             settings=settings,
@@ -320,7 +319,6 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 ),
                 clock,
             ),
-            provider_probe=probe,
             router=Router(targets, catalog.holder.current, clock),
             readiness=Readiness(
                 database,
