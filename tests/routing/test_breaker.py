@@ -144,6 +144,19 @@ def test_what_began_before_it_opened_does_not_count_any_more() -> None:
     assert (breaker.state, breaker.until) == (State.OPEN, until)
 
 
+def test_a_trial_of_an_earlier_time_does_not_count_in_a_later_one() -> None:
+    rule = replace(RULE, floor_millionths=1_000_000, successes=1)
+    breaker = opened(rule=rule)
+    old, generation = breaker.admit(rule, 2.0, 0.0), breaker.generation
+    assert call(breaker, 2.1, is_ok=False, rule=rule) is Pass.TRIAL
+    again = breaker.until
+    assert breaker.admit(rule, again, 0.0) is Pass.TRIAL
+
+    breaker.succeeded(rule, old, generation, again)
+
+    assert breaker.state is State.HALF_OPEN
+
+
 def test_a_trial_nobody_tells_the_end_of_makes_room_in_time() -> None:
     breaker = opened()
     breaker.admit(RULE, 2.0, 0.999)

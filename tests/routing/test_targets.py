@@ -359,10 +359,10 @@ def test_one_workers_trouble_lets_the_other_open_at_its_first_failure(catalog: C
     fail(one, FailureClass.SERVER, 0.0, times=3)
     answer(other, 0.1)
     assert other.enter(HERE, RULE, 0.1) is not None, "a hint alone keeps nobody away"
+    one.reset("acme", 0.1)
     fail(other, FailureClass.SERVER, 0.2)
 
     assert other.enter(HERE, RULE, 0.3) is None
-    one.reset("acme", 0.4)
     fail(one, FailureClass.SERVER, 0.5)
     assert one.enter(HERE, RULE, 0.6) is not None, "what was opened on hearsay is told to nobody"
 
