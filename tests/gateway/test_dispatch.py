@@ -1,13 +1,16 @@
 """Which target a call goes to next: what the gate says, what each failure means, and what callers are told."""
 
 import asyncio
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from tests.gateway.dispatching import BOTH, ONE, TWO, credentials, fork, pair
-from tests.gateway.serving import chat
+from tests.gateway.serving import KEY, FakeAdmission, chat
 from tests.gateway.test_settlement import BROKEN, Slow, leave
 from tests.gateway.upstream import (
     DONE,
@@ -25,8 +28,16 @@ from tests.gateway.upstream import (
     http_chunk,
     stream,
 )
+from tests.money.records import FakeHolds
+from tollkeeper.contracts.money import Limit, Period, RuleScope, ScopeKind, Unit
+from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.routing import FallbackKind, RetryRule, RoutePolicy, Target
 from tollkeeper.contracts.usage import CallStatus
+from tollkeeper.core.errors import RateLimited
+from tollkeeper.core.ids import uuid7
+from tollkeeper.gateway.money.admission import Admitted
+from tollkeeper.gateway.money.hold import Appraisal
+from tollkeeper.gateway.money.terms import Asked, Terms, terms_of
 
 GOOD = answer_json(completion("hello"))
 STREAMED = stream(*good_stream("hello"))
@@ -335,3 +346,45 @@ async def test_an_answer_with_content_stays_though_a_filter_ended_it(tmp_path: P
         both.one.script = answer_json(filtered("so far"))
         assert (await both.gateway.post()).json()["choices"][0]["message"]["content"] == "so far"
         assert both.two.seen == []
+
+
+# Providers with rules of their own
+
+
+class Rules(FakeAdmission):
+    """What the rules about providers say: `full` ones refuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full: set[str] = set()
+        self.asked: list[set[str | None]] = []
+
+    def terms(self, principal: Principal, asked: Asked) -> Sequence[Terms]:
+        return list(terms_of(principal, asked, time.time()))
+
+    async def admit(self, terms: Sequence[Terms], request_id: UUID, appraisal: Appraisal, **kept: object) -> Admitted:
+        subjects = {place.rule.scope.subject for one in terms for place in one.rates if place.rule is not None}
+        self.asked.append(subjects)
+        if subjects & self.full:
+            raise RateLimited("No room at this provider.", retry_after_seconds=4)
+        return await super().admit(terms, request_id, appraisal, **kept)
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_each_provider_is_entered_by_its_own_rules(tmp_path: Path, is_full: bool) -> None:
+    rules = Rules()
+    limits = [
+        Limit(uuid7(), RuleScope(ScopeKind.PROVIDER, name), Unit.REQUESTS, 9, Period.DAY) for name in ("one", "two")
+    ]
+    async with pair(tmp_path, admission=rules, holds=FakeHolds()) as both:
+        both.gateway.keys.add(KEY, limits=tuple(limits))
+        both.one.script = refusal(500)
+        rules.full = {"two"} if is_full else set()
+        response = await both.gateway.post()
+        assert rules.asked == [{"one"}, {"two"}]
+        if is_full:
+            assert response.status_code == 503
+            assert "two/b: 429 rate_limit_exceeded" in response.text
+            assert both.two.seen == []
+        else:
+            assert (response.status_code, response.headers["x-tollkeeper-provider"]) == (200, "two")
