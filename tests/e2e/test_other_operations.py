@@ -164,6 +164,25 @@ def test_upload_of_20_mb_takes_less_than_three_times_its_size(client: OpenAI, pr
     assert grown < _MOST_TIMES * 20_000_000, f"{grown / 20_000_000:.2f} times its size"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("model", ["priced-chat", "claude/simulated"], ids=["relayed", "translated"])
+def test_picture_of_20_mb_takes_less_than_three_times_its_size(client: OpenAI, product: Product, model: str) -> None:
+    """The same for a picture inside JSON, whose model is renamed, or which another vendor gets in its own format."""
+    ask = client.chat.completions.create
+    ask(model=model, messages=_with_picture(media.png(b"x")), max_completion_tokens=16)
+    large = _with_picture(media.png(bytes(15_000_000)))
+    workers = _descendants(product.process.pid)
+    before = {worker: _reset_peak(worker) for worker in workers}
+    assert ask(model=model, messages=large, max_completion_tokens=16).choices
+    grown = max(_status(worker, "VmHWM") - before[worker] for worker in workers)
+    assert grown < _MOST_TIMES * 20_000_000, f"{grown / 20_000_000:.2f} times its size"
+
+
+def _with_picture(picture: bytes) -> Any:
+    url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
+
+
 def _descendants(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [found for child in map(int, children) for found in (child, *_descendants(child))]
