@@ -1,9 +1,12 @@
 """`tollkeeper routing`: policies from a file to their end, and what a call would meet."""
 
 import json
+import time
 from pathlib import Path
 
-from tests.commands.conftest import Tollkeeper
+import httpx
+
+from tests.commands.conftest import Gateway, Tollkeeper
 
 POLICY = """
 name: {name}
@@ -31,6 +34,39 @@ def test_a_policy_is_written_published_changed_and_rolled_back(tollkeeper: Tollk
     missing = tollkeeper("routing", "show", "by-hand")
     assert missing.code == 1
     assert "no route policy" in missing.error
+
+
+def test_calls_of_a_model_follow_its_policy_as_it_is_published(
+    tollkeeper: Tollkeeper, gateway: Gateway, tmp_path: Path
+) -> None:
+    source = tmp_path / "policy.json"
+    branches = [{"provider": "simulated", "model": "simulated", "when": {"headers": {"X-Env": ["test"]}}}]
+    source.write_text(json.dumps({"name": "followed", "branches": branches}), encoding="utf-8")
+    assert tollkeeper("routing", "create", str(source), "--publish").code == 0
+    headers = {"authorization": f"Bearer {gateway.first_run['api_key']}"}
+    with httpx.Client(base_url=gateway.origin, headers=headers, timeout=30) as client:
+        made = client.post("/api/v1/catalog/models", json={"name": "by-policy", "policy": "followed"})
+        assert made.status_code == 201, made.text
+        call = {"model": "by-policy", "messages": [{"role": "user", "content": "hi"}]}
+
+        def asked(**sent: str) -> httpx.Response:
+            """Once the worker that answers knows the model."""
+            ends = time.monotonic() + 30
+            while True:
+                answer = client.post("/v1/chat/completions", json=call, headers=sent)
+                if answer.status_code != 404 or time.monotonic() > ends:
+                    return answer
+                time.sleep(0.05)
+
+        served = asked(**{"x-env": "test"})
+        assert (served.status_code, served.headers["x-tollkeeper-provider"]) == (200, "simulated")
+        refused = asked()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "no_target_available")
+        narrowed = asked(**{"x-env": "test", "x-tollkeeper-route": "followed"})
+        assert narrowed.status_code == 200
+    in_use = tollkeeper("routing", "delete", "followed", "--yes")
+    assert in_use.code == 4
+    assert "by-policy" in in_use.error
 
 
 def test_a_fault_is_told_with_its_path(tollkeeper: Tollkeeper, tmp_path: Path) -> None:

@@ -202,6 +202,12 @@ def test_windows_that_are_all_too_small_are_tried_all_the_same() -> None:
     assert (names(made), made.left_out) == ("ab", ())
 
 
+def test_of_windows_that_are_all_too_small_the_blocked_are_tried_last() -> None:
+    root = fork(Strategy.PRIORITY, Target("a", "m", context_tokens=1_000), Target("b", "m", context_tokens=500))
+    view = Told({"a": Standing(blocked_until=9.0)})
+    assert names(decided(root, facts(tokens=2_000), view)) == "ba"
+
+
 def test_a_call_that_no_target_holds_goes_to_the_larger_ones() -> None:
     large = fork(Strategy.PRIORITY, Target("c", "m", context_tokens=100_000))
     root = fork(Strategy.PRIORITY, Target("a", "m", context_tokens=1_000))

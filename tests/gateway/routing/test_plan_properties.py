@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.gateway.routing.deciding import Told, chat, decided, facts, fork
@@ -12,6 +12,8 @@ from tollkeeper.gateway.routing.health import Standing
 from tollkeeper.gateway.routing.order import Draws, Group, by_hash, by_weight
 from tollkeeper.gateway.routing.plan import targets_of
 
+# The machine may be busy with other tests.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _SHARES = st.floats(0, 1, exclude_max=True)
 _TARGETS = st.builds(
     Target,
@@ -45,6 +47,7 @@ _VIEWS = st.builds(Told, st.dictionaries(st.sampled_from("abcdefghij"), _STANDIN
 _CALLS = st.sampled_from([chat("a", "b"), chat("a", "b", tools=[{"type": "function"}])])
 
 
+@_UNHURRIED
 @given(tree=_TREES, view=_VIEWS, call=_CALLS, share=_SHARES, tokens=st.integers(0, 4_000))
 def test_every_target_is_tried_once_or_left_out_with_a_reason(
     tree: Fork, view: Told, call: object, share: float, tokens: int
@@ -61,6 +64,7 @@ def test_every_target_is_tried_once_or_left_out_with_a_reason(
     assert blocked == sorted(blocked)
 
 
+@_UNHURRIED
 @given(tree=_TREES, view=_VIEWS, call=_CALLS, share=_SHARES)
 def test_the_same_facts_make_the_same_decision(tree: Fork, view: Told, call: object, share: float) -> None:
     who = facts().principal
@@ -95,6 +99,7 @@ def test_weights_are_shares_of_the_calls_and_of_what_stands_in(weights: list[int
             assert abs(seconds[position] / rounds - expected) < 0.03
 
 
+@_UNHURRIED
 @given(
     weights=st.lists(st.integers(1, 9), min_size=2, max_size=8),
     calls=st.lists(st.integers(0, 2**64 - 1), min_size=20, max_size=20, unique=True),
@@ -109,6 +114,7 @@ def test_a_branch_that_goes_moves_only_its_own_calls(weights: list[int], calls: 
         assert [group.position for group in by_hash(rest, call)] == [one for one in before if one != gone]
 
 
+@_UNHURRIED
 @given(
     weights=st.lists(st.integers(1, 9), min_size=2, max_size=8),
     calls=st.lists(st.integers(0, 2**64 - 1), min_size=20, max_size=20, unique=True),

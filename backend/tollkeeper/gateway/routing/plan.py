@@ -33,7 +33,7 @@ class LeftOut:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made for every call, and freezing costs a microsecond
 class Decision:
     """`targets` best first; every target of the route's tree is among them or among `left_out`, never both."""
 
@@ -135,13 +135,12 @@ class _Deciding:
                     )
         if not ordered:
             # Our figures may be wrong: the vendors have the last word where nobody else is there.
-            ordered, unfit = [one.target for one in unfit], []
+            ordered, unfit = self._all(unfit), []
         left += unfit
-        kept = self._distinct(ordered)
         if left:
-            names = {(target.provider, target.model) for target in kept}
+            names = {(target.provider, target.model) for target in ordered}
             left = [one for one in left if (one.target.provider, one.target.model) not in names]
-        return Decision(tuple(kept), fallbacks, tuple(left), notes=tuple(self._notes))
+        return Decision(tuple(ordered), fallbacks, tuple(left), (), tuple(self._notes))
 
     def _ordered(self, root: Fork, *, has_others: bool = False) -> tuple[list[Target], list[LeftOut]]:
         """What fits in order, those that may not be asked for now last, and what does not fit."""
@@ -156,11 +155,17 @@ class _Deciding:
         windows = [target.context_tokens for target in found if target.context_tokens is not None]
         # Nearly every call is known to fit everywhere by its length alone.
         is_long = bool(windows) and self._facts.input_bound > min(windows)
+        seen: set[tuple[str, str]] = set()
         for target in found:
+            place = (target.provider, target.model)
+            if place in seen:
+                # Each provider and model once, where it stands first.
+                continue
+            seen.add(place)
             if (is_long or target.lacks) and (why := self._unfit(target)) is not None:
                 unfit.append(why)
                 continue
-            standing = known.get((target.provider, target.model)) if known else None
+            standing = known.get(place) if known else None
             model = called if target.model == "*" else target.model
             if (standing or view.standing(target.provider, model, now)).blocked_until > now:
                 blocked.append(target)
@@ -247,20 +252,15 @@ class _Deciding:
             # What is said of targets is said of the tree's.
             self._left, self._notes = [], []
             ordered, unfit = self._ordered(fork)
-            if kept := self._distinct(ordered or [one.target for one in unfit]):
+            if kept := ordered or self._all(unfit):
                 found[kind] = tuple(kept)
         self._left, self._notes = left, notes
         return MappingProxyType(found)
 
-    def _distinct(self, ordered: Sequence[Target]) -> Sequence[Target]:
-        """Each provider and model once, where it stands first."""
-        places = {(target.provider, target.model) for target in ordered}
-        if len(places) == len(ordered):
-            return ordered
-        first: dict[tuple[str, str], Target] = {}
-        for target in ordered:
-            first.setdefault((target.provider, target.model), target)
-        return list(first.values())
+    def _all(self, unfit: Sequence[LeftOut]) -> list[Target]:
+        """All the same, those that may not be asked for now last."""
+        now = self._facts.now
+        return sorted((one.target for one in unfit), key=lambda target: self._standing(target).blocked_until > now)
 
     def _standing(self, target: Target) -> Standing:
         place = (target.provider, target.model)
