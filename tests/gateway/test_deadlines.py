@@ -29,32 +29,27 @@ SOON = Deadlines(first_token=1.0)
 LONG = 1_000.0
 
 
-def pinging(*, every_seconds: float = 0.02) -> Script:
-    """A stream that is alive and says nothing."""
-
-    async def script(seen: Seen, writer: asyncio.StreamWriter) -> bool:
-        writer.write(STREAM_HEAD + ROLE)
-        while not seen.gone.is_set():
-            writer.write(http_chunk(b": ping\n\n"))
-            await writer.drain()
-            await asyncio.sleep(every_seconds)
-        return False
-
-    return script
-
-
 def dripping(*first: bytes, drop: bytes) -> Script:
     """`first` at once, then a drop now and then, without an end."""
 
     async def script(seen: Seen, writer: asyncio.StreamWriter) -> bool:
         writer.write(b"".join(first))
-        while not seen.gone.is_set():
-            writer.write(drop)
-            await writer.drain()
-            await asyncio.sleep(0.02)
+        try:
+            while not seen.gone.is_set():
+                writer.write(drop)
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        except ConnectionError:
+            # Told by the writing, before whoever reads could see it.
+            seen.gone.set()
         return False
 
     return script
+
+
+def pinging() -> Script:
+    """A stream that is alive and says nothing."""
+    return dripping(STREAM_HEAD, ROLE, drop=http_chunk(b": ping\n\n"))
 
 
 @pytest.mark.parametrize("script", [silent(), silent(first=STREAM_HEAD + ROLE), pinging()])
