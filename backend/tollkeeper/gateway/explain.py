@@ -3,11 +3,10 @@
 It reads the call as an endpoint would, so that what a body makes of the route is in the answer.
 """
 
+import json
 import random
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-
-import orjson
 
 from tollkeeper.contracts.catalog import ModelRoute, Snapshot
 from tollkeeper.contracts.chat import Call
@@ -119,7 +118,9 @@ class Explainer:
         body = question.body
         if body is None and (body := _USUAL.get(path.rpartition("/v1/")[2])) is None:
             raise BadRequest("Say what such a call would be: calls of this endpoint differ too much.", param="body")
-        return way[1].read_call(orjson.dumps({**body, "model": question.model}), headers, path)
+        # Not `orjson`, which writes no integer beyond 64 bits and no half of a surrogate: the endpoint says what it thinks of one.
+        written = json.dumps({**body, "model": question.model}, separators=(",", ":")).encode()
+        return way[1].read_call(written, headers, path)
 
     def _rules(self, question: RouteQuestion, call: Call, decision: Decision) -> list[Limit | Budget]:
         """Those that this call would count under, at the target that it would try first; each once."""

@@ -54,6 +54,13 @@ async def test_targets_come_in_order_with_price_and_health_and_the_others_with_a
     assert found.usual_nano > 0
 
 
+async def test_a_number_beyond_64_bits_is_told_as_the_endpoint_tells_it() -> None:
+    body = {"messages": [{"role": "user", "content": "?"}], "metadata": {"n": 10**30}}
+    with pytest.raises(BadRequest) as refused:
+        await explained(fork(Strategy.PRIORITY, A), question={"body": body})
+    assert refused.value.code == "number_out_of_range"
+
+
 async def test_the_body_decides_as_it_would_for_a_call() -> None:
     root = fork(Strategy.PRIORITY, Branch(A, when=Condition(min_input_tokens=1_000)), B)
     long = {"messages": [{"role": "user", "content": "word " * 5_000}], "max_tokens": 7}
