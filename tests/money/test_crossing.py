@@ -68,7 +68,7 @@ class Caller:
         exchange.appraisal = Desk()(exchange)
         first = exchange.plan[0]
         terms = self.worker.admission.terms(self.principal, Asked("m", "", first.provider))
-        intent = make_intent(exchange, first, 1)
+        intent = make_intent(exchange, first, 1, None)
         intent.budgets = refs_of(self.principal.tenant_id, terms)
         admitted = await self.worker.admission.admit(
             terms, exchange.request_id, exchange.appraisal, payload=pack_intent(intent)
@@ -77,8 +77,8 @@ class Caller:
         return exchange
 
     async def attempt(self, exchange: Exchange, target: Target) -> Attempt:
-        await self.crossing.enter(exchange, target)
-        attempt = Attempt(make_intent(exchange, target, exchange.attempts + 1), time.monotonic())
+        hold = await self.crossing.enter(exchange, target)
+        attempt = Attempt(make_intent(exchange, target, exchange.attempts + 1, hold), time.monotonic())
         self.worker.journal.intent(attempt.intent)
         exchange.tries.append(attempt)
         exchange.attempts += 1
@@ -338,7 +338,7 @@ async def test_a_call_without_rules_about_providers_keeps_its_one_hold(open_work
 
 def test_a_journals_line_says_which_hold_pays() -> None:
     exchange = make_exchange(make_principal(), TARGETS)
-    intent = make_intent(exchange, TARGETS[0], 2)
+    intent = make_intent(exchange, TARGETS[0], 2, None)
     intent.hold = 1
     read = unpack_intent(pack_intent(intent))
     assert read.hold_id == intent.hold_id != intent.request_id

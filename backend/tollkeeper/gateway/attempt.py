@@ -97,7 +97,7 @@ class Attempts:
             _report_dropped(exchange, dropped)
             if hold is not None and hold.refs:
                 await self._afford(exchange, hold, is_watched=is_watched)
-            attempt = self._record(exchange, way, now)
+            attempt = self._record(exchange, way, now, hold)
             if self._journal.is_power_safe:
                 await self._sync(attempt)
         except NotMade as reason:
@@ -197,11 +197,11 @@ class Attempts:
         if missing > 0 and (self._holds is None or not await self._holds.extend(hold, missing)):
             raise _no_room(exchange)
 
-    def _record(self, exchange: Exchange, way: Way, now: float) -> Attempt:
-        """The intent line: nothing leaves for a provider without one."""
+    def _record(self, exchange: Exchange, way: Way, now: float, hold: Hold | None) -> Attempt:
+        """The intent line: nothing leaves for a provider without one. `hold`: what pays for it."""
         intent, line = exchange.first_intent, exchange.first_line
         if intent is None or exchange.attempts or way.target is not exchange.plan[0]:
-            intent, line = make_intent(exchange, way.target, exchange.attempts + 1), None
+            intent, line = make_intent(exchange, way.target, exchange.attempts + 1, hold), None
         self._journal.intent(intent, line)
         attempt = way.attempt = Attempt(intent=intent, started=now)
         way.sends += 1

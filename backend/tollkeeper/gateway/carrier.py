@@ -116,7 +116,7 @@ class Carrier:
             raise RequestTimeout("The deadline of this call passed before it could be sent.", should_retry=False)
         intent, line = exchange.first_intent, exchange.first_line
         if intent is None:
-            intent = make_intent(exchange, exchange.plan[0], 1)
+            intent = make_intent(exchange, exchange.plan[0], 1, exchange.hold)
         self._line.journal.intent(intent, line)
         attempt = Attempt(intent=intent, started=now)
         exchange.tries.append(attempt)

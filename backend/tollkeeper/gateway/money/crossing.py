@@ -153,7 +153,7 @@ class Crossing:
             check_bounded(appraisal, is_cuttable=is_cuttable)
         payload = b""
         if has_budgets:
-            intent = make_intent(exchange, target, exchange.attempts + 1)
+            intent = make_intent(exchange, target, exchange.attempts + 1, None)
             intent.budgets, intent.hold = refs_of(exchange.principal.tenant_id, terms), number
             payload = pack_intent(intent)
         admitted = await self._admission.admit(

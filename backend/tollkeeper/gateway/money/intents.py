@@ -10,12 +10,11 @@ from tollkeeper.gateway.money.price import ONE_CALL, adjustment_of, at_batch_rat
 from tollkeeper.gateway.stage import Exchange
 
 
-def make_intent(exchange: Exchange, target: Target, attempt: int, hold: Hold | None = None) -> Intent:
+def make_intent(exchange: Exchange, target: Target, attempt: int, hold: Hold | None) -> Intent:
     """Its estimate is what the input costs: the least that an interrupted attempt is charged.
 
-    `hold`: what pays for it, where that is not the exchange's.
+    `hold`: what pays for it, if anything does.
     """
-    hold = hold or exchange.hold
     principal, call, price = exchange.principal, exchange.call, exchange.route.price_of(target)
     tokens = estimate_input_tokens(call) if exchange.appraisal is None else exchange.appraisal.input_tokens
     cost = charge = None

@@ -234,7 +234,7 @@ def _is_large(appraisal: Appraisal, terms: Sequence[Terms]) -> bool:
 
 def _first_intent(exchange: Exchange, terms: Sequence[Terms]) -> bytes:
     """Kept with the hold, so that the ledger's row can be written when this worker and its disk are gone."""
-    intent = make_intent(exchange, exchange.plan[0], 1)
+    intent = make_intent(exchange, exchange.plan[0], 1, None)
     intent.budgets = refs_of(exchange.principal.tenant_id, terms)
     line = pack_intent(intent)
     exchange.first_intent, exchange.first_line = intent, line
