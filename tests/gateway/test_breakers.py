@@ -215,6 +215,20 @@ async def test_callers_mistakes_open_no_breaker(gated: Gated) -> None:
     assert gated.second.seen == []
 
 
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "streamed"])
+async def test_a_caller_in_a_hurry_opens_no_breaker(gated: Gated, *, is_stream: bool) -> None:
+    gated.first.script = silent()
+    body = chat(model="chat", stream=is_stream)
+    hasty = {"x-tollkeeper-timeout-ms": "100"}
+    for _ in range(DEFAULT_BREAKER.failures + 1):
+        assert (await gated.gateway.post(body=body, headers=hasty)).status_code in {408, 504}
+
+    gated.first.script = answer_json(completion())
+
+    assert await gated.call(1) == [200]
+    assert gated.second.seen == []
+
+
 async def test_one_model_in_trouble_keeps_nobody_from_another_there(gated: Gated) -> None:
     gated.first.script = DOWN
     await gated.call(10)

@@ -176,7 +176,8 @@ class Attempts:
             raise NotMade(failure, is_of_target=True) from None
         except TimeoutError:
             late = UpstreamTimeout("The provider's identity service is too slow.")
-            raise NotMade(Failure(FailureClass.TIMEOUT, late), is_of_target=True) from None
+            is_slow = self._clock.monotonic() < exchange.patience
+            raise NotMade(Failure(FailureClass.TIMEOUT, late), is_of_target=is_slow) from None
         finally:
             exchange.upstream_seconds += self._clock.monotonic() - begun
 

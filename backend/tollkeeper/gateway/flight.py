@@ -223,7 +223,12 @@ class Flight:
     def failed(self, failure: Failure) -> None:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            ticket.failed(self._clock(), failure)
+            now = self._clock()
+            if failure.kind is FailureClass.TIMEOUT and now >= self._exchange.patience:
+                # One caller's haste keeps nobody else away.
+                ticket.left(now)
+            else:
+                ticket.failed(now, failure)
             self._metrics.attempt(self.attempt.intent.provider, failure.kind)
 
     def left(self) -> None:

@@ -4,6 +4,7 @@ A stage is `async (exchange, next) -> Reply` and has four verbs: *refuse* (raise
 calling `next`), *watch* (`reply.watch(tap)`) and *settle* (`exchange.on_finish(fn)`).
 """
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -135,6 +136,8 @@ class Exchange:
     read_body: Callable[[], Awaitable[bytes] | bytes]
     started: float
     deadline: float
+    # Until when the caller waits by its own word; that it passes says nothing about a vendor.
+    patience: float = math.inf
     snapshot: Snapshot = EMPTY_SNAPSHOT
     client_request_id: str | None = None
     path: str = ""

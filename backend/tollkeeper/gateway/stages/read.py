@@ -25,7 +25,8 @@ def _read(exchange: Exchange, body: bytes) -> None:
     del body
     seconds = timeout_seconds(exchange.headers, is_stream=call.is_stream)
     if seconds is not None:
-        exchange.deadline = min(exchange.deadline, exchange.started + seconds)
+        exchange.patience = exchange.started + seconds
+        exchange.deadline = min(exchange.deadline, exchange.patience)
 
 
 def timeout_seconds(headers: Mapping[bytes, bytes], *, is_stream: bool) -> float | None:
