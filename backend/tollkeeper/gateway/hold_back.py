@@ -16,7 +16,7 @@ from tollkeeper.contracts.guardrails import Direction
 from tollkeeper.gateway.guardrail import MOST_HELD, Part, PartKind
 from tollkeeper.gateway.placeholders import Placeholders, slice_of
 from tollkeeper.gateway.screen import Hit, Lane
-from tollkeeper.gateway.texts import Nested, Text, read_texts
+from tollkeeper.gateway.texts import flat, read_texts
 
 # Of what has left: a value's name stands before it.
 _LOOK_BACK: Final = 96
@@ -339,7 +339,6 @@ def native_texts(frames: bytes, known: Callable[[str], bool]) -> list[Part]:
             document = orjson.loads(line[5:])
         except ValueError:
             continue
-        for text in read_texts(document, Direction.OUTPUT, Operation.CHAT):
-            texts: tuple[Text, ...] = text.texts if isinstance(text, Nested) else (text,)
-            parts += [one.part for one in texts if not known(one.part.text)]
+        texts = flat(read_texts(document, Direction.OUTPUT, Operation.CHAT))
+        parts += [text.part for text in texts if not known(text.part.text)]
     return parts

@@ -180,6 +180,8 @@ def make_count_stages(services: Services, authenticate: Authenticate) -> list[St
         converse,
         make_resolve(services),
         Wait(services.slots),
+        # A vendor that counts reads the text as well.
+        Guard(Screens(RULES), GuardNotes(services.metrics)),
         CountTokens(services.admission, services.providers, services.channel, services.clock, services.holds),
     ]
 

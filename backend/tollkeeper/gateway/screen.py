@@ -119,9 +119,27 @@ class Lane:
                 )
                 hits[found.rule, found.label, moved.start, moved.end] = _replaced(hit, moved)
             await asyncio.sleep(0)
-        together = [*hits.values(), *self._ask(self._of_whole, part)]
+        together = [*hits.values(), *(self._ask(self._of_whole, part) if part.is_final else ())]
         together.sort(key=lambda hit: hit.finding.start)
         return [hit for hit in together if hit.finding.score >= hit.use.least_score]
+
+    async def look_at_pieces(self, part: Part, lengths: Sequence[int]) -> list[Hit]:
+        """A text that stands there in pieces: as one, and each alone, as what stands beside a piece hides where a word ends."""
+        hits = await self.look_long(part)
+        if len(lengths) < 2:
+            return hits
+        seen = {(id(hit.use), hit.finding.label, hit.finding.start, hit.finding.end) for hit in hits}
+        begin = 0
+        for length in lengths:
+            piece = Part(part.text[begin : begin + length], part.kind, part.role, part.direction, is_final=False)
+            for hit in await self.look_long(piece):
+                found = hit.finding
+                start, end = begin + found.start, begin + found.end
+                if (id(hit.use), found.label, start, end) not in seen:
+                    moved = Finding(found.rule, found.label, start, end, found.score, found.because)
+                    hits.append(_replaced(hit, moved))
+            begin += length
+        return sorted(hits, key=lambda hit: hit.finding.start)
 
     def held_from(self, text: str) -> int:
         held = self._shapes.held_from(text)

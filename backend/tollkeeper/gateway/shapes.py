@@ -17,6 +17,7 @@ from tollkeeper.gateway.guardrail import MOST_HELD, Finding, Shape
 _SET_BYTES: Final = 64 << 20
 # So many of a shape's matches are located in one text; more are the same news.
 _MOST_MATCHES: Final = 10_000
+_EASTERN: Final = "\u2e80"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,7 @@ class Shapes:
         end = text[begin:]
         held = len(end)
         for tail in self._tails:
-            found = tail(end)
-            if found < held:
-                held = found
+            held = min(held, tail(end))
         return begin + held
 
     def _locate(
@@ -121,7 +120,12 @@ class _Characters:
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    return not (start > 0 and text[start - 1].isalnum()) and not (end < len(text) and text[end].isalnum())
+    return not (start > 0 and _is_of_word(text[start - 1])) and not (end < len(text) and _is_of_word(text[end]))
+
+
+def _is_of_word(letter: str) -> bool:
+    """Scripts of the far east write without spaces: their letters stand beside a value, not in it."""
+    return letter < _EASTERN and letter.isalnum()
 
 
 def _options() -> re2.Options:

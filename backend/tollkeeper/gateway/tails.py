@@ -14,7 +14,7 @@ Tail = Callable[[str], int]
 _DIGIT_RUN: Final = "0123456789 ().-/+"
 _DIGIT: Final = re.compile(r"[0-9]")
 # Bank accounts, passports, plates: groups of capitals and digits.
-_GROUPS: Final = re2.compile(r"[A-Z0-9][A-Za-z0-9]*(?:[ -][A-Z0-9][A-Za-z0-9]*)*[ -]?$")
+_GROUPS: Final = re2.compile(r"(?:[A-Z0-9]|[a-z]{2}[0-9])[A-Za-z0-9]*(?:[ -][A-Z0-9][A-Za-z0-9]*)*[ -]?$")
 _STREETS: Final = re2.compile(
     r"(?:[0-9]+[A-Za-z]?(?: (?:bis|ter))?,? [\p{L}0-9 ,.'’#\-]*|[0-9]+[A-Za-z]?,?|[\p{Lu}][\p{L}'’.\-]*(?: [\p{Lu}][\p{L}'’.\-]*)*,? ?[0-9]*[a-z]?(?:, ?[0-9]*(?: \p{L}*)?)?"
     r"|(?:Calle|C/|Avenida|Avda|Av|Plaza|Paseo|Via|Viale|Piazza|Rua|Corso)[\p{L}0-9 ,.'’º°]*)$"

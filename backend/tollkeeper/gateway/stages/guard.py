@@ -7,7 +7,7 @@ the canonical one alike. What a rule may not let pass is refused on the way in, 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from tollkeeper.gateway.placeholders import Placeholders, slice_of
 from tollkeeper.gateway.screen import Hit, Lane, Screen
 from tollkeeper.gateway.screens import Screens
 from tollkeeper.gateway.stage import Exchange, Next
-from tollkeeper.gateway.texts import Nested, Text, read_texts
+from tollkeeper.gateway.texts import Nested, Text, flat, read_texts
 
 _CHOICES: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 # Answers without a text that a model made.
@@ -94,7 +94,7 @@ class _Guarding:
     async def _look_at_call(self) -> None:
         exchange = self._exchange
         call = exchange.call
-        known: dict[str, list[Hit]] = {}
+        known: dict[Any, list[Hit]] = {}
         lane = self._screen.input
         body = await self._looked_at(call.body, Direction.INPUT, lane, known)
         native = None if call.native is None else await self._looked_at(call.native, Direction.INPUT, lane, known)
@@ -102,15 +102,16 @@ class _Guarding:
             exchange.call = _rewritten(call, body, native)
 
     async def _looked_at(
-        self, document: Any, direction: Direction, lane: Lane, known: dict[str, list[Hit]]
+        self, document: Any, direction: Direction, lane: Lane, known: dict[Any, list[Hit]]
     ) -> dict[str, Any] | None:
         """A copy with what was taken out; None where nothing was. Raises where nothing may pass."""
         operation = self._exchange.operation
         is_changed = False
-        for text in _flat(read_texts(document, direction, operation)):
-            hits = known.get(text.part.text)
+        for text in flat(read_texts(document, direction, operation)):
+            hits = known.get(text.sign)
             if hits is None:
-                hits = known[text.part.text] = self._kept(await lane.look_long(text.part))
+                lengths = [length for _, _, length in text.pieces]
+                hits = known[text.sign] = self._kept(await lane.look_at_pieces(text.part, lengths))
                 if hits:
                     self._told(self._exchange, hits, text.part)
                     if (blocking := next((hit for hit in hits if hit.is_blocking), None)) is not None:
@@ -120,12 +121,16 @@ class _Guarding:
             return None
         copied: dict[str, Any] = _copy(document)
         for one in read_texts(copied, direction, operation):
-            texts = one.texts if isinstance(one, Nested) else (one,)
-            written = [self._write(text, known.get(text.part.text, [])) for text in texts]
-            is_changed = is_changed or any(written)
-            if isinstance(one, Nested) and any(written):
-                one.close()
+            is_changed = self._write_all(one, known) or is_changed
         return copied if is_changed else None
+
+    def _write_all(self, one: Text | Nested, known: dict[Any, list[Hit]]) -> bool:
+        if isinstance(one, Text):
+            return self._write(one, known.get(one.sign, []))
+        written = [self._write_all(inner, known) for inner in one.texts]
+        if any(written):
+            one.close()
+        return any(written)
 
     def _write(self, text: Text, hits: Sequence[Hit]) -> bool:
         value = text.part.text
@@ -158,7 +163,7 @@ class _Guarding:
 
     async def _whole(self, reply: Reply) -> Reply:
         chunk = reply.primed[0]
-        known: dict[str, list[Hit]] = {}
+        known: dict[Any, list[Hit]] = {}
         lane = self._screen.output
         try:
             if chunk.content_type is not None:
@@ -179,7 +184,7 @@ class _Guarding:
             return reply
         return Reply(is_stream=False, primed=(changed,), taps=reply.taps)
 
-    async def _text_file(self, chunk: Chunk, lane: Lane, known: dict[str, list[Hit]]) -> Chunk | None:
+    async def _text_file(self, chunk: Chunk, lane: Lane, known: dict[Any, list[Hit]]) -> Chunk | None:
         """Transcripts as text and subtitles: no document, one text."""
         if chunk.native is None:
             return None
@@ -209,14 +214,6 @@ def blocked_by(hit: Hit, direction: Direction) -> BadRequest:
         f"({hit.finding.label}). Change what it says, or ask an administrator."
     )
     return BadRequest(message, code="guardrail_blocked", details={"rule": hit.use.name, "label": hit.finding.label})
-
-
-def _flat(texts: Iterable[Text | Nested]) -> Iterable[Text]:
-    for text in texts:
-        if isinstance(text, Nested):
-            yield from text.texts
-        else:
-            yield text
 
 
 def _copy(value: Any) -> Any:

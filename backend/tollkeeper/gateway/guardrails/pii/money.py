@@ -1,5 +1,6 @@
 """Payment cards and bank accounts: cards by their issuers' ranges and Luhn's digit, IBANs by length and check digits."""
 
+import re
 from typing import Final
 
 from tollkeeper.gateway.guardrail import Shape
@@ -24,9 +25,12 @@ _CARD_WORDS: Final = (
 )  # fmt: skip
 _OTHERS: Final = (
     "order", "invoice", "ticket", "tracking", "serial", "imei", "shipment", "parcel", "part no", "sku", "build", "commit",
-    "transaction", "reference", "ref", "bestell", "sendung", "pedido", "commande", "timestamp", "id=", "id:", "id ", "no.", "#",
+    "transaction", "reference", "ref.", "ref:", "ref ", "ref#", "bestell", "sendung", "pedido", "commande", "timestamp", "id=", "id:", "id ", "no.", "#",
     "isbn", "barcode", "batch",
 )  # fmt: skip
+# From the beginning of a word: "refund" is no "ref", and "paid" no "id".
+_OTHER: Final = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(map(re.escape, _OTHERS))})")
+_SEPARATOR: Final = re.compile("[ ./-]")
 _BIC_WORDS: Final = ("bic", "swift")
 _US_WORDS: Final = ("routing", "aba", "transit")
 
@@ -38,7 +42,7 @@ def _card(text: str, start: int, end: int) -> float:
         return 0.0
     separators = [letter for letter in value if not letter.isdigit()]
     if separators:
-        groups = value.replace("-", " ").split(" ")
+        groups = _SEPARATOR.split(value)
         lengths = [len(group) for group in groups]
         if len(set(separators)) > 1 or lengths not in _GROUPINGS:
             return 0.6 if says(text, start, _CARD_WORDS) else 0.0
@@ -47,7 +51,7 @@ def _card(text: str, start: int, end: int) -> float:
         return 1.0
     said = before(text, start, 24)
     # One in ten numbers of any kind passes Luhn's test.
-    return 0.0 if any(word in said for word in _OTHERS) else 0.8
+    return 0.0 if _OTHER.search(said) is not None else 0.8
 
 
 _GROUPINGS: Final = (
@@ -89,7 +93,7 @@ def _iban_shapes() -> list[Shape]:
     for length in sorted(set(_IBAN.values())):
         countries = "|".join(country for country, of in _IBAN.items() if of == length)
         body = f"(?:[ -]?[A-Za-z0-9]){{{length - 4}}}"
-        shapes.append(Shape("iban", rf"(?:{countries})[0-9]{{2}}{body}", groups, _iban))
+        shapes.append(Shape("iban", rf"(?i:{countries})[0-9]{{2}}{body}", groups, _iban))
     return shapes
 
 
@@ -105,8 +109,8 @@ def _bic(text: str, start: int, _end: int) -> float:
 
 def shapes() -> list[Shape]:
     return [
-        Shape("card", r"[2-6](?:[ -]?[0-9]){12,18}", digits, _card),
-        Shape("card", r"8[12](?:[ -]?[0-9]){14,17}", digits, _card),
+        Shape("card", r"[2-6](?:[ ./-]?[0-9]){12,18}", digits, _card),
+        Shape("card", r"8[12](?:[ ./-]?[0-9]){14,17}", digits, _card),
         *_iban_shapes(),
         Shape("us_routing_number", r"[0-9]{9}", digits, _routing),
         Shape("bic", r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", word, _bic),
