@@ -53,7 +53,8 @@ def upgrade() -> None:
         op.execute(f"CREATE POLICY platform ON {table} TO tk_platform USING (true) WITH CHECK (true)")
         # Made and changed by the platform alone; a tenant sees its own and the shared ones.
         op.execute(f"GRANT SELECT ON {table} TO tk_app")
-        op.execute(f"CREATE POLICY tenant ON {table} FOR SELECT TO tk_app USING ({OWN} OR tenant_id IS NULL)")
+        op.execute(f"CREATE POLICY tenant ON {table} FOR SELECT TO tk_app USING ({OWN})")
+        op.execute(f"CREATE POLICY shared ON {table} FOR SELECT TO tk_app USING (tenant_id IS NULL)")
         op.execute(f"GRANT SELECT ON {table} TO tk_lookup")
         op.execute(f"CREATE POLICY lookup ON {table} FOR SELECT TO tk_lookup USING (true)")
     op.execute("ALTER TABLE models ADD COLUMN policy text")

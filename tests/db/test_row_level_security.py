@@ -21,6 +21,10 @@ async def _emails(database: Database, tenant_id: UUID) -> list[str]:
         return list((await session.execute(text("SELECT email FROM users ORDER BY email"))).scalars())
 
 
+# A tenant sees its own, and changes none.
+MADE_BY_THE_PLATFORM = frozenset({"route_policies", "route_policy_versions"})
+
+
 async def test_row_level_security_is_forced_on_every_table_and_partition(database: Database) -> None:
     async with database.platform() as session:
         rows = await session.execute(
@@ -49,6 +53,9 @@ async def test_every_tenant_policy_checks_reads_and_writes(database: Database) -
     for row in rows:
         if row.policyname == "tenant":
             assert "app.tenant" in row.qual
+            if row.tablename in MADE_BY_THE_PLATFORM:
+                assert row.cmd == "SELECT"
+                continue
             assert row.with_check == row.qual
             assert row.cmd == "ALL"
         elif row.policyname == "shared":

@@ -267,7 +267,11 @@ def test_cap_reaches_a_local_server_as_it_came_and_others_by_the_name_they_know(
 def test_cap_of_another_dialect_has_the_name_that_the_server_knows(kind: str) -> None:
     body = {"model": "m", "messages": [], "max_completion_tokens": 5}
     config = provider("p", "https://p.test/v1", kind=kind)
-    for dialect, name in (("anthropic_messages", "max_tokens"), ("gemini", "max_tokens"), ("", "max_completion_tokens")):
+    for dialect, name in (
+        ("anthropic_messages", "max_tokens"),
+        ("gemini", "max_tokens"),
+        ("", "max_completion_tokens"),
+    ):
         call = Call(Operation.CHAT, "m", is_stream=False, body=dict(body), dialect=dialect)
         sent = PROVIDERS[kind].prepare(config, call, Target("p", "*")).body
         assert {key: value for key, value in sent.items() if key.startswith("max")} == {name: 5}

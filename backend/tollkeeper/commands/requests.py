@@ -34,9 +34,7 @@ def list_requests(
     api_key: Annotated[str | None, typer.Option("--api-key", help="Of one key: key_…")] = None,
     model: Annotated[str | None, typer.Option("--model", help="As callers named it.")] = None,
     provider: Annotated[str | None, typer.Option("--provider", help="Where the last attempt went.")] = None,
-    status: Annotated[
-        str | None, typer.Option("--status", help="ok, error, cancelled, blocked or cached.")
-    ] = None,
+    status: Annotated[str | None, typer.Option("--status", help="ok, error, cancelled, blocked or cached.")] = None,
     min_latency_ms: Annotated[int | None, typer.Option("--min-latency-ms", help="As long or longer.")] = None,
     min_cost_usd: Annotated[str | None, typer.Option("--min-cost-usd", help="As dear or dearer.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")] = 20,

@@ -57,7 +57,10 @@ class Settings(BaseSettings):
         le=10_000,
         description="How long a call waits for a fresh look at its key; ten times as long for a key never seen before.",
     )
-    redis_url: SecretStr | None = Field(None, description="Redis 6.2+ or Valkey, a cluster as redis+cluster://one:6379,two:6379; unset starts the embedded one.")
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Redis 6.2+ or Valkey, a cluster as redis+cluster://one:6379,two:6379; unset starts the embedded one.",
+    )
     objects_url: str | None = Field(None, description="Object store (s3://…); unset is a folder of data_dir.")
     master_key: SecretStr | None = Field(
         None, description="Root of every secret of ours; generated only with the embedded database."

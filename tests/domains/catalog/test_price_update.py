@@ -8,8 +8,8 @@ from tests.domains.catalog.conftest import World
 from tests.domains.catalog.kinds import KINDS
 from tollkeeper.contracts.catalog import Price
 from tollkeeper.db.models.catalog import Price as PriceRow
-from tollkeeper.domains.catalog.loader import Declared
 from tollkeeper.domains.catalog.environment import environment_catalog
+from tollkeeper.domains.catalog.loader import Declared
 from tollkeeper.domains.catalog.prices import PriceFile, load_price_list
 from tollkeeper.domains.catalog.schemas import PriceUpdateOut
 

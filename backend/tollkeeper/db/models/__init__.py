@@ -13,8 +13,8 @@ from tollkeeper.db.models.limits import Budget, Limit
 from tollkeeper.db.models.members import Invitation, Member, Role
 from tollkeeper.db.models.request_logs import RequestLog
 from tollkeeper.db.models.responses import StoredResponse
-from tollkeeper.db.models.runs import EndedRun
 from tollkeeper.db.models.route_policies import RoutePolicy, RoutePolicyVersion
+from tollkeeper.db.models.runs import EndedRun
 from tollkeeper.db.models.system import AnnouncementRow, IdempotencyKey, OutboxEvent, SystemState, Worker
 from tollkeeper.db.models.teams import Project, Team, TeamMember
 from tollkeeper.db.models.tenants import Tenant
@@ -52,10 +52,10 @@ __all__ = [
     "RefreshSession",
     "RequestLog",
     "Role",
-    "SecondFactor",
-    "StoredResponse",
     "RoutePolicy",
     "RoutePolicyVersion",
+    "SecondFactor",
+    "StoredResponse",
     "SystemState",
     "Team",
     "TeamMember",

@@ -16,9 +16,7 @@ _MOST_SHOWN: Final = 4096
 
 
 class Record:
-    def __init__(
-        self, metrics: Metrics, access_log: AccessLog | None, request_log: RequestLog | None = None
-    ) -> None:
+    def __init__(self, metrics: Metrics, access_log: AccessLog | None, request_log: RequestLog | None = None) -> None:
         self._metrics = metrics
         self._access_log = access_log
         self._request_log = request_log
