@@ -78,4 +78,4 @@ def blocked_choices(data: dict[str, Any]) -> dict[str, Any]:
         else:
             kept["text"] = ""
         choices.append(kept)
-    return {**{name: value for name, value in data.items() if name != "choices"}, "choices": choices}
+    return {**{name: data[name] for name in (*_HEAD, "usage") if name in data}, "choices": choices}

@@ -9,14 +9,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import orjson
-
-from tollkeeper.contracts.chat import Batch, Chunk, Operation
+from tollkeeper.contracts.chat import Batch, Chunk
 from tollkeeper.contracts.guardrails import Direction
+from tollkeeper.gateway.chunk_texts import native_texts, texts_of
 from tollkeeper.gateway.guardrail import MOST_HELD, Part, PartKind
 from tollkeeper.gateway.placeholders import Placeholders, slice_of
 from tollkeeper.gateway.screen import Hit, Lane
-from tollkeeper.gateway.texts import flat, read_texts
 
 # Of what has left: a value's name stands before it.
 _LOOK_BACK: Final = 96
@@ -25,7 +23,8 @@ _KEPT: Final = 256
 # Of a value longer than what waits: enough to know the rest of it by.
 _OPENING: Final = 80
 _CLOSING: Final = 40
-_FIELDS: Final = ("content", "reasoning_content", "reasoning", "refusal", "text")
+# So many chunks of its choice without a letter of it: a text is over, as thoughts are once the answer begins.
+_PAUSE: Final = 4
 
 Told = Callable[[Sequence[Hit], Part], None]
 
@@ -50,6 +49,9 @@ class _Run:
     edits: list[tuple[int, int, str]] = field(default_factory=list)
     told: set[tuple[str, str, int]] = field(default_factory=set)
     is_dirty: bool = False
+    # Which chunk of its choice it was last in. Names come whole.
+    seen: int = 0
+    is_whole: bool = False
     # A value that is being swallowed: how it began, and until where it is gone.
     opening: str = ""
 
@@ -99,6 +101,8 @@ class HoldBack:
         self.choices: set[int] = set()
         self._runs: dict[tuple[Any, ...], _Run] = {}
         self._waiting: deque[_Waiting] = deque()
+        # How many chunks each choice had.
+        self._counts: dict[Any, int] = {}
         self._is_changed = False
         self._blocked: Blocked | None = None
         self._is_over = False
@@ -138,13 +142,17 @@ class HoldBack:
         pieces = []
         if chunk.data:
             self.last_data = chunk.data
-        for name, container, key, kind in _texts_of(chunk.data):
+        found = texts_of(chunk.data)
+        for choice in {name[0] for name, *_ in found}:
+            self._counts[choice] = self._counts.get(choice, 0) + 1
+        for name, container, key, kind in found:
             text = container[key]
             run = self._runs.get(name)
             if run is None:
-                if len(name) > 1:
+                if isinstance(name[0], int):
                     self.choices.add(name[0])
-                run = self._runs[name] = _Run(kind)
+                run = self._runs[name] = _Run(kind, is_whole=name[-1] == "name")
+            run.seen = self._counts[name[0]]
             start = run.end
             run.text += text
             run.is_dirty = True
@@ -157,7 +165,7 @@ class HoldBack:
         """What the vendor's own frames say and the canonical chunk has no place for: judged at once, told or not at all."""
         if self._is_changed:
             return
-        own = {container[key] for _, container, key, _ in _texts_of(chunk.data)}
+        own = {container[key] for _, container, key, _ in texts_of(chunk.data)}
         for part in native_texts(chunk.native or b"", own.__contains__):
             hits = self._kept(self._lane.look(part))
             if not hits:
@@ -172,9 +180,11 @@ class HoldBack:
                 return
 
     def _release(self, *, is_final: bool) -> list[Chunk]:
-        for run in self._runs.values():
-            if run.is_dirty or (is_final and run.safe < run.end):
-                self._judge(run, is_final=is_final)
+        for name, run in self._runs.items():
+            if run.is_dirty or run.safe < run.end:
+                is_over = run.is_whole or self._counts[name[0]] - run.seen >= _PAUSE
+                if run.is_dirty or is_final or is_over:
+                    self._judge(run, is_final=is_final, is_over=is_over)
         ready: list[Chunk] = []
         waiting = self._waiting
         while waiting and all(piece.end <= piece.run.safe for piece in waiting[0].pieces):
@@ -183,7 +193,8 @@ class HoldBack:
             raise self._blocked
         return ready
 
-    def _judge(self, run: _Run, *, is_final: bool) -> None:
+    def _judge(self, run: _Run, *, is_final: bool, is_over: bool = False) -> None:
+        """`is_over`: most likely no more of it comes, while the answer goes on."""
         run.is_dirty = False
         text, shift = run.text, run.base
         if run.opening:
@@ -192,6 +203,7 @@ class HoldBack:
             text, shift = run.opening + text[lead:], run.safe - len(run.opening)
         part = Part(text, run.kind, "assistant", Direction.OUTPUT, is_final)
         found = self._lane.look(part)
+        is_final = is_final or (is_over and not self._lane.needs_whole)
         if not (found or run.opening or self._placeholders or self._lane.needs_whole or is_final):
             # As good as always.
             run.safe = max(run.safe, shift + self._lane.held_from(text))
@@ -276,7 +288,7 @@ class HoldBack:
                 piece.container[piece.key] = after
                 self._is_changed = True
                 chunk.raw = None
-                _forget_tokens(chunk.data)
+                forget_tokens(chunk.data)
         if self._is_changed:
             # From here on the vendor's own bytes are not what the caller is told.
             chunk.native = None
@@ -297,48 +309,8 @@ class HoldBack:
             await rest.aclose()  # type: ignore[attr-defined]
 
 
-def _forget_tokens(data: dict[str, Any]) -> None:
+def forget_tokens(data: dict[str, Any]) -> None:
     """Log probabilities spell the text out once more."""
     for choice in data.get("choices") or ():
         if isinstance(choice, dict) and choice.get("logprobs"):
             choice["logprobs"] = None
-
-
-def _texts_of(data: dict[str, Any]) -> list[tuple[tuple[Any, ...], Any, str, PartKind]]:
-    """Of a chunk in the canonical form: which run, where its text stands, and of what kind it is."""
-    texts: list[tuple[tuple[Any, ...], Any, str, PartKind]] = []
-    for choice in data.get("choices") or ():
-        if not isinstance(choice, dict):
-            continue
-        index = choice.get("index", 0)
-        inner = choice.get("delta")
-        holder = inner if isinstance(inner, dict) else choice
-        texts += [
-            ((index, name), holder, name, PartKind.TEXT)
-            for name in _FIELDS
-            if isinstance(holder.get(name), str) and holder[name]
-        ]
-        for call in holder.get("tool_calls") or ():
-            function = call.get("function") if isinstance(call, dict) else None
-            if isinstance(function, dict) and isinstance(function.get("arguments"), str) and function["arguments"]:
-                key = (index, "tool", call.get("index", 0))
-                texts.append((key, function, "arguments", PartKind.TOOL_ARGUMENTS))
-    if not texts and isinstance(data.get("delta"), str) and data["delta"]:
-        # Transcripts, as they are made.
-        texts.append((("delta",), data, "delta", PartKind.TRANSCRIPT))
-    return texts
-
-
-def native_texts(frames: bytes, known: Callable[[str], bool]) -> list[Part]:
-    """Of a vendor's own frames, relayed as they came: the texts that the canonical chunk beside them does not have."""
-    parts = []
-    for line in frames.split(b"\n"):
-        if not line.startswith(b"data:"):
-            continue
-        try:
-            document = orjson.loads(line[5:])
-        except ValueError:
-            continue
-        texts = flat(read_texts(document, Direction.OUTPUT, Operation.CHAT))
-        parts += [text.part for text in texts if not known(text.part.text)]
-    return parts

@@ -232,3 +232,15 @@ def _texts(pieces: list[str]) -> list[bytes]:
     events.append({**head, "choices": [{"index": 0, "text": "", "finish_reason": "stop"}]})
     events.append({**head, "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 9, "total_tokens": 14}})
     return [b"data: " + json.dumps(one).encode() + b"\n\n" for one in events] + [b"data: [DONE]\n\n"]
+
+
+async def test_log_probabilities_do_not_spell_out_what_was_taken_out(tmp_path: Path) -> None:
+    async with guarded(tmp_path, policy(pii(Action.REDACT, directions=OUTPUT))) as (gateway, vendor):
+        answer = completion(SAID)
+        tokens = [{"token": word, "logprob": -0.1, "bytes": None, "top_logprobs": []} for word in SAID.split(" ")]
+        answer["choices"][0]["logprobs"] = {"content": tokens}
+        vendor.script = answer_json(answer)
+        response = await gateway.post(body=chat(logprobs=True))
+        assert response.status_code == 200
+        assert MAIL not in response.text
+        assert response.json()["choices"][0]["logprobs"] is None

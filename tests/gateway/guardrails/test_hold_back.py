@@ -151,3 +151,51 @@ async def test_choices_and_tool_calls_are_kept_apart() -> None:
                 for one in choice["delta"].get("tool_calls", ()):
                     said[choice["index"]] += one["function"]["arguments"]
     assert said == {0: '{"to": "bob@b.io"}', 1: '{"to": "[EMAIL]"}'}
+
+
+async def test_the_end_of_the_thoughts_does_not_hold_the_answer() -> None:
+    deltas = [{"reasoning_content": "so it is."}, *[{"content": f"and {word} "} for word in "abcdefghij"]]
+    sent = 0
+
+    async def rest() -> AsyncIterator[Batch]:
+        nonlocal sent
+        for delta in deltas:
+            sent += 1
+            yield (Chunk({"choices": [{"index": 0, "delta": delta}]}, raw=b"{}"),)
+        yield (Chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, is_final=True),)
+
+    held = HoldBack((), rest(), REDACT.output, Placeholders(), lambda _hits, _part: None)
+    first_content = None
+    async for batch in held:
+        if first_content is None and any("content" in chunk.data["choices"][0]["delta"] for chunk in batch):
+            first_content = sent
+    assert first_content is not None
+    assert first_content < 8
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [
+            {"reasoning_details": [{"type": "reasoning.text", "text": piece}]}
+            for piece in ("card 4111 11", "11 1111 1111")
+        ],
+        [{"content": "see", "annotations": [{"url_citation": {"title": "4111 1111 1111 1111"}}]}],
+        [{"content": [{"type": "text", "text": "4111 1111 1111 1111"}]}],
+        [{"function_call": {"name": "pay", "arguments": '{"card": "4111 1111 1111 1111"}'}}],
+        [{"tool_calls": [{"index": 0, "function": {"name": "bob@example.com", "arguments": "{}"}}]}],
+        [{"nobody_knows": {"deep": ["4111 1111 1111 1111"]}}],
+    ],
+    ids=str,
+)
+async def test_no_field_of_a_chunk_is_overlooked(deltas: list[dict[str, Any]]) -> None:
+    async def rest() -> AsyncIterator[Batch]:
+        for delta in deltas:
+            yield (Chunk({"choices": [{"index": 0, "delta": delta}]}, raw=b"{}"),)
+        yield (Chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, is_final=True),)
+
+    held = HoldBack((), rest(), REDACT.output, Placeholders(), lambda _hits, _part: None)
+    chunks = [chunk async for batch in held for chunk in batch]
+    assert "1111 1111" not in str([chunk.data for chunk in chunks])
+    assert "bob@" not in str([chunk.data for chunk in chunks])
+    assert "[" in "".join(str(chunk.data) for chunk in chunks)

@@ -18,6 +18,7 @@ from tollkeeper.contracts.guardrails import Direction
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.guarded_stream import GuardedStream, blocked_choices
 from tollkeeper.gateway.guardrail import Part
+from tollkeeper.gateway.hold_back import forget_tokens
 from tollkeeper.gateway.placeholders import Placeholders, slice_of
 from tollkeeper.gateway.screen import Hit, Lane, Screen
 from tollkeeper.gateway.screens import Screens
@@ -175,7 +176,10 @@ class _Guarding:
                     # What the vendor's own form says and the canonical one has no place for.
                     seen = await self._looked_at(native, Direction.OUTPUT, lane, known)
                     data = data or (None if seen is None else chunk.data)
-                changed = None if data is None else _with_data(chunk, data)
+                changed = None
+                if data is not None:
+                    forget_tokens(data)
+                    changed = _with_data(chunk, data)
         except BadRequest:
             if self._exchange.operation not in _CHOICES:
                 raise
