@@ -38,7 +38,9 @@ class RoutedTargetOut(Schema):
     max_output_tokens: int | None
     blocked_seconds: float = Field(description="Until it may be asked again, on the worker that answers; 0: now.")
     latency_ms: int | None
-    in_flight: int
+    in_flight: int | None = Field(
+        description="Null for all but the platform's administrators: it is everybody's traffic."
+    )
     cache_read_share: float
 
 

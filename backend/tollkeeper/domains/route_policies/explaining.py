@@ -43,7 +43,7 @@ class Explaining:
     ) -> ExplainedRouteOut:
         principal, refusal = await self._principal(session, caller, keys, body.key_id)
         question = RouteQuestion(principal, body.model, body.endpoint, body.body, body.headers, body.share)
-        shown = _show(await self._explainer.explain(question))
+        shown = _show(await self._explainer.explain(question), is_whole=caller.is_platform)
         if refusal is not None:
             shown.refusal = RefusalOut(status=Unauthenticated.status, code=Unauthenticated.code, message=refusal)
         return shown
@@ -63,20 +63,20 @@ class Explaining:
         return record.principal, record.refusal or (EXPIRED if is_over else None)
 
 
-def _show(found: ExplainedRoute) -> ExplainedRouteOut:
+def _show(found: ExplainedRoute, *, is_whole: bool) -> ExplainedRouteOut:
     return ExplainedRouteOut(
         model=found.name,
         policy=found.policy,
         policy_id=found.policy_id,
         policy_version=found.policy_version,
         share=found.share,
-        targets=[_target(target) for target in found.targets],
+        targets=[_target(target, is_whole=is_whole) for target in found.targets],
         left_out=[
             LeftOutOut(provider=one.provider, model=one.model, reason=one.reason, detail=one.detail)
             for one in found.left_out
         ],
         fallbacks=[
-            FallbackOut(kind=kind.value, targets=[_target(target) for target in targets])
+            FallbackOut(kind=kind.value, targets=[_target(target, is_whole=is_whole) for target in targets])
             for kind, targets in found.fallbacks.items()
         ],
         notes=list(found.notes),
@@ -92,7 +92,7 @@ def _show(found: ExplainedRoute) -> ExplainedRouteOut:
     )
 
 
-def _target(target: RoutedTarget) -> RoutedTargetOut:
+def _target(target: RoutedTarget, *, is_whole: bool) -> RoutedTargetOut:
     latency = target.latency_seconds
     return RoutedTargetOut(
         provider=target.provider,
@@ -102,7 +102,7 @@ def _target(target: RoutedTarget) -> RoutedTargetOut:
         max_output_tokens=target.max_output_tokens,
         blocked_seconds=round(target.blocked_seconds, 3),
         latency_ms=None if latency is None else round(latency * 1000),
-        in_flight=target.in_flight,
+        in_flight=target.in_flight if is_whole else None,
         cache_read_share=round(target.cache_read_share, 4),
     )
 
