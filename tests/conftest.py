@@ -14,6 +14,7 @@ test that asks starts it. The servers end with the process that started them, ev
 """
 
 import asyncio
+import os
 import secrets
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.failures import write_failures
@@ -31,6 +33,11 @@ from tests.scheduling import GroupScheduling
 from tollkeeper.core.embedded import EmbeddedPostgres, EmbeddedValkey, Endpoint
 from tollkeeper.core.embedded.binaries import REDIS_62
 from tollkeeper.core.embedded.lock import FileLock
+
+# The same examples for everybody, so that a change is judged by what it changes; the long runs draw new ones each time.
+hypothesis.settings.register_profile("same", derandomize=True)
+if "TOLLKEEPER_TEST_FULL" not in os.environ:
+    hypothesis.settings.load_profile("same")
 
 _PREFIX = "tollkeeper-tests-"
 _TEMPLATE = "migrated_template"

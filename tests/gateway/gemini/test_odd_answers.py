@@ -88,7 +88,9 @@ def changes_of(document: Json) -> st.SearchStrategy[Json]:
             with suppress(KeyError, IndexError, TypeError):
                 for name in path[:-1]:
                     place = place[name]
-                place[path[-1]] = copy.deepcopy(value)
+                # A list in place of an object, by an earlier change, has no such key.
+                if isinstance(place, dict) == isinstance(path[-1], str):
+                    place[path[-1]] = copy.deepcopy(value)
         return changed
 
     return st.lists(st.tuples(st.sampled_from(list(places(document))), ODD), min_size=1, max_size=2).map(change)

@@ -346,7 +346,8 @@ def test_a_document_that_was_tampered_with_is_a_call_or_a_bad_request(
                 at = at[step]
             except (KeyError, IndexError, TypeError):
                 break
-        if isinstance(at, dict) or (isinstance(at, list) and isinstance(path[-1], int) and path[-1] < len(at)):
+        of_list = isinstance(at, list) and isinstance(path[-1], int) and path[-1] < len(at)
+        if of_list or (isinstance(at, dict) and isinstance(path[-1], str)):
             at[path[-1]] = value
     with suppress(BadRequest):
         call = CALLER.read_call(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS), {}, "")
