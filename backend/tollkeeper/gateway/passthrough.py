@@ -1,9 +1,10 @@
 """Metered pass-through: paths of a provider that an operator has opened, at a flat price per request.
 
-The caller is proven, admitted, paid for and recorded as for every call; beside that nothing is touched: method, query,
-body, status and answer stay as they are. What is replaced is what belongs to a connection or to a credential.
+The caller is proven, admitted, paid for and recorded as for every call, and guardrails look at what is sent; beside that
+nothing is touched: method, query, body, status and answer stay as they are. What is replaced is what belongs to a connection or to a credential.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid5
@@ -19,6 +20,9 @@ from tollkeeper.gateway.passthrough_paths import PassedPath, operation_path, rea
 from tollkeeper.gateway.provider import Provider, UpstreamRequest
 from tollkeeper.gateway.stage import Exchange, Next
 from tollkeeper.gateway.stages.read import timeout_seconds
+
+# Gives back what may leave of a body, or refuses it.
+Look = Callable[[Exchange, bytes], Awaitable[bytes]]
 
 _HOW: Final = "An operator opens paths of a provider with 'passthrough' in its configuration."
 
@@ -40,8 +44,9 @@ def model_of(provider: str) -> str:
 class PassThrough:
     """One request. Its two stages: `find`, which admits the path and reads the body, and `send`, which answers."""
 
-    def __init__(self, line: Line, request: PassedRequest) -> None:
+    def __init__(self, line: Line, request: PassedRequest, look: Look) -> None:
         self._line = line
+        self._look = look
         self._request = request
         self._carrier = Carrier(line)
         self._path = PassedPath("", (), "")
@@ -80,6 +85,7 @@ class PassThrough:
         config = exchange.snapshot.providers[self._path.provider]
         provider = self._line.providers[config.kind]
         credential = config.credentials[0] if config.credentials else None
+        self._body = await self._look(exchange, self._body)
         request = self._write(exchange, config, provider, credential)
         return await self._carrier.carry(exchange, provider, request)
 

@@ -214,10 +214,10 @@ def make_passthrough(services: Services, authenticate: Authenticate) -> Callable
     """Of requests that are passed on: a pipeline for each, as each has a path of its own."""
     meter = Meter(services.journal, services.clock, services.metrics, services.drains, services.holds)
     wait, admit = Wait(services.slots), Admit(services.admission, services.appraise, services.providers)
-    line = make_line(services)
+    line, guard = make_line(services), Guard(Screens(RULES), GuardNotes(services.metrics))
 
     def make(request: PassedRequest) -> Next:
-        passing = PassThrough(line, request)
+        passing = PassThrough(line, request, guard.look_at_bytes)
         return compose([authenticate, passing.find, meter, wait, admit, passing.send])
 
     return make

@@ -16,6 +16,7 @@ import orjson
 from tollkeeper.contracts.chat import Call, Chunk, Operation, Reply
 from tollkeeper.contracts.guardrails import Direction
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.encoded_texts import parsed
 from tollkeeper.gateway.guarded_stream import GuardedStream, blocked_choices
 from tollkeeper.gateway.guardrail import Part
 from tollkeeper.gateway.hold_back import forget_tokens
@@ -44,7 +45,17 @@ class Guard:
         screen = self._screens.find(exchange.snapshot, exchange.principal, exchange.call.model)
         if screen is None:
             return next_stage(exchange)
-        return _Guarding(exchange, screen, self._told, self._share() if screen.samples else 0.0).run(next_stage)
+        return self._guarding(exchange, screen).run(next_stage)
+
+    async def look_at_bytes(self, exchange: Exchange, body: bytes) -> bytes:
+        """Of a request that is passed on: what may leave of its body, in which no field is known to be no text."""
+        screen = self._screens.find(exchange.snapshot, exchange.principal, exchange.call.model)
+        if screen is None or screen.input.is_empty or not body:
+            return body
+        return await self._guarding(exchange, screen).look_at_bytes(body)
+
+    def _guarding(self, exchange: Exchange, screen: Screen) -> "_Guarding":
+        return _Guarding(exchange, screen, self._told, self._share() if screen.samples else 0.0)
 
 
 class _Guarding:
@@ -101,6 +112,20 @@ class _Guarding:
         native = None if call.native is None else await self._looked_at(call.native, Direction.INPUT, lane, known)
         if body is not None or native is not None:
             exchange.call = _rewritten(call, body, native)
+
+    async def look_at_bytes(self, body: bytes) -> bytes:
+        try:
+            encoding, text = "utf-8", body.decode()
+        except UnicodeDecodeError:
+            # Each byte a letter: what is not changed stays as it is.
+            encoding, text = "latin-1", body.decode("latin-1")
+        value = parsed(text)
+        is_json = isinstance(value, dict | list)
+        holder = {"body": value if is_json else text}
+        changed = await self._looked_at(holder, Direction.INPUT, self._screen.input, {})
+        if changed is None:
+            return body
+        return orjson.dumps(changed["body"]) if is_json else str(changed["body"]).encode(encoding, "replace")
 
     async def _looked_at(
         self, document: Any, direction: Direction, lane: Lane, known: dict[Any, list[Hit]]
