@@ -21,6 +21,7 @@ from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.kept_answers import KeptAnswer, KeptAnswers
 
 BOUND = 20_000
+GEMINI = "/v1beta/models/gpt-4o-mini"
 
 
 @pytest.fixture
@@ -90,6 +91,31 @@ async def test_another_call_under_the_key_gets_nothing_of_it(gateway: Serving) -
     answer = await again(gateway, key, temperature=0.5)
     assert code(answer) == (400, "idempotency_mismatch")
     assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "changed"),
+    [
+        ("/v1/responses", "/v1/responses", {"metadata": {"a": "b"}}),
+        ("/v1/responses", "/v1/responses", {"truncation": "auto"}),
+        (f"{GEMINI}:streamGenerateContent", f"{GEMINI}:streamGenerateContent?alt=sse", {}),
+        (f"{GEMINI}:streamGenerateContent", f"{GEMINI}:generateContent", {}),
+    ],
+)
+async def test_what_only_the_callers_dialect_says_makes_another_call(
+    gateway: Serving, vendor: FakeUpstream, first: str, second: str, changed: dict[str, object]
+) -> None:
+    vendor.script = stream(*good_stream("a", "b", "c")) if "stream" in first else answer_json(completion("a"))
+    gemini = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+    body: dict[str, object] = (
+        gemini if first.startswith(GEMINI) else {"model": "gpt-4o-mini", "input": "Hi", "store": False}
+    )
+    headers = {"idempotency-key": uuid7().hex, "authorization": f"Bearer {KEY}"}
+    assert (await gateway.client.post(first, json=body, headers=headers)).status_code == 200
+    assert (await gateway.client.post(f"/api{first}", json=body, headers=headers)).status_code in {200, 409}
+    answer = await gateway.client.post(second, json={**body, **changed}, headers=headers)
+    assert (answer.status_code, "Idempotency-Key was used for another call" in answer.text) == (400, True)
+    assert len(vendor.seen) == 1
 
 
 @pytest.mark.parametrize("policy", ["none", "metadata", "redacted"])

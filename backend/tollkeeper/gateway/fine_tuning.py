@@ -31,6 +31,7 @@ from tollkeeper.gateway.carrier import Carrier, Line
 from tollkeeper.gateway.passed import Passed
 from tollkeeper.gateway.provider import Provider, TunesModels, UpstreamRequest
 from tollkeeper.gateway.stage import Exchange, Next
+from tollkeeper.gateway.stages.claim import digest_of
 from tollkeeper.gateway.stages.resolve import Resolve
 from tollkeeper.gateway.tuning_files import FIELDS, TuningFiles
 from tollkeeper.gateway.tuning_paths import VENDOR_ID, TuningPlace
@@ -115,7 +116,9 @@ class Tuning:
     # Where it goes
 
     async def _find_model(self, exchange: Exchange) -> None:
-        body = self._body = _read_body(await exchange.body())
+        content = await exchange.body()
+        body = self._body = _read_body(content)
+        exchange.digest = digest_of(exchange, content)
         model = body.get("model")
         if not isinstance(model, str) or not model:
             raise BadRequest("Missing required parameter: 'model'.", param="model", code="missing_required_parameter")

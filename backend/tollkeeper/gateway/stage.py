@@ -149,6 +149,8 @@ class Exchange:
     principal: Principal = field(init=False)
     # read
     call: Call = field(init=False)
+    # What was asked for, to the byte, of a call that is to be made at most once; empty for forms.
+    digest: bytes = b""
     # resolve: the route and the targets in the order they will be tried
     route: ModelRoute = field(init=False)
     plan: tuple[Target, ...] = ()

@@ -95,12 +95,20 @@ async def _again(answers: KeptAnswers, exchange: Exchange, known: Known) -> Repl
     return Reply(kept.is_stream, (), verbatim=kept.body, content_type=kept.content_type)
 
 
+def digest_of(exchange: Exchange, body: bytes) -> bytes:
+    """Of the body as it came: what is not said in the canonical call is asked for all the same.
+
+    Of the path and the dialect as well: the one may name the model, and answers of one dialect are none of another.
+    """
+    path = exchange.path.removeprefix("/api")
+    digest = sha256(orjson.dumps([exchange.operation.value, type(exchange.dialect).__name__, path]))
+    digest.update(body)
+    return digest.digest()
+
+
 def _digest(exchange: Exchange) -> bytes:
-    call = exchange.call
-    if call.form is not None:
-        return _digest_of_form(exchange.operation, call.form)
-    body = call.raw if call.raw is not None else orjson.dumps(call.body)
-    return sha256(exchange.operation.value.encode() + b"\0" + body).digest()
+    form = exchange.call.form
+    return exchange.digest if form is None else _digest_of_form(exchange.operation, form)
 
 
 def _digest_of_form(operation: Operation, form: Form) -> bytes:

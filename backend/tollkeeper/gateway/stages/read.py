@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Mapping
 
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.stage import Exchange, FunctionStep
+from tollkeeper.gateway.stages.claim import HEADER as ONCE
+from tollkeeper.gateway.stages.claim import digest_of
 
 
 @FunctionStep
@@ -21,6 +23,8 @@ async def _wait(exchange: Exchange, body: Awaitable[bytes]) -> None:
 
 def _read(exchange: Exchange, body: bytes) -> None:
     call = exchange.call = exchange.dialect.read_call(body, exchange.headers, exchange.path)
+    if ONCE in exchange.headers and call.form is None:
+        exchange.digest = digest_of(exchange, body)
     # The call has what it needs of it: a picture of 20 MB is there often enough.
     del body
     seconds = timeout_seconds(exchange.headers, is_stream=call.is_stream)
