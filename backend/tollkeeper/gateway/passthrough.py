@@ -6,6 +6,7 @@ nothing is touched: method, query, body, status and answer stay as they are. Wha
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 from uuid import uuid5
 
@@ -21,6 +22,7 @@ from tollkeeper.gateway.provider import Provider, UpstreamRequest
 from tollkeeper.gateway.stage import Exchange, Next
 from tollkeeper.gateway.stages.read import timeout_seconds
 
+_ONCE: Final = "idempotency-key"
 # Gives back what may leave of a body, or refuses it.
 Look = Callable[[Exchange, bytes], Awaitable[bytes]]
 
@@ -132,5 +134,10 @@ def _of_caller(exchange: Exchange, config: ProviderConfig) -> dict[str, str]:
     for name in sorted(USUAL_HEADERS | config.passthrough.headers):
         value = exchange.headers.get(name.encode("ascii"))
         if value is not None:
-            found[name] = value.decode("latin-1")
+            found[name] = _of_key(exchange.principal, value) if name == _ONCE else value.decode("latin-1")
     return found
+
+
+def _of_key(principal: Principal, value: bytes) -> str:
+    """Callers share the vendor's account, and each has such keys to itself: else one would be given another's answer."""
+    return sha256(b"%b %b %b" % (principal.key_id.bytes, (principal.run_id or "").encode(), value)).hexdigest()

@@ -16,8 +16,9 @@ _HIDDEN: Final = frozenset(b"/\\%")
 _QUERY: Final = re.compile(rb"[!$-\[\]-~]*")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LONGEST_PATH: Final = 2_000
+_METHODS: Final = {method.lower(): method for method in GEMINI_METHODS}
 # What vendors write before their paths: versions, and Azure's names.
-_PRELUDE: Final = re.compile(r"(?:/(?:v[0-9][0-9a-z]*|api|openai|deployments/[^/]+))+(?=/)")
+_PRELUDE: Final = re.compile(r"(?:/(?:v[0-9][0-9a-z]*|api|beta|openai|deployments/[^/]+))+(?=/)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,13 @@ def read_passed_path(raw_path: bytes, query: bytes) -> PassedPath:
 
 def operation_path(parts: tuple[str, ...]) -> str | None:
     """The path here of an operation that the gateway has itself: its calls have meters of their own."""
-    path = "/" + "/".join(parts)
+    # As the most generous server would read it: without parameters of parts, in any case of letters.
+    path = "".join(f"/{part.partition(';')[0].rstrip('. ')}" for part in parts).lower()
     rest = path if (found := _PRELUDE.match(path)) is None else path[found.end() :]
     if rest in OPERATION_PATHS:
         return f"/v1{rest}"
     model, colon, method = rest.rpartition(":")
-    return f"/v1beta{model}:{method}" if colon and "/models/" in model + "/" and method in GEMINI_METHODS else None
+    return f"/v1beta{model}:{_METHODS[method]}" if colon and "/models/" in model + "/" and method in _METHODS else None
 
 
 def _read_segment(segment: bytes) -> str:

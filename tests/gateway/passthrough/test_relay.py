@@ -111,6 +111,16 @@ async def test_credentials_are_replaced(passing: Serving, vendor: FakeUpstream) 
     assert KEY not in str(seen.headers)
 
 
+async def test_idempotency_keys_of_two_callers_are_two_for_the_vendor(passing: Serving, vendor: FakeUpstream) -> None:
+    other = new_key().token
+    passing.keys.add(other)
+    for token in (KEY, KEY, other):
+        headers = {"idempotency-key": "1", "authorization": f"Bearer {token}"}
+        assert (await send(passing, "POST", "/v1/providers/one/files", headers=headers)).status_code == 200
+    first, again, others = [seen.header("idempotency-key") for seen in vendor.seen]
+    assert first == again != others
+
+
 async def test_get_without_a_body_says_nothing_of_one(passing: Serving, vendor: FakeUpstream) -> None:
     await send(passing, "GET", "/v1/providers/one/assistants")
     assert vendor.seen[0].header("content-type") is None
@@ -165,6 +175,12 @@ async def test_answer_without_a_body_has_none(passing: Serving, vendor: FakeUpst
         ("POST", "/v1/providers/one/v1/messages", "/v1/messages"),
         ("POST", "/v1/providers/one/deployments/d/embeddings", "/v1/embeddings"),
         ("POST", "/v1/providers/one/v1beta/models/g:generateContent", "/v1beta/models/g:generateContent"),
+        ("POST", "/v1/providers/one/beta/chat/completions", "/v1/chat/completions"),
+        # The same ones to servers that read paths more generously.
+        ("POST", "/v1/providers/one/Chat/COMPLETIONS", "/v1/chat/completions"),
+        ("POST", "/v1/providers/one/chat;a=b/completions;c", "/v1/chat/completions"),
+        ("POST", "/v1/providers/one/chat/completions.%20", "/v1/chat/completions"),
+        ("POST", "/v1/providers/one/models/g:GENERATECONTENT", "/v1beta/models/g:generateContent"),
     ],
 )
 async def test_what_is_not_opened_is_not_found(
