@@ -1,6 +1,7 @@
 """What a batch's input may be: each mistake is named with its line, and nothing is called for a file that has one."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -71,6 +72,26 @@ async def test_lines_are_found_where_they_stand(size: int) -> None:
         assert text is not None
         assert content[start : start + len(text)] == text
         json.loads(text)
+
+
+async def test_a_file_of_blank_lines_is_passed_over_at_once() -> None:
+    """Line by line it would hold up everybody on this loop for as long as it has pieces."""
+    content = b"\n" * 50_000_000 + b"{}"
+    begun = time.process_time()
+    found = [one async for one in split_lines(_pieces(content, 1_000_000), 1_000)]
+    assert found == [(50_000_001, 50_000_000, b"{}")]
+    assert time.process_time() - begun < 5
+
+
+async def test_a_body_that_cannot_be_written_is_refused(batches: Running) -> None:
+    deep = json.dumps(line("deep", messages="@")).replace('"@"', "[" * 500 + "]" * 500)
+    async with batches.kept.client() as client:
+        over = await batches.run(client, await batches.create(client, deep.encode()))
+        assert over.error_file_id is not None
+        [told] = (await client.files.content(over.error_file_id)).text.splitlines()
+    answer = json.loads(told)["response"]
+    assert (answer["status_code"], answer["body"]["error"]["code"]) == (400, "invalid_json")
+    assert batches.vendor.seen == []
 
 
 def test_a_batch_has_so_many_requests_and_no_more() -> None:

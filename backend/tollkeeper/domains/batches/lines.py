@@ -9,21 +9,24 @@ import orjson
 from tollkeeper.contracts.batches import Answered
 from tollkeeper.core.ids import format_id
 
-_STREAMED: Final = (
-    "A request of a batch is answered whole: leave 'stream' out.",
-    "stream",
-)
+_STREAMED: Final = ("A request of a batch is answered whole: leave 'stream' out.", "stream", "unsupported_parameter")
+_NESTED: Final = ("The request body is nested too deeply.", None, "invalid_json")
 
 
 def read_body(line: bytes) -> tuple[bytes, bytes | None]:
     """The call's body, and the body of its refusal where a batch cannot make it."""
     body = orjson.loads(line)["body"]
-    message, param = _STREAMED
-    refusal = None
-    if body.get("stream"):
-        error = {"message": message, "type": "invalid_request_error", "param": param, "code": "unsupported_parameter"}
-        refusal = orjson.dumps({"error": error})
-    return orjson.dumps(body), refusal
+    try:
+        content = orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        # More is read than is written.
+        return b"", _refusal(*_NESTED)
+    return content, _refusal(*_STREAMED) if body.get("stream") else None
+
+
+def _refusal(message: str, param: str | None, code: str) -> bytes:
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return orjson.dumps({"error": error})
 
 
 def write_response(answered: Answered) -> bytes:

@@ -1,5 +1,6 @@
 """What a batch's input must be: one JSON object a line, each a call that the batch may make. Pure, but for the reading."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +12,7 @@ from tollkeeper.contracts.batches import BatchProblem
 MOST_LINES: Final = 50_000
 MOST_PROBLEMS: Final = 100
 _LONGEST_ID: Final = 512
+_BLANK: Final = re.compile(rb"\s*\n")
 # What a line has beside the body of its call.
 _AROUND_BODY: Final = 4_096
 
@@ -32,10 +34,16 @@ async def split_lines(pieces: AsyncIterator[bytes], longest: int) -> AsyncIterat
     async for piece in pieces:
         held += piece
         begin = 0
-        while (end := held.find(b"\n", begin)) >= 0:
+        while True:
+            # Many at once: a file may be nothing else, and others wait for this loop.
+            if blank := _BLANK.match(held, begin):
+                passed = blank.end() - begin
+                number, start = number + held.count(b"\n", begin, blank.end()), start + passed
+                begin += passed
+            if (end := held.find(b"\n", begin)) < 0:
+                break
             line = bytes(held[begin:end])
-            if line.strip():
-                yield number, start, line
+            yield number, start, line
             number, start = number + 1, start + len(line) + 1
             begin = end + 1
         del held[:begin]
