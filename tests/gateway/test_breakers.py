@@ -229,6 +229,24 @@ async def test_a_caller_in_a_hurry_opens_no_breaker(gated: Gated, *, is_stream: 
     assert gated.second.seen == []
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Invalid value: 'Incorrect API key provided'. Supported values are: 'low' and 'high'.",
+        "Unrecognized request argument supplied: invalid api key",
+        "API key not valid: Extra inputs are not permitted",
+    ],
+)
+async def test_a_caller_whose_text_a_vendor_repeats_does_not_speak_for_it(gated: Gated, told: str) -> None:
+    gated.first.script = answer_json({"error": {"message": told}}, 400)
+    assert await gated.call(4) == [400] * 4
+
+    gated.first.script = answer_json(completion())
+
+    assert await gated.call(1) == [200]
+    assert gated.second.seen == []
+
+
 async def test_one_model_in_trouble_keeps_nobody_from_another_there(gated: Gated) -> None:
     gated.first.script = DOWN
     await gated.call(10)

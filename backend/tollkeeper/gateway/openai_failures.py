@@ -1,7 +1,8 @@
 """What a refusal in OpenAI's format means: for routing (its class) and for the caller (its error)."""
 
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -18,6 +19,8 @@ _ACCOUNT_CODES: Final = frozenset(
     {"invalid_api_key", "invalid_authentication", "account_deactivated", "authentication_error", "permission_error"}
 )
 _ACCOUNT_WORDS: Final = ("incorrect api key", "invalid api key", "api key not valid")
+# What comes after is the caller's own text, often enough.
+_ECHO: Final = re.compile(r"[\"'`:\n\[{<(]")
 _CONTEXT_WORDS: Final = ("maximum context length", "context window", "context length", "too many tokens")
 
 
@@ -44,10 +47,24 @@ def account_error(vendor: VendorError) -> UpstreamError | None:
     said = {vendor.code, vendor.type}
     if said & _QUOTA_CODES:
         return _account_error(is_quota=True)
-    message = (vendor.message or "").lower()
-    if said & _ACCOUNT_CODES or any(words in message for words in _ACCOUNT_WORDS):
+    if said & _ACCOUNT_CODES or blames_account(vendor.message, _ACCOUNT_WORDS):
         return _account_error(is_quota=False)
     return None
+
+
+def blames_account(message: str | None, words: Iterable[str]) -> bool:
+    """Whether a vendor says one of these of our account, in its own words.
+
+    It repeats what callers send as well, behind a colon or in quotation marks, and a field's name stands before a colon:
+    nobody's text makes us take our credential for refused.
+    """
+    said = (message or "").lower()
+    echo = _ECHO.search(said)
+    if echo is not None:
+        said, rest = said[: echo.start()], said[echo.start() :]
+        if rest[0] == ":" and (not said.endswith("provided") or "not permitted" in rest):
+            return False
+    return any(phrase in said for phrase in words)
 
 
 def _account_error(*, is_quota: bool) -> UpstreamError:

@@ -68,6 +68,12 @@ def test_words_about_the_call_do() -> None:
     assert (found.error.message, found.error.status) == (said, 400)
 
 
+@pytest.mark.parametrize("named", ["your credit balance is too low", "incorrect api key provided"])
+def test_a_callers_field_does_not_speak_for_our_account(named: str) -> None:
+    found = failure(400, wire.error("invalid_request_error", f"{named}: Extra inputs are not permitted"))
+    assert (found.kind, found.error.status) == (FailureClass.REQUEST, 400)
+
+
 def test_wait_that_is_asked_for_is_passed_on() -> None:
     found = failure(429, wire.error("rate_limit_error"), {"retry-after": "7"})
     assert found.retry_after_seconds == found.error.retry_after_seconds == 7

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tollkeeper.core.errors import BadRequest, UpstreamError, UpstreamTimeout
 from tollkeeper.gateway.openai_errors import VendorError, read_error, read_error_body
-from tollkeeper.gateway.openai_failures import account_error, read_retry_after
+from tollkeeper.gateway.openai_failures import account_error, blames_account, read_retry_after
 from tollkeeper.gateway.openai_failures import read_failure as read_any_failure
 from tollkeeper.gateway.provider import Failure, FailureClass
 
@@ -72,9 +72,8 @@ def _overloaded(wait: float | None = None) -> UpstreamError:
 
 
 def _account(vendor: VendorError) -> UpstreamError | None:
-    said = (vendor.message or "").lower()
-    if vendor.type == "billing_error" or any(words in said for words in _QUOTA_WORDS):
+    if vendor.type == "billing_error" or blames_account(vendor.message, _QUOTA_WORDS):
         return account_error(VendorError(code="insufficient_quota"))
-    if any(words in said for words in _ACCOUNT_WORDS):
+    if blames_account(vendor.message, _ACCOUNT_WORDS):
         return account_error(VendorError(code="account_deactivated"))
-    return account_error(vendor)
+    return account_error(VendorError(code=vendor.code, type=vendor.type))

@@ -64,7 +64,11 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes) -> Failur
     if said.retry_after is not None and "retry-after" not in headers:
         headers = {**headers, "retry-after": f"{said.retry_after:g}"}
     is_account = said.status in _ACCOUNT_STATUSES or not said.reasons.isdisjoint(_ACCOUNT_REASONS)
-    if 400 <= status < 500 and status != 429 and (is_account or any(words in message for words in _ACCOUNT_WORDS)):
+    if (
+        400 <= status < 500
+        and status != 429
+        and (is_account or openai_failures.blames_account(message, _ACCOUNT_WORDS))
+    ):
         return openai_failures.read_failure(401, headers, b"")
     if status == 400 and any(words in message for words in _CONTEXT_WORDS):
         error = BadRequest(read_error_body(body).message or "", code="context_length_exceeded")
