@@ -4,6 +4,7 @@ Time is linear in the text whatever the patterns and the text are. The work is d
 encoded; offsets are turned back into characters at the end.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,7 @@ from tollkeeper.gateway.guardrail import MOST_HELD, Finding, Shape
 _SET_BYTES: Final = 64 << 20
 # So many of a shape's matches are located in one text; more are the same news.
 _MOST_MATCHES: Final = 10_000
+_WORD: Final = re.compile(rb"[0-9A-Za-z]*")
 _EASTERN: Final = "\u2e80"
 
 
@@ -80,11 +82,17 @@ class Shapes:
         shape = own.shape
         pattern = self._patterns[index]
         group = 1 if pattern.groups else 0
-        count = 0
+        count = at = 0
         if to_characters is not None:
             to_characters.rewind()
-        for match in pattern.finditer(data):
-            start, end = match.span(group)
+        while (match := pattern.search(data, at)) is not None:
+            start, end = match.span()
+            at = max(end, start + 1)
+            if shape.is_word and data[at - 1 : at].isalnum():
+                # What begins in the middle of a word is none, and a word may be a megabyte of digits.
+                at = _WORD.match(data, at).end()  # type: ignore[union-attr]
+            if group:
+                start, end = match.span(group)
             if start < 0:
                 continue
             if to_characters is not None:

@@ -134,3 +134,10 @@ def test_every_rule_tells_what_it_takes(name: str) -> None:
     assert schema["additionalProperties"] is False
     for field in schema.get("properties", {}).values():
         assert field.get("description", ".").endswith(".")
+
+
+def test_invisible_letters_hide_no_word() -> None:
+    rule = Keywords(KeywordSettings(topics={"projects": ("Falke",)}))
+    [found] = rule.check(Part("about fa\u200bl\u00adke, say"))
+    assert (found.start, found.end) == (6, 13)
+    assert rule.held_from("about fa\u200bl") == 6

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar
 import ahocorasick_rs
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from tollkeeper.gateway.folding import fold
 from tollkeeper.gateway.guardrail import Finding, Part
 
 _LONGEST = 128
@@ -52,25 +53,29 @@ class Keywords:
         self._longest = max(map(len, self._terms), default=0)
 
     def check(self, part: Part) -> Sequence[Finding]:
-        folded = _fold_in_place(part.text)
+        text, places = fold(part.text)
+        folded = _fold_in_place(text)
         findings = []
         for index, start, end in self._automaton.find_matches_as_indexes(folded, overlapping=True):
             if self._whole and not _is_whole(folded, start, end):
                 continue
-            findings.append(Finding(self.NAME, self._labels[index], start, end))
+            first, last = (start, end - 1) if places is None else (places[start], places[end - 1])
+            findings.append(Finding(self.NAME, self._labels[index], first, last + 1))
         return findings
 
     def held_from(self, text: str) -> int:
         """Where a term may have begun: from there the text is the beginning of one."""
-        begin = max(0, len(text) - self._longest)
-        folded = _fold_in_place(text[begin:])
+        # Invisible letters may stand between those of a term.
+        begin = max(0, len(text) - 2 * self._longest)
+        visible, places = fold(text[begin:])
+        folded = _fold_in_place(visible)
         for start in range(len(folded)):
             if self._whole and start and folded[start - 1].isalnum():
                 continue
             rest = folded[start:]
             place = bisect_left(self._terms, rest)
             if place < len(self._terms) and self._terms[place].startswith(rest):
-                return begin + start
+                return begin + (start if places is None else places[start])
         return len(text)
 
 
