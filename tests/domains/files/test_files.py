@@ -17,6 +17,7 @@ from tollkeeper.contracts.files import parse_file_id
 from tollkeeper.contracts.principal import Environment
 from tollkeeper.core.ids import uuid7
 from tollkeeper.db.session import Database
+from tollkeeper.domains.files import service
 from tollkeeper.domains.files.service import PIECE_BYTES
 
 SECRET = b"what nobody may read "
@@ -229,6 +230,19 @@ async def test_a_tenant_fills_its_quota_and_no_more(database: Database, tmp_path
             await other.files.create(file=("b", b"x" * 1_900), purpose="batch")
         await client.files.delete(first.id)
         await client.files.create(file=("b", b"x" * 2_000), purpose="batch")
+
+
+async def test_a_tenant_has_so_many_files_and_no_more(kept: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those without a byte as well: each is a row and an object all the same."""
+    monkeypatch.setattr(service, "MOST_FILES", 2)
+    async with kept.client() as client:
+        first = await client.files.create(file=("a", b"x"), purpose="batch")
+        await client.files.create(file=("b", b""), purpose="batch")
+        with pytest.raises(RateLimitError) as refused:
+            await client.files.create(file=("c", b"x"), purpose="batch")
+        assert refused.value.code == "insufficient_quota"
+        await client.files.delete(first.id)
+        await client.files.create(file=("c", b"x"), purpose="batch")
 
 
 async def test_an_upload_that_breaks_off_leaves_nothing(kept: Keeping) -> None:

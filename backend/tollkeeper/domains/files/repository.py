@@ -60,6 +60,12 @@ async def used_bytes(session: AsyncSession) -> int:
     return int(total or 0)
 
 
+async def count(session: AsyncSession, most: int) -> int:
+    """How many files the tenant has, up to `most`."""
+    some = select(File.id).where(File.status != DELETING).limit(most).subquery()
+    return int(await session.scalar(select(func.count()).select_from(some)) or 0)
+
+
 async def set_size(session: AsyncSession, file_id: UUID, size: int) -> None:
     await session.execute(update(File).where(File.id == file_id).values(size=size))
 

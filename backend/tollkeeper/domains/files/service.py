@@ -28,6 +28,8 @@ from tollkeeper.domains.files import repository
 
 # Small enough to be sealed between two turns of the loop.
 PIECE_BYTES: Final = 1024 * 1024
+# Of one tenant: small ones cost more than their bytes.
+MOST_FILES: Final = 100_000
 # How often an upload tells what it has taken, so that many at a time stay within the quota.
 _TOLD_PIECES: Final = 16
 _SWEPT: Final = 100
@@ -96,6 +98,8 @@ class Files:
         async with self._database.tenant(owner.tenant_id) as session:
             if quota_bytes is not None and await repository.used_bytes(session) >= quota_bytes:
                 raise _quota_used(quota_bytes)
+            if quota_bytes is not None and await repository.count(session, MOST_FILES) >= MOST_FILES:
+                raise InsufficientQuota(f"A tenant may have {MOST_FILES} files; delete some that are not needed.")
             session.add(row)
         contents = Contents(owner.tenant_id, file_id, 0, key)
         return Upload(self, contents, max_bytes=max_bytes, quota_bytes=quota_bytes)
