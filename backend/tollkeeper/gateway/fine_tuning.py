@@ -80,9 +80,18 @@ class Tuning:
     async def show_all(self, exchange: Exchange, _next_stage: Next) -> Reply:
         """The caller's own, newest first, each as the vendor told of it last."""
         after, limit = _read_page(self._query)
-        found = await self._desk.jobs.list_page(exchange.principal, after, limit + 1)
-        if found is None:
-            raise _unknown(after or "")
+        principal, found, last = exchange.principal, list[FineTuningJob](), after
+        is_bounded = principal.allowed_models is not None or principal.allowed_providers is not None
+        size = _MOST_LISTED + 1 if is_bounded else limit + 1
+        while len(found) <= limit:
+            page = await self._desk.jobs.list_page(principal, last, size)
+            if page is None:
+                raise _unknown(after or "")
+            # What a narrowed key may not use is as unknown here as when it is asked for by its id.
+            found += [job for job in page if _admits(principal, job)]
+            if len(page) < size:
+                break
+            last = page[-1].vendor_id
         data = [dict(job.document) for job in found[:limit]]
         return _document({"object": "list", "data": data, "has_more": len(found) > limit})
 

@@ -196,6 +196,7 @@ async def test_a_narrowed_key_of_the_same_tenant_is_kept_out(
         made = await make(one)
         with pytest.raises(openai.NotFoundError):
             await one.others.fine_tuning.jobs.cancel(made.id)
+        assert [job async for job in one.others.fine_tuning.jobs.list()] == []
         with pytest.raises(openai.PermissionDeniedError):
             await one.others.fine_tuning.jobs.create(model="tune-me", training_file=one.files.add(b"x"))
 
