@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.domains.batches.running import CHAT, MODEL, PRICE, Running, line, running
 from tests.domains.files.keeping import BOX
-from tests.gateway.upstream import Seen, answer_json, completion
+from tests.gateway.upstream import Seen, answer, answer_json, completion
 from tollkeeper.contracts.batches import WINDOW_SECONDS, Answered
 from tollkeeper.contracts.principal import KeyRecord
 from tollkeeper.contracts.usage import CallStatus
@@ -79,6 +79,14 @@ async def test_a_batch_answers_every_line_once(batches: Running, prefix: str) ->
     assert len(batches.vendor.seen) == 10
     settled = await batches.kept.serving.settled(10)
     assert {f"req_{one.intent.request_id.hex}" for one in settled} == {one["response"]["request_id"] for one in lines}
+
+
+async def test_an_answer_that_begins_with_blank_lines_is_no_text(batches: Running) -> None:
+    batches.vendor.script = answer(200, b"\n\n \r\n" + json.dumps(completion(), indent=1).encode() + b"\n")
+    async with batches.kept.client() as client:
+        over = await batches.run(client, await batches.create(client, [line("one")]))
+        [told] = await batches.lines(client, over.output_file_id)
+    assert told["response"]["body"]["choices"][0]["message"]["content"] == "hello"
 
 
 async def test_what_waits_in_the_database_is_sealed_and_goes_at_the_end(batches: Running) -> None:

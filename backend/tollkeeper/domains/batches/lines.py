@@ -31,7 +31,8 @@ def _refusal(message: str, param: str | None, code: str) -> bytes:
 
 def write_response(answered: Answered) -> bytes:
     """What a line says under `response`."""
-    body = answered.body
+    # Some vendors write blank lines until they know their answer.
+    body = answered.body.strip()
     if not body.startswith((b"{", b"[")):
         body = orjson.dumps(body.decode("utf-8", "replace"))
     # Between the parts of a document, where it was written over several lines; inside a text there is none.
