@@ -20,7 +20,7 @@ _BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069
 class Schema(BaseModel):
     """Every payload of the control plane."""
 
-    model_config = ConfigDict(extra="forbid", from_attributes=True, str_max_length=10_000)
+    model_config = ConfigDict(extra="forbid", from_attributes=True, str_max_length=10_000, hide_input_in_errors=True)
 
 
 def _single_line(text: str) -> str:

@@ -141,3 +141,17 @@ def test_invisible_letters_hide_no_word() -> None:
     [found] = rule.check(Part("about fa\u200bl\u00adke, say"))
     assert (found.start, found.end) == (6, 13)
     assert rule.held_from("about fa\u200bl") == 6
+
+
+@pytest.mark.parametrize(
+    "settings", [{"only": ["kard"]}, {"ignore": ["kard"]}, {"only": []}, {"only": ["card"], "ignore": ["card"]}]
+)
+def test_labels_that_nothing_has_are_refused(settings: dict[str, list[str]]) -> None:
+    with pytest.raises(ValidationError, match=r"kard|nothing to look for"):
+        RULES["pii"].Settings.model_validate(settings)
+
+
+def test_a_pattern_too_large_to_run_is_refused() -> None:
+    pattern = "|".join(f"a{{1,900}}b{number}" for number in range(100))
+    with pytest.raises(ValidationError, match="too large"):
+        RULES["regex"].Settings.model_validate({"patterns": {"evil": pattern}})

@@ -104,7 +104,9 @@ class GuardrailFinding(Schema):
 class GuardrailTestOut(Schema):
     findings: list[GuardrailFinding]
     action: Action | Literal["allow"] = Field(description="The strictest that is not only monitored.")
-    text: str | None = Field(description="What would go on; null where nothing would.")
+    text: Annotated[str, StringConstraints(max_length=10_000_000)] | None = Field(
+        description="What would go on; null where nothing would."
+    )
     policies: list[str] = Field(description="Those that were asked.")
     milliseconds: float
 

@@ -1,13 +1,16 @@
 """Patterns of the operator's own, in RE2's syntax: linear whatever the pattern. What RE2 lacks is refused with its reason."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 import re2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tollkeeper.gateway.guardrail import Shape
 from tollkeeper.gateway.tails import line
+
+# Of one compiled pattern: a few nested repeats make automata that take seconds and gigabytes.
+_PATTERN_BYTES: Final = 256 << 10
 
 
 class RegexSettings(BaseModel):
@@ -24,6 +27,7 @@ class RegexSettings(BaseModel):
     def _compile(cls, patterns: dict[str, str]) -> dict[str, str]:
         options = re2.Options()
         options.log_errors = False
+        options.max_mem = _PATTERN_BYTES
         for label, pattern in patterns.items():
             try:
                 compiled = re2.compile(pattern, options)

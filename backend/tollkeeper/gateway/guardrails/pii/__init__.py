@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tollkeeper.gateway.guardrail import Shape
 from tollkeeper.gateway.guardrails.pii import contact, money, national_ids, phones
@@ -26,6 +26,17 @@ class PiiSettings(BaseModel):
     only: frozenset[str] | None = Field(None, description="Labels to look for; unset looks for all.")
     ignore: frozenset[str] = Field(frozenset(), description="Labels to leave alone.")
     custom: tuple[CustomShape, ...] = Field((), max_length=50, description="Forms of your own, such as staff numbers.")
+
+    @model_validator(mode="after")
+    def _knows_labels(self) -> Self:
+        """A label that nothing has would look for nothing, and nobody would hear of it."""
+        known = {*labels(), *(own.label for own in self.custom)}
+        unknown = sorted((self.ignore | (self.only or frozenset())) - known)
+        if unknown:
+            raise ValueError(f"there is no label '{unknown[0]}': known are {', '.join(sorted(known))}")
+        if self.only is not None and not self.custom and not self.only - self.ignore:
+            raise ValueError("'only' and 'ignore' leave nothing to look for")
+        return self
 
 
 @cache
