@@ -30,8 +30,8 @@ from tollkeeper.core.errors import (
 from tollkeeper.gateway.carrier import Carrier, Line
 from tollkeeper.gateway.passed import Passed
 from tollkeeper.gateway.provider import Provider, TunesModels, UpstreamRequest
+from tollkeeper.gateway.same_call import digest_of
 from tollkeeper.gateway.stage import Exchange, Next
-from tollkeeper.gateway.stages.claim import digest_of
 from tollkeeper.gateway.stages.resolve import Resolve
 from tollkeeper.gateway.tuning_files import FIELDS, TuningFiles
 from tollkeeper.gateway.tuning_paths import VENDOR_ID, TuningPlace

@@ -6,21 +6,17 @@ key is given back when the call failed before it could cost anything.
 
 from collections.abc import Awaitable
 from functools import partial
-from hashlib import sha256
 from typing import Final, NoReturn
 
-import orjson
-
-from tollkeeper.contracts.chat import Operation, Reply
-from tollkeeper.contracts.form import Form
+from tollkeeper.contracts.chat import Reply
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import BadRequest, Conflict
 from tollkeeper.core.ids import format_id
 from tollkeeper.gateway.claims import Claimed, Claims, Known
 from tollkeeper.gateway.kept_answers import Copy, KeptAnswers
+from tollkeeper.gateway.same_call import HEADER, digest_of_form
 from tollkeeper.gateway.stage import Ending, Exchange, Outcome, Step
 
-HEADER: Final = b"idempotency-key"
 ORIGINAL: Final = "x-tollkeeper-original-request-id"
 REPLAYED: Final = "x-tollkeeper-replayed"
 _KEEPS_ALL: Final = "full"
@@ -95,29 +91,9 @@ async def _again(answers: KeptAnswers, exchange: Exchange, known: Known) -> Repl
     return Reply(kept.is_stream, (), verbatim=kept.body, content_type=kept.content_type)
 
 
-def digest_of(exchange: Exchange, body: bytes) -> bytes:
-    """Of the body as it came: what is not said in the canonical call is asked for all the same.
-
-    Of the path and the dialect as well: the one may name the model, and answers of one dialect are none of another.
-    """
-    path = exchange.path.removeprefix("/api")
-    digest = sha256(orjson.dumps([exchange.operation.value, type(exchange.dialect).__name__, path]))
-    digest.update(body)
-    return digest.digest()
-
-
 def _digest(exchange: Exchange) -> bytes:
     form = exchange.call.form
-    return exchange.digest if form is None else _digest_of_form(exchange.operation, form)
-
-
-def _digest_of_form(operation: Operation, form: Form) -> bytes:
-    """By its fields: clients draw a new boundary for each attempt."""
-    digest = sha256(operation.value.encode())
-    for part in form.parts:
-        digest.update(orjson.dumps([part.name, part.filename, part.content_type, part.end - part.start]))
-        digest.update(form.view(part))
-    return digest.digest()
+    return exchange.digest if form is None else digest_of_form(exchange.operation, form)
 
 
 def _refuse(known: Known) -> NoReturn:

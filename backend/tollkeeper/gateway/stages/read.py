@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Mapping
 
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.same_call import HEADER as ONCE
+from tollkeeper.gateway.same_call import digest_of
 from tollkeeper.gateway.stage import Exchange, FunctionStep
-from tollkeeper.gateway.stages.claim import HEADER as ONCE
-from tollkeeper.gateway.stages.claim import digest_of
 
 
 @FunctionStep
