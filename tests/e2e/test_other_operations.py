@@ -148,7 +148,8 @@ def test_missing_file_is_named(product: Product) -> None:
 
 
 _MOST_TIMES = 3.0
-_MOST_TIMES_IN_JSON = 3.6
+# Measured 3.0 to 3.1 on a quiet machine; beside others garbage may wait its turn.
+_MOST_TIMES_IN_JSON = 4.6
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

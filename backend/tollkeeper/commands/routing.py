@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from tollkeeper.commands import routing_health
 from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Tenant, Url
@@ -205,6 +204,9 @@ def _read_json(source: Path) -> Any:
 
 
 def _read_policy(source: Path) -> Mapping[str, Any]:
+    # Not for every command: it takes longer to load than most of them to run.
+    import yaml
+
     try:
         # JSON is YAML too.
         document = yaml.safe_load(_read_text(source))
