@@ -125,6 +125,11 @@ async def test_a_day_that_was_dropped_is_left_as_it_is(sink: LedgerSink, databas
         assert (await session.execute(text("SELECT sum(requests) FROM usage_rollups"))).scalar_one() == 10
 
 
+def noon() -> HandClock:
+    """Whatever the time is: in a day's first hour the one before is not closed yet."""
+    return HandClock(datetime(TODAY.year, TODAY.month, TODAY.day, 12, tzinfo=UTC).timestamp())
+
+
 async def read(database: Database, query: str) -> list[tuple[object, ...]]:
     async with database.platform() as session:
         return [tuple(row) for row in (await session.execute(text(query))).all()]
@@ -135,8 +140,8 @@ async def test_days_are_closed_in_order_once_they_are_over(sink: LedgerSink, dat
     for day in days:
         await fill(sink, day, [uuid7()])
 
-    assert await close_days(database, SystemClock()) == days[:3]
-    assert await close_days(database, SystemClock()) == []
+    assert await close_days(database, noon()) == days[:3]
+    assert await close_days(database, noon()) == []
     # What comes late for any of them, and for one between them that had nothing, is in both.
     for day in (days[1], TODAY - timedelta(days=3), TODAY - timedelta(days=12), TODAY):
         await fill(sink, day, [uuid7()])
@@ -167,11 +172,11 @@ async def test_days_are_closed_while_shippers_write_them(sink: LedgerSink, datab
 
     async def close() -> None:
         for _ in range(12):
-            await close_days(database, SystemClock())
+            await close_days(database, noon())
 
     await asyncio.gather(ship(sink), ship(other), close())
 
-    await close_days(database, SystemClock())
+    await close_days(database, noon())
     (total,) = await read(database, "SELECT sum(requests)::int FROM usage_days")
     assert total == (2 * 24 * 5,)
     for day in await list_verifiable(database):
@@ -190,7 +195,7 @@ async def test_days_are_closed_while_shippers_write_them(sink: LedgerSink, datab
 async def test_a_wrong_sum_of_a_day_is_found_and_repaired(sink: LedgerSink, database: Database, plant: str) -> None:
     tenant = uuid7()
     await fill(sink, YESTERDAY, [tenant])
-    await close_days(database, SystemClock())
+    await close_days(database, noon())
     await change(database, plant)
 
     found = await verify_day(database, YESTERDAY)
