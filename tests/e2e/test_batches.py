@@ -82,7 +82,7 @@ def test_other_endpoints_have_batches_as_well(client: OpenAI) -> None:
 
 def test_a_batch_is_cancelled_within_seconds(client: OpenAI) -> None:
     slow = [
-        line(str(n), model="up/simulated-pace-20ms-length-120", messages=[{"role": "user", "content": "Slowly."}])
+        line(str(n), model="up/simulated-pace-20ms-length-900", messages=[{"role": "user", "content": "Slowly."}])
         for n in range(60)
     ]
     made = create(client, slow)

@@ -153,7 +153,7 @@ class BatchRun:
             await self._let_end()
         if self._refusal is not None:
             ending = BatchStatus.FAILED
-        return None if ending is None or not await self._finalizing(ending) else ending
+        return None if ending is None else await self._finalizing(ending)
 
     async def _call_all(self, source: Input) -> BatchStatus | None:
         looked_at = -_LOOK_SECONDS
@@ -278,11 +278,14 @@ class BatchRun:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _finalizing(self, ending: BatchStatus) -> bool:
+    async def _finalizing(self, ending: BatchStatus) -> BatchStatus | None:
+        """How it ends after all: one that was cancelled while its last calls ended was cancelled. None: another run has it."""
         async with self._parts.database.tenant(self._batch.tenant_id) as session:
             row = await repository.find_locked(session, self._batch.id, self._runner)
             if row is None:
-                return False
+                return None
+            if ending is BatchStatus.COMPLETED and row.cancelling_at is not None:
+                ending = BatchStatus.CANCELLED
             if self._refusal is not None:
                 row.errors = [asdict(self._refusal)]
             if row.status == BatchStatus.IN_PROGRESS:
@@ -290,7 +293,7 @@ class BatchRun:
                 if ending is BatchStatus.EXPIRED:
                     row.expired_at = row.finalizing_at
             self._batch = row
-        return True
+        return ending
 
     def _ending_of(self, batch: Batch) -> BatchStatus | None:
         """Which end the batch has come to beside that of its requests; also what a run before this one had found."""
