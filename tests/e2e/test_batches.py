@@ -82,8 +82,8 @@ def test_other_endpoints_have_batches_as_well(client: OpenAI) -> None:
 
 def test_a_batch_is_cancelled_within_seconds(client: OpenAI) -> None:
     slow = [
-        line(str(n), model="up/simulated-pace-20ms-length-900", messages=[{"role": "user", "content": "Slowly."}])
-        for n in range(60)
+        line(str(n), model="up/simulated-slow-1400ms", messages=[{"role": "user", "content": "Slowly."}])
+        for n in range(200)
     ]
     made = create(client, slow)
     wait_for(lambda: client.batches.retrieve(made.id).status == "in_progress", seconds=60)
@@ -94,7 +94,7 @@ def test_a_batch_is_cancelled_within_seconds(client: OpenAI) -> None:
     assert time.monotonic() - began < 60
     assert done.status == "cancelled"
     good, errors = answers(client, done.output_file_id), answers(client, done.error_file_id)
-    assert sorted(int(one["custom_id"]) for one in good + errors) == list(range(60))
+    assert sorted(int(one["custom_id"]) for one in good + errors) == list(range(200))
     assert {one["error"]["code"] for one in errors} == {"batch_cancelled"}
 
 
