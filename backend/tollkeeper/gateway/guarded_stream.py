@@ -24,9 +24,11 @@ class GuardedStream:
         *,
         told: Callable[[Sequence[Hit], Part], None],
         kept: Callable[[list[Hit]], list[Hit]],
+        blocked: Callable[[], None],
         operation: Operation,
     ) -> None:
         self._held = HoldBack(primed, rest, lane, placeholders, told, kept)
+        self._blocked = blocked
         self._operation = operation
         self._is_over = False
 
@@ -39,8 +41,9 @@ class GuardedStream:
         try:
             batch = await anext(self._held)
         except Blocked as blocked:
+            # Not closed here: `meter` sees to it that what is billed all the same is read to its end.
             self._is_over = True
-            await self._held.aclose()
+            self._blocked()
             return (self._last(blocked),)
         if batch and batch[-1].is_final:
             self._is_over = True

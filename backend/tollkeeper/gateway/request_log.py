@@ -87,7 +87,7 @@ class RequestLog:
                 completion_tokens,
                 exchange.cost_nano,
                 exchange.response_headers.get(_CACHE),
-                None,
+                "blocked" if exchange.is_blocked else None,
                 exchange.client_request_id,
             )
         )

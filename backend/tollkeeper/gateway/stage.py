@@ -145,6 +145,8 @@ class Exchange:
     client: tuple[str, int] | None = None
     # One line of a batch: it can wait, so whoever has too much to do refuses it first; charged at the batch rate.
     is_batch: bool = False
+    # A guardrail refused it, or ended its answer.
+    is_blocked: bool = False
     # authenticate
     principal: Principal = field(init=False)
     # read

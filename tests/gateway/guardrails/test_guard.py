@@ -1,5 +1,6 @@
 """The same words meet the same verdict on every endpoint, dialect and stream flag, wherever they stand."""
 
+import asyncio
 import json
 import time
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 
 from tests.gateway.guardrails.guarding import CARD, MAIL, SAID, bodies, guarded, pii, policy
 from tests.gateway.serving import KEY, chat
-from tests.gateway.upstream import answer_json, completion, good_stream, stream
+from tests.gateway.upstream import STREAM_HEAD, USAGE, Seen, answer_json, completion, good_stream, http_chunk, stream
 from tollkeeper.contracts.guardrails import Action, Direction, Exemption, Mode, OnFailure, RuleUse, When
 from tollkeeper.contracts.usage import CallStatus
 from tollkeeper.gateway.guardrail import Finding, Part
@@ -119,6 +120,32 @@ async def test_a_blocked_answer_ends_as_its_dialect_ends_one(
             assert said(response.content).startswith("My")
         [settled] = await gateway.settled()
         assert settled.usage.completion_tokens > 0
+        assert settled.status is CallStatus.BLOCKED
+
+
+async def slow_end(_seen: Seen, writer: asyncio.StreamWriter) -> bool:
+    """Says it, and tells its bill half a second later."""
+    events = good_stream(*[SAID[at : at + 5] for at in range(0, len(SAID), 5)])
+    writer.write(STREAM_HEAD + b"".join(http_chunk(one) for one in events[:-3]))
+    await writer.drain()
+    await asyncio.sleep(0.3)
+    writer.write(b"".join(http_chunk(one) for one in events[-3:]) + b"0\r\n\r\n")
+    await writer.drain()
+    return True
+
+
+@pytest.mark.parametrize("when", [When.BEFORE, When.DURING])
+async def test_what_is_billed_after_a_block_is_read_to_its_end(tmp_path: Path, when: When) -> None:
+    """The vendor's own count, not an estimate of what was seen of the answer."""
+    of_answer = when is When.BEFORE
+    rule = pii(Action.BLOCK, directions=OUTPUT if of_answer else INPUT)
+    async with guarded(tmp_path, policy(rule, when=when)) as (gateway, vendor):
+        vendor.script = slow_end
+        said_by = "hello" if of_answer else SAID
+        await gateway.post(body=chat(stream=True, messages=[{"role": "user", "content": said_by}]))
+        [settled] = await gateway.settled()
+        assert (settled.status, settled.usage.is_estimated) == (CallStatus.BLOCKED, False)
+        assert settled.usage.completion_tokens == USAGE["completion_tokens"]
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])

@@ -96,7 +96,9 @@ class _Guarding:
         try:
             await looking
         except BaseException:
-            if reply.rest is not None:
+            # What is billed all the same is left to `meter`, which has it read to its end.
+            leftovers = [attempt.leftover for attempt in self._exchange.tries]
+            if reply.rest is not None and not any(one is not None and one.is_still_billed() for one in leftovers):
                 await reply.rest.aclose()  # type: ignore[attr-defined]
             raise
         return reply
@@ -141,6 +143,7 @@ class _Guarding:
                 if hits:
                     self._told(self._exchange, hits, text.part)
                     if (blocking := next((hit for hit in hits if hit.is_blocking), None)) is not None:
+                        self._block()
                         raise blocked_by(blocking, direction)
             is_changed = is_changed or any(hit.is_changing for hit in hits)
         if not is_changed and (direction is Direction.INPUT or not self._placeholders):
@@ -171,6 +174,9 @@ class _Guarding:
 
         text.write(text_of)
         return True
+
+    def _block(self) -> None:
+        self._exchange.is_blocked = True
 
     def _kept(self, hits: list[Hit]) -> list[Hit]:
         """Without those of rules that were not drawn for this call, or that the key is exempt from."""
@@ -231,6 +237,7 @@ class _Guarding:
             self._placeholders,
             told=lambda hits, part: self._told(self._exchange, hits, part),
             kept=self._kept,
+            blocked=self._block,
             operation=self._exchange.operation,
         )
         return Reply(is_stream=True, primed=(), rest=stream, taps=reply.taps)

@@ -151,7 +151,7 @@ def _settlement(
     first_token = attempt.first_token
     error_code = None if is_ok or error is None else error.code
     if is_last:
-        status = _STATUS[outcome.ending]
+        status = CallStatus.BLOCKED if exchange.is_blocked else _STATUS[outcome.ending]
     elif attempt.is_lost:
         status, error_code = CallStatus.CANCELLED, "hedge_lost"
     else:
