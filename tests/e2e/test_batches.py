@@ -9,7 +9,7 @@ from openai import APIStatusError, NotFoundError, OpenAI
 from openai.types import Batch
 
 from tests.e2e.processes import Product, wait_for
-from tests.e2e.test_zz_ledger import cost_usd, settled, tokens
+from tests.e2e.test_zz_ledger import CUT_BY_A_BUDGET, cost_usd, settled, tokens
 
 OVER = {"completed", "failed", "expired", "cancelled"}
 MODEL = "up/simulated-length-7"
@@ -131,7 +131,7 @@ def test_a_budget_ends_a_batch_to_the_nano_dollar(client: OpenAI, product: Produ
     terms = {"name": "of a batch", "scope": scope, "amount_usd": "0.0005", "window": "day", "mode": "hard"}
     budget = product.admin("POST", "/budgets", json=terms).json()
     with OpenAI(base_url=product.base_url, api_key=created["key"], max_retries=0, timeout=30) as bounded:
-        lines = [chat(f"b{n}", max_completion_tokens=20) for n in range(60)]
+        lines = [chat(f"b{n}", CUT_BY_A_BUDGET, max_completion_tokens=20) for n in range(60)]
         done = over(bounded, create(bounded, lines))
         assert done.status == "completed"
         good, errors = answers(bounded, done.output_file_id), answers(bounded, done.error_file_id)

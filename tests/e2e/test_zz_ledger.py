@@ -10,6 +10,8 @@ from tests.e2e.processes import PRICE, Product, wait_for
 _PER_TOKEN = {name: Decimal(value) / 1_000_000 for name, value in PRICE.items()}
 _NANO = Decimal("0.000000001")
 MESSAGES: list[Any] = [{"role": "user", "content": "Count me."}]
+# A hard budget may cut these short, which the gateway then charges by what it read, not by what the upstream counts.
+CUT_BY_A_BUDGET = "up/simulated-length-11"
 
 
 def cost_usd(record: dict[str, Any]) -> Decimal:
@@ -98,6 +100,7 @@ def test_the_ledger_is_what_the_upstream_served(product: Product) -> None:
     # Names that reach the upstream as they are: one name here, one name there.
     names = {model for model in whole if model.startswith("up/") and model not in spoiled}
     names -= {model for model in names if "garbage" in model or "error-after" in model or "no-usage" in model}
+    names.discard(CUT_BY_A_BUDGET)
     assert len(names) > 5
     served = [record for model in names for record in whole[model]]
     ledger = [record for record in settled(product, names, len(served)) if record["status"] == "ok"]
