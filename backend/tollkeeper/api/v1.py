@@ -6,6 +6,7 @@ from tollkeeper.domains.audit.routes import router as audit
 from tollkeeper.domains.budgets.routes import router as budgets
 from tollkeeper.domains.catalog.routes import router as catalog
 from tollkeeper.domains.guardrail_policies.routes import router as guardrails
+from tollkeeper.domains.identity.bootstrap_routes import router as bootstrap
 from tollkeeper.domains.identity.others_routes import router as user_help
 from tollkeeper.domains.identity.own_routes import router as me
 from tollkeeper.domains.identity.routes import auth
@@ -35,6 +36,7 @@ router.include_router(oidc)
 router.include_router(oidc_callback)
 router.include_router(linked_accounts)
 router.include_router(me)
+router.include_router(bootstrap)
 router.include_router(tenants)
 router.include_router(users)
 router.include_router(user_help)

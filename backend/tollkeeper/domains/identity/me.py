@@ -63,12 +63,12 @@ class Mirror:
             role=caller.role,
             tenant=MeTenant(id=tenant.id, name=tenant.name),
             home_tenant_id=caller.home_tenant_id,
-            tenants=await self._tenants(caller, tenant),
+            tenants=await memberships_of(session, caller, self._memberships),
             permissions=sorted(caller.permissions),
             credential="session" if caller.key is None else "key",
             key_id=caller.key_id,
             csrf_token=csrf_token,
-            session=self._session(caller),
+            session=session_of(caller, self._fresh_for),
             second_factor=MeSecondFactor(
                 is_set_up=await self._memberships.has_second_factor(caller.user_id),
                 is_required=tenant.require_second_factor,
@@ -86,30 +86,6 @@ class Mirror:
             effective=await self._effective(caller, tenant, now),
         )
 
-    async def _tenants(self, caller: Caller, tenant: Tenant) -> list[MeMembership]:
-        """A key knows of its own tenant alone."""
-        if caller.key is not None:
-            is_home = tenant.id == caller.home_tenant_id
-            return [MeMembership(id=tenant.id, name=tenant.name, role=caller.role, is_home=is_home, is_current=True)]
-        return [
-            MeMembership(
-                id=found.tenant_id,
-                name=found.tenant_name,
-                role=found.role,
-                is_home=found.is_home,
-                is_current=found.tenant_id == tenant.id,
-            )
-            for found in await self._memberships.list_memberships(caller.user_id)
-        ]
-
-    def _session(self, caller: Caller) -> MeSession | None:
-        proven_at = caller.authenticated_at
-        if proven_at is None:
-            return None
-        return MeSession(
-            method=caller.method or "unknown", authenticated_at=proven_at, fresh_until=proven_at + self._fresh_for
-        )
-
     async def _own_keys(self, session: AsyncSession, caller: Caller) -> list[KeyView]:
         """A key without scope `admin` knows of itself alone, not of its siblings."""
         rows = await self._keys.list_own(session, caller, _MOST_KEYS)
@@ -122,6 +98,34 @@ class Mirror:
         if caller.key is None:
             return of_member(caller, tenant)
         return await self._explanations.of_key(caller.tenant_id, caller.key.key_id, now)
+
+
+async def memberships_of(session: AsyncSession, caller: Caller, memberships: Memberships) -> list[MeMembership]:
+    """Where the caller may work, with the current tenant among them. A key knows of its own tenant alone."""
+    if caller.key is not None:
+        tenant = await repository.find_tenant(session, caller.tenant_id)
+        if tenant is None:
+            raise NotFound("There is no such tenant.")
+        is_home = tenant.id == caller.home_tenant_id
+        return [MeMembership(id=tenant.id, name=tenant.name, role=caller.role, is_home=is_home, is_current=True)]
+    return [
+        MeMembership(
+            id=found.tenant_id,
+            name=found.tenant_name,
+            role=found.role,
+            is_home=found.is_home,
+            is_current=found.tenant_id == caller.tenant_id,
+        )
+        for found in await memberships.list_memberships(caller.user_id)
+    ]
+
+
+def session_of(caller: Caller, fresh_for: timedelta) -> MeSession | None:
+    """None for a key. `fresh_for` is how long a proof of who somebody is serves credentials and roles."""
+    proven_at = caller.authenticated_at
+    if proven_at is None:
+        return None
+    return MeSession(method=caller.method or "unknown", authenticated_at=proven_at, fresh_until=proven_at + fresh_for)
 
 
 def _limits(caller: Caller, tenant: Tenant, spent_nano: int) -> MeLimits:
