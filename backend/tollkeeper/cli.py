@@ -12,6 +12,7 @@ from tollkeeper.commands import (
     catalog,
     chat,
     config,
+    demo,
     docs,
     doctor,
     guardrails,
@@ -64,11 +65,16 @@ def version(*, as_json: Json = False) -> None:
 
 
 @app.command()
-def openapi(*, as_json: Json = True) -> None:  # noqa: ARG001 - it is JSON in any case
+def openapi(
+    *,
+    control: Annotated[bool, typer.Option("--control", help="The control plane alone: what the console calls.")] = False,
+    as_json: Json = True,  # noqa: ARG001 - it is JSON in any case
+) -> None:
     """Print the OpenAPI document; no server is started."""
-    from tollkeeper.main import create_app
+    from tollkeeper.main import control_document, create_app
 
-    print_json(create_app().openapi())
+    app = create_app()
+    print_json(control_document(app) if control else app.openapi())
 
 
 app.command()(serving.serve)
@@ -77,6 +83,7 @@ app.command()(serving.migrate)
 app.command()(serving.simulate)
 app.command()(doctor.doctor)
 app.command()(chat.chat)
+app.command()(demo.demo)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tenants.tenants, name="tenants")
 app.add_typer(users.users, name="users")

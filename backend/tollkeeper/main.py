@@ -85,6 +85,11 @@ def create_app(settings: Settings | None = None) -> Application:
     return app
 
 
+def control_document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of `/api/v1` without the inference paths."""
+    return FastAPI.openapi(app)
+
+
 class ORJSON(JSONResponse):
     def render(self, content: Any) -> bytes:
         return orjson.dumps(content)
