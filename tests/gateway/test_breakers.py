@@ -136,6 +136,16 @@ async def test_a_lone_target_that_refused_our_credential_is_not_asked_again_at_o
     assert len(gated.first.seen) == 1
 
 
+async def test_a_lone_target_whose_account_has_no_credit_says_so_again(gated: Gated) -> None:
+    gated.first.script = answer_json({"error": {"message": "pay", "code": "insufficient_quota"}}, 429)
+
+    answers = [await gated.gateway.post(body=chat(model="alone")) for _ in range(3)]
+
+    told = [(answer.status_code, answer.json()["error"]["code"]) for answer in answers]
+    assert told == [(503, "upstream_quota")] * 3
+    assert len(gated.first.seen) == 1
+
+
 async def test_a_refused_credential_is_spared_and_its_sibling_serves(tmp_path: Path, vendor: FakeUpstream) -> None:
     bad, good = Credential(uuid7(), "bad-secret"), Credential(uuid7(), "good-secret")
     snap = snapshot([provider("one", vendor.base_url, credentials=(bad, good))], [route("chat", ("one", "a"))])

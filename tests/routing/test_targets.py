@@ -5,6 +5,8 @@ from types import MappingProxyType
 from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tollkeeper.contracts.catalog import Credential, ProviderConfig, Snapshot
 from tollkeeper.contracts.routing import Branch, BreakerRule, CanaryRule, Fork, Place, Strategy, Target
@@ -63,6 +65,16 @@ def answer(targets: Targets, now: float, place: Place = HERE) -> None:
     ticket.answered(now, 0.1)
 
 
+def test_a_credential_that_is_spared_says_why(targets: Targets) -> None:
+    ticket = targets.enter(HERE, RULE, 1.0)
+    assert ticket is not None
+    ticket.failed(1.0, Failure(FailureClass.CREDENTIAL, UpstreamError("pay", code="upstream_quota")))
+
+    assert targets.blocked(HERE, 1.0) == ("quarantined: upstream_quota", 5.0)
+    (row,) = targets.report(1.0)
+    assert row.state == "quarantined"
+
+
 @pytest.mark.parametrize("kind", [FailureClass.SERVER, FailureClass.TIMEOUT])
 def test_the_targets_own_failures_open_its_breaker(targets: Targets, kind: FailureClass) -> None:
     fail(targets, kind, 1.0, times=3)
@@ -106,6 +118,94 @@ def test_callers_that_go_away_say_nothing_of_the_target(targets: Targets) -> Non
         ticket.left(2.0)
 
     assert targets.enter(HERE, RULE, 2.0) is not None
+
+
+def wait_in_vain(targets: Targets, now: float, seconds: float, times: int = 1) -> float:
+    """Callers one after the other, each gone after so many seconds without a word; returns when the last one left."""
+    for _ in range(times):
+        ticket = targets.enter(HERE, RULE, now)
+        now += seconds
+        if ticket is not None:
+            ticket.left(now)
+    return now
+
+
+def test_callers_that_all_wait_in_vain_open_a_breaker(targets: Targets) -> None:
+    now = wait_in_vain(targets, 1.0, 6.0, times=5)
+    assert targets.enter(HERE, RULE, now) is not None
+
+    now = wait_in_vain(targets, now, 6.0)
+
+    assert targets.enter(HERE, RULE, now) is None
+    assert targets.blocked(HERE, now)[0] == "breaker_open"
+    (row,) = [row for row in targets.report(now) if row.model == "large"]
+    assert row.why == "6 callers in a row waited in vain"
+
+
+def test_whoever_has_no_other_target_is_let_through_after_weak_signs(targets: Targets) -> None:
+    now = wait_in_vain(targets, 1.0, 6.0, times=6)
+
+    for _ in range(100):
+        ticket = targets.enter(HERE, RULE, now, last_resort=True)
+        assert ticket is not None
+        ticket.left(now + 6.0)
+
+
+def test_one_answer_takes_back_what_the_impatient_said(targets: Targets) -> None:
+    now = 1.0
+    for _ in range(20):
+        now = wait_in_vain(targets, now, 6.0, times=5)
+        answer(targets, now)
+
+    assert targets.enter(HERE, RULE, now) is not None
+
+
+def test_a_caller_that_waits_in_vain_now_and_then_says_nothing(targets: Targets) -> None:
+    now = 1.0
+    for _ in range(100):
+        now = wait_in_vain(targets, now, 6.0) + 61.0
+
+    assert targets.enter(HERE, RULE, now) is not None
+
+
+def test_a_trial_that_is_never_answered_is_a_failed_one(targets: Targets) -> None:
+    now = wait_in_vain(targets, 1.0, 6.0, times=6)
+    now += RULE.open_seconds
+
+    now = wait_in_vain(targets, now, 6.0)
+
+    assert targets.blocked(HERE, now) == ("breaker_open", 2 * RULE.open_seconds)
+
+
+def test_a_stream_whose_caller_leaves_after_the_first_word_is_no_sign(targets: Targets) -> None:
+    for number in range(50):
+        ticket = targets.enter(HERE, RULE, number * 10.0)
+        assert ticket is not None
+        ticket.speaks(number * 10.0 + 1.0, 1.0)
+        ticket.left(number * 10.0 + 9.0)
+
+    assert targets.enter(HERE, RULE, 500.0) is not None
+
+
+@settings(max_examples=100)
+@given(
+    latency=st.floats(0.05, 60.0),
+    patiences=st.lists(st.floats(0.001, 1.0), min_size=20, max_size=200),
+)
+def test_no_caller_s_haste_closes_a_slow_model_that_is_well(latency: float, patiences: list[float]) -> None:
+    """Each patience is a share of the time the model takes; who waits longer is answered."""
+    targets, now = Targets(Catalog(), chance=lambda: 0.5), 1.0
+    for _ in range(20):
+        ticket = targets.enter(HERE, RULE, now)
+        assert ticket is not None
+        now += latency
+        ticket.answered(now, latency)
+
+    for patience in patiences:
+        ticket = targets.enter(HERE, RULE, now)
+        assert ticket is not None, "it is as well as ever"
+        now += latency * patience
+        ticket.left(now)
 
 
 def test_retry_after_is_waited_for_without_opening_the_breaker(targets: Targets) -> None:

@@ -12,6 +12,7 @@ from tollkeeper.contracts.catalog import Credential, ProviderConfig
 from tollkeeper.contracts.routing import DEFAULT_BREAKER, DEFAULT_RETRY, FallbackKind, Target
 from tollkeeper.core.errors import NoTargetAvailable, RateLimited, TollkeeperError, UpstreamError
 from tollkeeper.gateway.provider import Failure, FailureClass
+from tollkeeper.gateway.routing.health import QUARANTINED
 from tollkeeper.gateway.stage import Attempt, Exchange
 
 _NO_CREDENTIAL: Final[tuple[Credential | None, ...]] = (None,)
@@ -22,7 +23,13 @@ _ROTATES: Final = frozenset({FailureClass.CREDENTIAL, FailureClass.RATE})
 # A gate's word for it.
 BREAKER_OPEN: Final = "breaker_open"
 _PAUSED: Final = "paused"
-_QUARANTINED: Final = "quarantined"
+_AUTHENTICATION: Final = "upstream_authentication"
+# Of a credential that is spared, by the code it was refused with: status and what the caller is told.
+_REFUSED: Final = {
+    "upstream_quota": (503, "The gateway's account at the provider was out of credit a moment ago."),
+    "upstream_identity_unavailable": (503, "The service that gives the gateway's credential was away a moment ago."),
+    "upstream_configuration": (502, "The provider's credential is not configured rightly."),
+}
 _FALLBACKS: Final = {
     FailureClass.CONTEXT_WINDOW: FallbackKind.CONTEXT_WINDOW,
     FailureClass.CONTENT_POLICY: FallbackKind.CONTENT_POLICY,
@@ -202,13 +209,29 @@ def _of_lone(skips: Sequence[Skip]) -> TollkeeperError | None:
     if reasons == {_PAUSED}:
         seconds = min(skip.seconds for skip in skips)
         return RateLimited("The provider is at its rate limit; try again later.", retry_after_seconds=seconds)
-    if reasons == {_QUARANTINED}:
+    if reasons and all(reason.startswith(QUARANTINED) for reason in reasons):
+        return _of_quarantine({reason.removeprefix(QUARANTINED).removeprefix(": ") for reason in reasons}, skips)
+    return None
+
+
+def _of_quarantine(codes: set[str], skips: Sequence[Skip]) -> UpstreamError:
+    """Of several credentials that are refused for different reasons, the one about a refused secret counts."""
+    code = codes.pop() if len(codes) == 1 else ""
+    status, message = _REFUSED.get(code, (0, ""))
+    if not status:
         return UpstreamError(
             "The provider refused the gateway's own credential a moment ago. Tell the operator; your key is fine.",
-            code="upstream_authentication",
+            code=_AUTHENTICATION,
             should_retry=False,
         )
-    return None
+    is_passing = code == "upstream_identity_unavailable"
+    return UpstreamError(
+        f"{message} Tell the operator.",
+        status=status,
+        code=code,
+        should_retry=None if is_passing else False,
+        retry_after_seconds=min(skip.seconds for skip in skips) if is_passing else None,
+    )
 
 
 def _of_skip(skip: Skip) -> dict[str, str]:

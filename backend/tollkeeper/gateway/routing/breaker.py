@@ -3,7 +3,8 @@
 Closed lets everybody through. It opens after failures in a row, or when too large a share of the calls of its window
 failed. Once the open time is over it is half-open: one trial at a time, and the floor's share of the calls beside it.
 Enough trials in a row close it; one that fails opens it for twice as long. What began before it last changed its state
-no longer counts.
+no longer counts. Callers whose own patience ended are a weak sign: many in a row without one answer open it as well, but
+keep nobody out who has nowhere else to go.
 """
 
 from enum import IntEnum, StrEnum
@@ -18,6 +19,9 @@ MOST_TRIALS: Final = 10
 JITTER: Final = 0.25
 # The longest window a rule may have, in seconds.
 LONGEST_WINDOW: Final = 60.0
+# Callers in a row that waited in vain weigh as much as one failure each of half as many.
+_WEAK: Final = 2
+_WEAK_SECONDS: Final = 60.0
 _MOST_LEVELS: Final = 16
 _MILLION: Final = 1_000_000
 
@@ -50,6 +54,8 @@ class Breaker:
         "generation",
         "in_a_row",
         "is_hearsay",
+        "silences",
+        "silent_at",
         "since",
         "state",
         "until",
@@ -67,6 +73,9 @@ class Breaker:
         # Counts changes of state: what began in an earlier one is not counted in this one.
         self.generation = 0
         self.in_a_row = 0
+        # Callers that waited in vain since it last said anything, and when the last of them gave up.
+        self.silences = 0
+        self.silent_at = now
         self._tally = Tally(1.0, LONGEST_WINDOW)
         self._level = 0
         self._closed_at: float | None = None
@@ -100,7 +109,7 @@ class Breaker:
             if self._successes >= rule.successes:
                 self._close(now)
         elif how is Pass.CALL:
-            self.in_a_row = 0
+            self.in_a_row = self.silences = 0
             self._tally.add(now)
 
     def failed(self, rule: BreakerRule, how: Pass, generation: int, now: float, chance: float) -> None:
@@ -121,9 +130,25 @@ class Breaker:
             if self.is_hearsay:
                 why = "a failure here, and trouble of other workers"
             if why is not None:
-                is_again = self._closed_at is not None and now - self._closed_at <= rule.most_open_seconds
-                self._level = min(self._level + 1, _MOST_LEVELS) if is_again else 0
-                self._open(rule, now, chance, why)
+                self._open_again(rule, now, chance, why)
+
+    def silent(self, rule: BreakerRule, how: Pass, generation: int, now: float, chance: float) -> None:
+        """A caller's own patience ended, long after there should have been an answer.
+
+        Not a failure: `in_a_row` stays as it is, so that whoever has no other target is let through all the same.
+        """
+        if generation != self.generation:
+            return
+        if how is Pass.TRIAL:
+            self._level = min(self._level + 1, _MOST_LEVELS)
+            self._open(rule, now, chance, self.why or "a trial was never answered")
+        elif how is Pass.CALL:
+            if now - self.silent_at > _WEAK_SECONDS:
+                self.silences = 0
+            self.silences += 1
+            self.silent_at = now
+            if self.silences >= _WEAK * rule.failures:
+                self._open_again(rule, now, chance, f"{self.silences} callers in a row waited in vain")
 
     def left(self, how: Pass, generation: int) -> None:
         """Ended without a word on the target: a trial makes room for another."""
@@ -133,6 +158,21 @@ class Breaker:
     def suspect(self, until: float) -> None:
         """Others had trouble there: up to then the first failure of a call opens it."""
         self._suspect_until = max(self._suspect_until, until)
+
+    def take_over(self, until: float, now: float) -> bool:
+        """Open as another worker's is, where none of our own calls has said anything yet; nobody is told of it."""
+        if self.generation or self.in_a_row or self.window(LONGEST_WINDOW, now) != (0, 0):
+            return False
+        self.why = "trouble of other workers"
+        self.is_hearsay = True
+        self._become(State.OPEN, now)
+        self.until = until
+        return True
+
+    def hearten(self, now: float) -> None:
+        """Somebody else was answered there: a trial may find out now."""
+        if self.state is State.OPEN:
+            self.until = min(self.until, now)
 
     def is_suspect(self, now: float) -> bool:
         return self.state is State.CLOSED and now < self._suspect_until
@@ -167,6 +207,11 @@ class Breaker:
             return f"{failures} of {calls} calls failed"
         return None
 
+    def _open_again(self, rule: BreakerRule, now: float, chance: float, why: str) -> None:
+        is_again = self._closed_at is not None and now - self._closed_at <= rule.most_open_seconds
+        self._level = min(self._level + 1, _MOST_LEVELS) if is_again else 0
+        self._open(rule, now, chance, why)
+
     def _open(self, rule: BreakerRule, now: float, chance: float, why: str) -> None:
         seconds = min(rule.open_seconds * 2**self._level, rule.most_open_seconds)
         self.why = why
@@ -175,7 +220,7 @@ class Breaker:
 
     def _close(self, now: float) -> None:
         self.why = None
-        self.in_a_row = 0
+        self.in_a_row = self.silences = 0
         self._tally.clear()
         self._closed_at = now
         self._become(State.CLOSED, now)

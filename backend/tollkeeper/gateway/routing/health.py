@@ -28,6 +28,7 @@ class Standing:
 
 
 UNKNOWN: Final = Standing()
+QUARANTINED: Final = "quarantined"
 
 
 class HealthView(Protocol):
@@ -64,7 +65,10 @@ class Gate(HealthView, Protocol):
         ...
 
     def blocked(self, place: Place, now: float) -> tuple[str, float]:
-        """Why `enter` said None (`breaker_open`, `quarantined`, `paused`), and the seconds until it may be asked again."""
+        """Why `enter` said None (`breaker_open`, `quarantined`, `paused`), and the seconds until it may be asked again.
+
+        Where the credential was refused for another reason than itself, that follows: `quarantined: upstream_quota`.
+        """
         ...
 
     def retry_budget(self, provider: str, now: float) -> RetryBudget: ...

@@ -59,6 +59,11 @@ class Latency:
             return value
         return value * exp((TAU_SECONDS - idle) / IDLE_TAU_SECONDS)
 
+    def longest(self) -> float | None:
+        """Of what is remembered, at most a fifth too much; None before the first answer."""
+        steps = [step for step, count in enumerate(self._buckets or ()) if count]
+        return float(_FIRST * _GROWTH ** steps[-1]) if steps else None
+
     def quantile(self, share: float) -> float | None:
         """At most a fifth too much; None before `LEAST_OBSERVATIONS`."""
         if self._buckets is None or self._total < LEAST_OBSERVATIONS:

@@ -54,10 +54,12 @@ class Pause:
 class Quarantine:
     """Of a refused credential: doubled with each refusal; after it one call finds out whether it is good again."""
 
-    __slots__ = ("_level", "_since", "_trial_at", "until")
+    __slots__ = ("_level", "_since", "_trial_at", "code", "until")
 
     def __init__(self) -> None:
         self.until = 0.0
+        # The code of the error it was last refused with.
+        self.code: str | None = None
         self._level = 0
         self._since = 0.0
         self._trial_at = -1.0
@@ -76,9 +78,10 @@ class Quarantine:
         self.until = now + TRIAL_SECONDS
         return True
 
-    def refused(self, now: float, began: float) -> None:
+    def refused(self, now: float, began: float, code: str | None = None) -> None:
         if began < self._since:
             return
+        self.code = code
         self._level = min(self._level + 1, _MOST_LEVELS)
         self._since = now
         self._trial_at = -1.0
@@ -93,5 +96,10 @@ class Quarantine:
         if began == self._trial_at:
             self.until = now
 
+    def hearten(self, now: float) -> None:
+        """Somebody else was let in with it: the next call may find out."""
+        if self._trial_at < 0.0:
+            self.until = min(self.until, now)
+
     def reset(self) -> None:
-        self.until, self._level, self._since, self._trial_at = 0.0, 0, 0.0, -1.0
+        self.until, self._level, self._since, self._trial_at, self.code = 0.0, 0, 0.0, -1.0, None

@@ -22,6 +22,11 @@ _CACHE_WEIGHT: Final = 0.05
 LONGEST_TALLY: Final = 900.0
 _TALLY_WIDTH: Final = 5.0
 _P95_SECONDS: Final = 1.0
+# A caller that gives up says something of a place only when it waited longer than this: where nothing is known of its
+# usual time to the first token, and otherwise so many times its 95th percentile.
+_SILENT_SECONDS: Final = 5.0
+_LEAST_SILENT_SECONDS: Final = 1.0
+_SILENT_TIMES: Final = 3.0
 _NOT_FOUND: Final = 404
 
 
@@ -72,6 +77,16 @@ class Spot:
             self._p95 = self.latency.quantile(0.95)
         return self._p95
 
+    def is_silent(self, seconds: float) -> bool:
+        """Whether a wait that long without a word is more than a caller's haste."""
+        if seconds < _LEAST_SILENT_SECONDS:
+            return False
+        usual = self.latency.quantile(0.95)
+        if usual is not None:
+            return seconds >= usual * _SILENT_TIMES
+        longest = self.latency.longest()
+        return seconds >= max(_SILENT_SECONDS, 0.0 if longest is None else longest * _SILENT_TIMES)
+
 
 class Refusals:
     """Of one credential of a provider, over all models."""
@@ -82,10 +97,10 @@ class Refusals:
         self.in_a_row = 0
         self.quarantine = Quarantine()
 
-    def refused(self, now: float, began: float) -> None:
+    def refused(self, now: float, began: float, code: str) -> None:
         self.in_a_row += 1
         if self.in_a_row >= _REFUSALS:
-            self.quarantine.refused(now, began)
+            self.quarantine.refused(now, began, code)
 
     def answered(self, began: float) -> None:
         self.in_a_row = 0
@@ -130,6 +145,11 @@ class Cell:
             return "breaker_open", max(0.0, self.breaker.retry_at(now) - now)
         return None
 
+    def refused_with(self) -> str | None:
+        """The code of the refusal that its quarantine is for."""
+        own, shared = self.quarantine, self.refusals.quarantine
+        return own.code if own.until >= shared.until else shared.code
+
     @property
     def needs_trial(self) -> bool:
         """Before everything is as usual again, a call has to go well."""
@@ -163,6 +183,7 @@ class Visit:
         if self._has_spoken or self._is_over:
             return
         self._has_spoken = True
+        self._cell.breaker.silences = 0
         self._cell.spot.latency.observe(first_token_seconds, now)
         if self._how is Pass.TRIAL:
             self._succeed(now)
@@ -202,7 +223,7 @@ class Visit:
             self._watcher.paused(cell, now)
         elif kind is FailureClass.CREDENTIAL:
             cell.spot.tally.add(now, 1)
-            self._refuse(now, is_of_model=failure.is_of_model)
+            self._refuse(now, failure)
         else:
             # The caller's own mistake, or what the vendor will not talk of: says nothing about the target.
             self._spare(now)
@@ -212,9 +233,16 @@ class Visit:
             return
         self._end()
         cell = self._cell
+        waited = now - self._began
         if not self._has_spoken:
-            cell.spot.latency.at_least(now - self._began, now)
-        cell.breaker.left(self._how, self._generation)
+            cell.spot.latency.at_least(waited, now)
+        if self._has_spoken or cell.is_staged or not cell.spot.is_silent(waited):
+            cell.breaker.left(self._how, self._generation)
+        else:
+            before = cell.breaker.state
+            cell.breaker.silent(self._rule, self._how, self._generation, now, self._watcher.chance())
+            if cell.breaker.state is not before:
+                self._watcher.turned(cell, before, now)
         self._spare(now)
 
     def _end(self) -> None:
@@ -246,11 +274,11 @@ class Visit:
         if breaker.state is not before:
             self._watcher.turned(cell, before, now)
 
-    def _refuse(self, now: float, *, is_of_model: bool) -> None:
-        cell = self._cell
-        cell.quarantine.refused(now, self._began)
-        if not is_of_model:
-            cell.refusals.refused(now, self._began)
+    def _refuse(self, now: float, failure: Failure) -> None:
+        cell, code = self._cell, failure.error.code
+        cell.quarantine.refused(now, self._began, code)
+        if not failure.is_of_model:
+            cell.refusals.refused(now, self._began, code)
         self._watcher.quarantined(cell, now)
 
     def _spare(self, now: float) -> None:

@@ -16,12 +16,13 @@ import structlog
 from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
 from tollkeeper.contracts.routing import BreakerRule, Fork, Place
 from tollkeeper.contracts.target_health import TargetHealth, reset_subject
+from tollkeeper.core.errors import UpstreamError
 from tollkeeper.core.ids import uuid7
 from tollkeeper.gateway.provider import Failure
 from tollkeeper.gateway.routing.breaker import Pass, State
 from tollkeeper.gateway.routing.canary import branch_places, canary_name, canary_places, is_failing
 from tollkeeper.gateway.routing.catalogue import Names, named_places
-from tollkeeper.gateway.routing.health import UNKNOWN, Standing
+from tollkeeper.gateway.routing.health import QUARANTINED, UNKNOWN, Standing
 from tollkeeper.gateway.routing.hints import Hint, HintKind, read_hint, write_hint
 from tollkeeper.gateway.routing.place import Cell, Refusals, Spot, Visit
 from tollkeeper.gateway.routing.retry_budget import RetryBudget
@@ -35,6 +36,8 @@ _MOST_CANARIES: Final = 1_000
 _JUDGED_EVERY: Final = 1.0
 # A hint is worth this much more than the open time it tells of: the others' first call may come later.
 _SUSPECT_LONGER: Final = 5.0
+# What a refused credential is refused for, as a rule: says no more than that.
+_AS_USUAL: Final = frozenset({None, "upstream_authentication", UpstreamError.code})
 
 
 @dataclass(slots=True)
@@ -135,7 +138,12 @@ class Targets:
     def blocked(self, place: Place, now: float) -> tuple[str, float]:
         cell = self._find(place)
         why = None if cell is None else cell.why(now)
-        return why or ("breaker_open", 0.0)
+        if cell is None or why is None:
+            return "breaker_open", 0.0
+        code = cell.refused_with()
+        if why[0] == QUARANTINED and code not in _AS_USUAL:
+            return f"{QUARANTINED}: {code}", why[1]
+        return why
 
     def probed(self, place: Place, rule: BreakerRule, now: float, failure: Failure | None) -> None:
         """What a probe met. That it answers takes nothing from failures of calls; a failure is one like theirs."""
