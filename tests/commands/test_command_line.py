@@ -32,6 +32,7 @@ def test_every_noun_of_the_issue_is_there() -> None:
         "audit",
         "budgets",
         "chat",
+        "demo",
         "config",
         "docs",
         "doctor",
