@@ -11,6 +11,7 @@ from typing import ClassVar, Final, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from tollkeeper.contracts.guardrails import Direction
+from tollkeeper.gateway.context_words import Words
 from tollkeeper.gateway.tails import Tail, word
 
 # `WINDOW` of a rule that can only judge a text that is there from end to end.
@@ -61,13 +62,24 @@ def accept_all(_text: str, _start: int, _end: int) -> float:
     return 1.0
 
 
+class Start(StrEnum):
+    """Where a shape can begin: the more is known of it, the less is looked at."""
+
+    ANYWHERE = "anywhere"
+    # A word that begins with a digit, `+` or `(`, with six digits or more in it and what is joined to it.
+    NUMBER = "number"
+    # A word of capitals and digits, or letters followed by digits.
+    CODE = "code"
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A thing that a pattern finds and `accept` judges. RE2's syntax, whose classes of letters are ASCII.
 
     The value is group 1 where the pattern has one, else all of it. `tail` says where, in an unfinished text, one may have
     begun that what follows completes: from there it waits, `MOST_HELD` characters at most, so longer values are found by
-    their opening. With `is_word` no letter or digit may stand right before or after the value.
+    their opening. With `is_word` no letter or digit may stand right before or after the value. One that `needs` words is
+    none where none of them stands before it. A `start` other than anywhere is of words of at most 96 bytes.
     """
 
     label: str
@@ -76,6 +88,8 @@ class Shape:
     accept: Accept = accept_all
     is_word: bool = True
     ignores_case: bool = False
+    needs: Words | None = None
+    start: Start = Start.ANYWHERE
 
 
 class Guardrail(Protocol):

@@ -12,16 +12,12 @@ _VERHOEFF_PERMUTATION: Final = (
 )  # fmt: skip
 
 
+# Twice a digit, and of what has two digits their sum.
+_DOUBLED: Final = str.maketrans("0123456789", "0246813579")
+
+
 def luhn(digits: str) -> bool:
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        value = ord(digit) - 48
-        if place % 2:
-            value *= 2
-            if value > 9:
-                value -= 9
-        total += value
-    return total % 10 == 0
+    return (sum(map(int, digits[::-2])) + sum(map(int, digits[-2::-2].translate(_DOUBLED)))) % 10 == 0
 
 
 def verhoeff(digits: str) -> bool:
@@ -36,9 +32,12 @@ def weighted(digits: str, weights: Sequence[int]) -> int:
     return sum((ord(digit) - 48) * weight for digit, weight in zip(digits, weights, strict=False))
 
 
+_AS_NUMBER: Final = {letter: str(int(letter, 36)) for letter in "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+
 def mod_97(text: str) -> int:
     """Of letters and digits as ISO 7064 has it: A is 10."""
-    return int("".join(str(int(letter, 36)) for letter in text)) % 97
+    return int("".join(map(_AS_NUMBER.__getitem__, text))) % 97
 
 
 def iso_7064_mod_11_10(digits: str) -> bool:

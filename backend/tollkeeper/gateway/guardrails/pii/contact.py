@@ -3,38 +3,29 @@
 import ipaddress
 from typing import Final
 
-from tollkeeper.gateway.guardrail import Shape
-from tollkeeper.gateway.guardrails.pii.near import before, says
+from tollkeeper.gateway.context_words import Words
+from tollkeeper.gateway.guardrail import Shape, Start
 from tollkeeper.gateway.tails import date, groups, street, word
 
-_VERSION_WORDS: Final = (
-    "version", "ver.", "release", "build", "firmware", "v.", "section", "chapter", "upgrade", "driver", "package", "==", ">=",
-    "<=", "~=", "@", "clause", "figure",
+_VERSION_WORDS: Final = Words(
+    "version*", "ver", "ver.", "release*", "build", "firmware*", "v", "v.", "section*", "chapter*", "upgrade*", "driver*", "package*", "==", ">=",
+    "<=", "~=", "@", "clause*", "figure*", "§", "kapitel*", "abschnitt*", "versión*", "versione", "oid", "rev", "rev.", "revision", "sdk",
+    "assembly", "版本", "バージョン", "downgrade*", "requires", "patch", "schema",
 )  # fmt: skip
-_PASSPORT_WORDS: Final = (
-    "passport", "reisepass", "passeport", "pasaporte", "passaporto", "passaporte", "paspoort", "paszport", "护照", "パスポート",
+_PASSPORT_WORDS: Final = Words(
+    "passport*", "reisepass*", "passeport*", "pasaporte*", "passaporto*", "passaporte*", "paspoort*", "paszport*", "护照", "パスポート", "паспорт*",
 )  # fmt: skip
-_BIRTH_WORDS: Final = (
-    "born", "birth", "dob", "d.o.b", "geboren", "geburts", "geb.", "né le", "née le", "naissance", "nacimiento", "nacid",
-    "nascita", "nato il", "nata il", "nascimento", "geboorte", "urodz", "fødselsdato", "född", "生年月日", "出生", "생년월일", "bday",
+_BIRTH_WORDS: Final = Words(
+    "born", "birth*", "dob", "d.o.b", "geboren*", "geburts*", "geb.", "né le", "née le", "naissance", "nacimiento", "nacid*",
+    "nascita", "nato il", "nata il", "nascimento", "geboorte*", "urodz*", "fødselsdato", "født", "född*", "生年月日", "出生", "생년월일", "bday",
+    "date of birth", "родил*", "рождения",
 )  # fmt: skip
-_LICENCE_WORDS: Final = (
-    "driver's licen",
-    "drivers licen",
-    "driving licen",
-    "driver licen",
-    "führerschein",
-    "permis de conduire",
-)
-_PLATE_WORDS: Final = (
-    "license plate",
-    "licence plate",
-    "number plate",
-    "registration",
-    "kennzeichen",
-    "immatriculation",
-    "matrícula",
-)
+_LICENCE_WORDS: Final = Words(
+    "driver's licen*", "drivers licen*", "driving licen*", "driver licen*", "führerschein*", "permis de conduire",
+)  # fmt: skip
+_PLATE_WORDS: Final = Words(
+    "license plate", "licence plate", "number plate", "registration", "kennzeichen", "immatriculation", "matrícula",
+)  # fmt: skip
 _MONTHS: Final = (
     "jan(?:uary|uar)?|feb(?:ruary|ruar)?|mar(?:ch)?|märz|apr(?:il)?|may|mai|jun[ei]?|jul[iy]?|aug(?:ust)?|sep(?:t(?:ember)?)?|"
     "o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|"
@@ -63,8 +54,7 @@ def _ip4(text: str, start: int, end: int) -> float:
         return 0.0
     if text[end : end + 2].startswith(".") and text[end + 1 : end + 2].isdigit():
         return 0.0
-    said = before(text, start, 16)
-    if said.endswith(("v", ".", "-", "_")) or any(word in said for word in _VERSION_WORDS):
+    if text[start - 1 : start] in {".", "-", "_"} or _VERSION_WORDS.stand_before(text, start, 20):
         return 0.0
     # Nobody's: of this host, of the link, of everybody.
     return 0.0 if value in {"127.0.0.1", "0.0.0.0", "255.255.255.255"} else 0.9  # noqa: S104 - compared, not bound
@@ -86,19 +76,8 @@ def _mac(text: str, start: int, end: int) -> float:
     return 0.0 if len(set(value) - set(":-")) <= 1 else 0.95
 
 
-def _named(*words: str) -> "_Named":
-    return _Named(words)
-
-
-class _Named:
-    """Only behind its name, and with a digit in it."""
-
-    def __init__(self, words: tuple[str, ...]) -> None:
-        self._words = words
-
-    def __call__(self, text: str, start: int, end: int) -> float:
-        value = text[start:end]
-        return 0.9 if any(letter.isdigit() for letter in value) and says(text, start, self._words) else 0.0
+def _with_digit(text: str, start: int, end: int) -> float:
+    return 0.9 if any(letter.isdigit() for letter in text[start:end]) else 0.0
 
 
 def _mrz(text: str, start: int, end: int) -> float:
@@ -113,16 +92,23 @@ def shapes() -> list[Shape]:
         Shape("ip_address", r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}", word, _ip4),
         Shape("ip_address", r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}", word, _ip6),
         Shape("mac_address", r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}", word, _mac),
+        Shape("passport", "[0-9]{6,9}", groups, _with_digit, needs=_PASSPORT_WORDS, start=Start.NUMBER),
         Shape(
             "passport",
-            r"[A-Z]{0,2}[0-9]{6,9}|[A-Z][0-9]{2}[A-Z0-9]{6}|[CFGHJK][CFGHJKLMNPRTVWXYZ0-9]{8}",
+            r"[A-Z]{1,2}[0-9]{6,9}|[A-Z][0-9]{2}[A-Z0-9]{6}|[CFGHJK][CFGHJKLMNPRTVWXYZ0-9]{8}",
             groups,
-            _named(*_PASSPORT_WORDS),
+            _with_digit,
+            needs=_PASSPORT_WORDS,
+            start=Start.CODE,
         ),
         Shape("passport", r"P[A-Z<][A-Z]{3}[A-Z<]{39}", word, _mrz),
-        Shape("driving_licence", r"[A-Z0-9][A-Z0-9\-]{5,17}", groups, _named(*_LICENCE_WORDS)),
+        Shape("driving_licence", r"[A-Z0-9][A-Z0-9\-]{5,17}", groups, _with_digit, needs=_LICENCE_WORDS),
         Shape(
-            "licence_plate", r"[A-ZÄÖÜ0-9]{1,4}[ -][A-Z0-9]{1,4}(?:[ -]?[A-Z0-9]{1,4})?", groups, _named(*_PLATE_WORDS)
+            "licence_plate",
+            r"[A-ZÄÖÜ0-9]{1,4}[ -][A-Z0-9]{1,4}(?:[ -]?[A-Z0-9]{1,4})?",
+            groups,
+            _with_digit,
+            needs=_PLATE_WORDS,
         ),
         Shape(
             "date_of_birth",
@@ -130,7 +116,8 @@ def shapes() -> list[Shape]:
             rf"(?i:(?:[0-3]?[0-9](?:st|nd|rd|th|\.)?(?: of| de)? (?:{_MONTHS})\.?,? (?:de )?(?:19|20)[0-9]{{2}}))|"
             rf"(?i:(?:(?:{_MONTHS})\.? [0-3]?[0-9](?:st|nd|rd|th)?,? (?:19|20)[0-9]{{2}}))|(?:19|20)[0-9]{{2}}年[0-9]{{1,2}}月[0-9]{{1,2}}日",
             date,
-            _named(*_BIRTH_WORDS),
+            _with_digit,
+            needs=_BIRTH_WORDS,
         ),
         Shape(
             "address",
@@ -161,5 +148,6 @@ def shapes() -> list[Shape]:
             "address",
             r"(?:GIR ?0AA|[A-PR-UWYZ](?:[0-9]{1,2}|[A-HK-Y][0-9]|[A-HK-Y][0-9][0-9]|[0-9][A-HJKPS-UW]|[A-HK-Y][0-9][ABEHMNPRV-Y]) [0-9][ABD-HJLNP-UW-Z]{2})",
             groups,
+            start=Start.CODE,
         ),
     ]

@@ -1,11 +1,10 @@
 """Payment cards and bank accounts: cards by their issuers' ranges and Luhn's digit, IBANs by length and check digits."""
 
-import re
 from typing import Final
 
-from tollkeeper.gateway.guardrail import Shape
+from tollkeeper.gateway.context_words import Words
+from tollkeeper.gateway.guardrail import Shape, Start
 from tollkeeper.gateway.guardrails.pii.checksums import luhn, mod_97
-from tollkeeper.gateway.guardrails.pii.near import before, says
 from tollkeeper.gateway.tails import digits, groups, word
 
 # The IBAN registry of SWIFT: characters in all.
@@ -19,58 +18,66 @@ _IBAN: Final = {
     "SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24, "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26,
     "UA": 29, "VA": 22, "VG": 24, "XK": 20, "YE": 30,
 }  # fmt: skip
-_CARD_WORDS: Final = (
-    "card", "visa", "mastercard", "amex", "credit", "debit", "cc ", "pan", "karte", "tarjeta", "carte", "carta", "cartão",
-    "pay", "charge", "卡", "カード",
+_CARD_WORDS: Final = Words(
+    "card*", "visa*", "mastercard", "amex", "american express", "credit*", "debit*", "cc", "pan", "karte*", "kredit*", "tarjeta*", "carte*",
+    "carta*", "cartão", "pay*", "charge*", "maestro", "discover", "卡", "カード", "카드", "карт*", "kart*",
 )  # fmt: skip
-_OTHERS: Final = (
-    "order", "invoice", "ticket", "tracking", "serial", "imei", "shipment", "parcel", "part no", "sku", "build", "commit",
-    "transaction", "reference", "ref.", "ref:", "ref ", "ref#", "bestell", "sendung", "pedido", "commande", "timestamp", "id=", "id:", "id ", "no.", "#",
-    "isbn", "barcode", "batch",
+_OTHERS: Final = Words(
+    "order*", "invoice*", "ticket*", "tracking*", "serial*", "imei", "shipment*", "parcel*", "part no", "sku", "build*", "commit*",
+    "transaction*", "reference*", "ref", "ref.", "ref:", "bestell*", "sendung*", "pedido*", "commande*", "timestamp*", "id", "no.", "#",
+    "isbn*", "barcode", "batch*", "ean", "gtin", "upc", "meter*", "zähler*", "colis", "suivi", "seguimiento", "hash*", "seed", "offset",
+    "nonce", "counter", "ts", "epoch", "uuid", "guid", "trace*", "span*", "row", "rows", "件", "订单", "単号", "注文", "заказ*",
 )  # fmt: skip
-# From the beginning of a word: "refund" is no "ref", and "paid" no "id".
-_OTHER: Final = re.compile(rf"(?<![^\W\d_])(?:{'|'.join(map(re.escape, _OTHERS))})")
-_SEPARATOR: Final = re.compile("[ ./-]")
-_BIC_WORDS: Final = ("bic", "swift")
-_US_WORDS: Final = ("routing", "aba", "transit")
+_NEAR: Final = 24
+_BIC_WORDS: Final = Words("bic", "swift")
+_US_WORDS: Final = Words("routing", "aba", "transit")
+# As cards print them; the longest first.
+_GROUPED: Final = ((4, 4, 4, 4, 3), (6, 13), (4, 4, 4, 4), (8, 8), (4, 6, 5), (4, 6, 4), (4, 4, 4, 1))
 
 
-def _card(text: str, start: int, end: int) -> float:
-    value = text[start:end]
-    digits = "".join(letter for letter in value if letter.isdigit())
-    if not _is_issued(digits) or not luhn(digits) or len(set(digits)) == 1:
+def _digits_of(text: str, start: int, end: int) -> str:
+    return "".join(filter(str.isdigit, text[start:end]))
+
+
+def _is_card(digits: str) -> bool:
+    return _is_issued(digits) and luhn(digits) and len(set(digits)) > 1
+
+
+def _grouped_card(text: str, start: int, end: int) -> float:
+    """Nothing else is written so."""
+    return 1.0 if _is_card(_digits_of(text, start, end)) else 0.0
+
+
+def _plain_card(text: str, start: int, end: int) -> float:
+    if not _is_card(text[start:end]):
         return 0.0
-    separators = [letter for letter in value if not letter.isdigit()]
-    if separators:
-        groups = _SEPARATOR.split(value)
-        lengths = [len(group) for group in groups]
-        if len(set(separators)) > 1 or lengths not in _GROUPINGS:
-            return 0.6 if says(text, start, _CARD_WORDS) else 0.0
+    if _CARD_WORDS.stand_before(text, start):
         return 1.0
-    if says(text, start, _CARD_WORDS):
-        return 1.0
-    said = before(text, start, 24)
     # One in ten numbers of any kind passes Luhn's test.
-    return 0.0 if _OTHER.search(said) is not None else 0.8
+    return 0.0 if _OTHERS.stand_before(text, start, _NEAR) else 0.8
 
 
-_GROUPINGS: Final = (
-    [4, 4, 4, 4],
-    [4, 6, 5],
-    [4, 6, 4],
-    [4, 4, 4, 4, 3],
-    [4, 4, 4, 1],
-    [6, 13],
-    [8, 8],
-    [4, 4, 4, 4, 1],
-    [4, 4, 4, 4, 2],
-)
+def _odd_card(text: str, start: int, end: int) -> float:
+    """Grouped as no card is: only behind its name."""
+    return 0.6 if _is_card(_digits_of(text, start, end)) else 0.0
 
 
-def _is_issued(digits: str) -> bool:
-    """By the ranges of Visa, Mastercard, American Express, Diners, JCB, UnionPay, Discover, Maestro, RuPay, Elo and Mir."""
-    length, four = len(digits), int(digits[:4])
-    return any(first <= four <= last and length in lengths for first, last, lengths in _RANGES)
+def _card_shapes() -> list[Shape]:
+    grouped = [
+        Shape(
+            "card",
+            "|".join(separator.join(f"[0-9]{{{count}}}" for count in counts) for separator in (" ", "-", r"\.", "/")),
+            digits,
+            _grouped_card,
+            start=Start.NUMBER,
+        )
+        for counts in _GROUPED
+    ]
+    return [
+        *grouped,
+        Shape("card", "[2-6][0-9]{12,18}|8[12][0-9]{14,17}", digits, _plain_card, start=Start.NUMBER),
+        Shape("card", "[2-68](?:[ ./-]?[0-9]){12,18}", digits, _odd_card, needs=_CARD_WORDS, start=Start.NUMBER),
+    ]
 
 
 _LONG: Final = range(16, 20)
@@ -80,6 +87,18 @@ _RANGES: Final = (
     (6200, 6299, _LONG), (6011, 6011, _LONG), (6440, 6599, _LONG), (5000, 5099, _LONG), (5600, 5899, _LONG),
     (6000, 6099, _LONG), (6300, 6399, _LONG), (6700, 6799, _LONG), (8100, 8299, _LONG), (2200, 2204, (16,)),
 )  # fmt: skip
+
+
+# By the first four digits: the lengths that are issued.
+_LENGTHS: Final = {
+    four: frozenset().union(*(lengths for first, last, lengths in _RANGES if first <= four <= last))
+    for four in range(2200, 8300)
+}
+
+
+def _is_issued(digits: str) -> bool:
+    """By the ranges of Visa, Mastercard, American Express, Diners, JCB, UnionPay, Discover, Maestro, RuPay, Elo and Mir."""
+    return len(digits) in _LENGTHS.get(int(digits[:4]), ())
 
 
 def _iban(text: str, start: int, end: int) -> float:
@@ -93,25 +112,24 @@ def _iban_shapes() -> list[Shape]:
     for length in sorted(set(_IBAN.values())):
         countries = "|".join(country for country, of in _IBAN.items() if of == length)
         body = f"(?:[ -]?[A-Za-z0-9]){{{length - 4}}}"
-        shapes.append(Shape("iban", rf"(?i:{countries})[0-9]{{2}}{body}", groups, _iban))
+        shapes.append(Shape("iban", rf"(?i:{countries})[0-9]{{2}}{body}", groups, _iban, start=Start.CODE))
     return shapes
 
 
 def _routing(text: str, start: int, end: int) -> float:
     digits = [int(letter) for letter in text[start:end]]
     total = 3 * sum(digits[0::3]) + 7 * sum(digits[1::3]) + sum(digits[2::3])
-    return 1.0 if total % 10 == 0 and says(text, start, _US_WORDS) else 0.0
+    return 1.0 if total % 10 == 0 and total else 0.0
 
 
-def _bic(text: str, start: int, _end: int) -> float:
-    return 0.9 if says(text, start, _BIC_WORDS) else 0.0
+def _named(_text: str, _start: int, _end: int) -> float:
+    return 0.9
 
 
 def shapes() -> list[Shape]:
     return [
-        Shape("card", r"[2-6](?:[ ./-]?[0-9]){12,18}", digits, _card),
-        Shape("card", r"8[12](?:[ ./-]?[0-9]){14,17}", digits, _card),
+        *_card_shapes(),
         *_iban_shapes(),
-        Shape("us_routing_number", r"[0-9]{9}", digits, _routing),
-        Shape("bic", r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", word, _bic),
+        Shape("us_routing_number", r"[0-9]{9}", digits, _routing, needs=_US_WORDS, start=Start.NUMBER),
+        Shape("bic", r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", word, _named, needs=_BIC_WORDS),
     ]

@@ -7,7 +7,8 @@ one whose form is its own (letters, a date within, two check digits) counts alon
 from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
-from tollkeeper.gateway.guardrail import Shape
+from tollkeeper.gateway.context_words import Words
+from tollkeeper.gateway.guardrail import Accept, Shape, Start
 from tollkeeper.gateway.guardrails.pii.checksums import (
     ean,
     is_day,
@@ -16,10 +17,19 @@ from tollkeeper.gateway.guardrails.pii.checksums import (
     verhoeff,
     weighted,
 )
-from tollkeeper.gateway.guardrails.pii.near import checked
 from tollkeeper.gateway.tails import digits, groups
 
-_ID_WORDS: Final = ("national id", "identity number", "id number", "id no", "personal number", "tax id", "tax number")
+_ID_WORDS: Final = (
+    "national id",
+    "identity number",
+    "id number",
+    "id no",
+    "id nr",
+    "personal number",
+    "ausweis*",
+    "tax id",
+    "tax number",
+)
 
 
 class _Id(NamedTuple):
@@ -250,26 +260,30 @@ def _any(_s: str) -> bool:
     return True
 
 
+_SSN_WORDS: Final = ("ssn", "social security", "soc sec", "social sec")
 _IDS: Final = (
-    _Id("us_ssn", r"[0-9]{3}([ .\-]?)[0-9]{2}[ .\-]?[0-9]{4}", _us_ssn, ()),
+    # Dashes in the right places are its form; other ways to write it need its name.
+    _Id("us_ssn", r"[0-9]{3}-[0-9]{2}-[0-9]{4}", _us_ssn, _SSN_WORDS, 0.9),
+    _Id("us_ssn", r"[0-9]{9}|[0-9]{3} [0-9]{2} [0-9]{4}|[0-9]{3}\.[0-9]{2}\.[0-9]{4}", _us_ssn, _SSN_WORDS),
     _Id("us_itin", r"9[0-9]{2}-[5-9][0-9]-[0-9]{4}", _us_itin, ("itin", "taxpayer"), 0.9),
-    _Id("es_dni", r"(?:[0-9]{8}|[XYZ][ -]?[0-9]{7})[ -]?[A-HJ-NP-TV-Z]", _es_dni, ("dni", "nie", "nif"), 0.9),
+    _Id("es_dni", r"[0-9]{8}[ -]?[A-HJ-NP-TV-Z]", _es_dni, ("dni", "nie", "nif"), 0.9),
+    _Id("es_dni", r"[XYZ][ -]?[0-9]{7}[ -]?[A-HJ-NP-TV-Z]", _es_dni, ("dni", "nie", "nif"), 0.9),
     _Id("fr_nir", r"[12][ ]?[0-9]{2}[ ]?[0-9]{2}[ ]?(?:[0-9]{2}|2[AB])[ ]?[0-9]{3}[ ]?[0-9]{3}[ ]?[0-9]{2}", _fr_nir,
         ("sécurité sociale", "securite sociale", "nir", "insee"), 0.95),
     _Id("it_codice_fiscale", r"[A-Z]{6}[0-9LMNPQRSTUV]{2}[ABCDEHLMPRST][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]",
         _it_codice, ("codice fiscale",), 0.99),
     _Id("de_tax_id", r"[1-9][0-9][ ]?[0-9]{3}[ ]?[0-9]{3}[ ]?[0-9]{3}", _de_tax,
-        ("steuer", "idnr", "tin", "tax id", "tax number")),
+        ("steuer*", "idnr", "tin", "tax id", "tax number")),
     _Id("nl_bsn", r"[0-9]{3}[. ]?[0-9]{3}[. ]?[0-9]{3}|[0-9]{4}[. ][0-9]{2}[. ][0-9]{3}", _nl_bsn,
-        ("bsn", "burgerservice", "sofi", "citizen service")),
+        ("bsn", "burgerservice*", "sofi*", "citizen service")),
     _Id("be_national_number", r"[0-9]{2}\.?[0-9]{2}\.?[0-9]{2}[- ]?[0-9]{3}[. ]?[0-9]{2}", _be_number,
-        ("rijksregister", "registre national", "national number", "insz", "niss"), 0.8),
+        ("rijksregister*", "registre national", "national number", "insz", "niss"), 0.8),
     _Id("pl_pesel", r"[0-9]{11}", _pl_pesel, ("pesel",)),
-    _Id("se_personnummer", r"(?:19|20)?[0-9]{6}[-+]?[0-9]{4}", _se_number, ("personnummer", "personal number", "pnr", "samordning")),
+    _Id("se_personnummer", r"(?:19|20)?[0-9]{6}[-+]?[0-9]{4}", _se_number, ("personnummer", "personal number", "pnr", "samordning*")),
     _Id("fi_hetu", r"[0-3][0-9][01][0-9]{3}[-+ABCDEFUVWXY][0-9]{3}[0-9A-FHJ-NPR-Y]", _fi_hetu, ("hetu", "henkilötunnus"), 0.95),
     _Id("no_fodselsnummer", r"[0-9]{6}[ ]?[0-9]{5}", _no_number, ("fødselsnummer", "fodselsnummer", "personnummer"), 0.8),
     _Id("dk_cpr", r"[0-3][0-9][01][0-9]{3}-?[0-9]{4}", _dk_cpr, ("cpr", "personnummer")),
-    _Id("pt_nif", r"[1235689][0-9]{2}[ ]?[0-9]{3}[ ]?[0-9]{3}", _pt_nif, ("nif", "contribuinte")),
+    _Id("pt_nif", r"[1235689][0-9]{2}[ ]?[0-9]{3}[ ]?[0-9]{3}", _pt_nif, ("nif", "contribuinte*")),
     _Id("br_cpf", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", _br_cpf, ("cpf",), 0.99),
     _Id("br_cpf", r"[0-9]{11}", _br_cpf, ("cpf",)),
     _Id("br_cnpj", r"[0-9]{2}\.[0-9]{3}\.[0-9]{3}/[0-9]{4}-[0-9]{2}", _br_cnpj, ("cnpj",), 0.99),
@@ -284,11 +298,11 @@ _IDS: Final = (
     _Id("uk_nhs_number", r"[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}", _uk_nhs, ("nhs",)),
     _Id("uk_nino", r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][ ]?[0-9]{2}[ ]?[0-9]{2}[ ]?[0-9]{2}[ ]?[A-D]", _uk_nino,
         ("national insurance", "nino", "ni number"), 0.95),
-    _Id("ca_sin", r"[1-79][0-9]{2}[ -]?[0-9]{3}[ -]?[0-9]{3}", _ca_sin, ("sin", "social insurance", "assurance sociale", " nas")),
+    _Id("ca_sin", r"[1-79][0-9]{2}[ -]?[0-9]{3}[ -]?[0-9]{3}", _ca_sin, ("sin", "social insurance", "assurance sociale", "nas")),
     _Id("au_tfn", r"[0-9]{3}[ ]?[0-9]{3}[ ]?[0-9]{3}", _au_tfn, ("tfn", "tax file")),
     _Id("au_medicare", r"[2-6][0-9]{3}[ ]?[0-9]{5}[ ]?[0-9]", _au_medicare, ("medicare",)),
-    _Id("ch_ahv", r"756\.?[0-9]{4}\.?[0-9]{4}\.?[0-9]{2}", _ch_ahv, ("ahv", "avs"), 0.99),
-    _Id("at_svnr", r"[1-9][0-9]{3}[ ]?[0-3][0-9][01][0-9]{3}", _at_svnr, ("svnr", "sozialversicherung", "sv-nummer")),
+    _Id("ch_ahv", r"756\.?[0-9]{4}\.?[0-9]{4}\.?[0-9]{2}", _ch_ahv, ("ahv*", "avs"), 0.99),
+    _Id("at_svnr", r"[1-9][0-9]{3}[ ]?[0-3][0-9][01][0-9]{3}", _at_svnr, ("svnr", "sozialversicherung*", "sv-nummer")),
     _Id("ie_pps", r"[0-9]{7}[A-W][A-IW]?", _ie_pps, ("pps", "ppsn"), 0.8),
     _Id("sg_nric", r"[STFGM][0-9]{7}[A-Z]", _sg_nric, ("nric", "fin"), 0.95),
     _Id("ro_cnp", r"[1-9][0-9]{2}[01][0-9][0-3][0-9][0-9]{6}", _ro_cnp, ("cnp", "cod numeric"), 0.6),
@@ -306,31 +320,44 @@ _IDS: Final = (
 )  # fmt: skip
 
 
-def _ssn(text: str, start: int, end: int) -> float:
-    """Dashes in the right places are its form; other ways to write it need its name."""
-    value = text[start:end]
-    if not _us_ssn("".join(filter(str.isdigit, value))):
-        return 0.0
-    named = _SSN_NAMED(text, start, end)
-    if len(value) == 11 and value[3] == value[6] == "-":
-        return 1.0 if named else 0.9
-    separators = {letter for letter in value if not letter.isdigit()}
-    return named if len(separators) <= 1 else 0.0
+def _compact(text: str, start: int, end: int) -> str:
+    return "".join(filter(str.isalnum, text[start:end])).upper()
 
 
-_SSN_NAMED: Final = checked(_us_ssn, ("ssn", "social security", "soc sec", "social sec"), alone=0.0)
+def _checked(check: Callable[[str], bool]) -> Accept:
+    return lambda text, start, end: 1.0 if check(_compact(text, start, end)) else 0.0
+
+
+def _checked_alone(check: Callable[[str], bool], words: Words, alone: float) -> Accept:
+    """Certain where its name is near."""
+
+    def accept(text: str, start: int, end: int) -> float:
+        if not check(_compact(text, start, end)):
+            return 0.0
+        return 1.0 if words.stand_before(text, start) else alone
+
+    return accept
+
+
+def _shape(one: _Id) -> Shape:
+    words = Words(*one.words, *_ID_WORDS)
+    is_number = one.pattern.startswith(_DIGITS_FIRST)
+    accept = _checked_alone(one.check, words, one.alone) if one.alone else _checked(one.check)
+    return Shape(
+        one.label,
+        one.pattern,
+        digits if is_number else groups,
+        accept,
+        needs=None if one.alone else words,
+        start=Start.NUMBER if is_number else Start.CODE,
+    )
+
+
+_DIGITS_FIRST: Final = ("[0", "[1", "[2", "[3", "9", "756", "(?:[0", "(?:19")
 
 
 def shapes() -> list[Shape]:
-    return [
-        Shape(
-            one.label,
-            one.pattern.replace("([ .\\-]?)", "[ .\\-]?"),
-            digits if one.pattern[0] != "[" or one.pattern[1].isdigit() else groups,
-            _ssn if one.label == "us_ssn" else checked(one.check, (*one.words, *_ID_WORDS), alone=one.alone),
-        )
-        for one in _IDS
-    ]
+    return [_shape(one) for one in _IDS]
 
 
 COUNTRIES: Final = frozenset(one.label[:2] for one in _IDS)

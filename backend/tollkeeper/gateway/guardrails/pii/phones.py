@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from tollkeeper.gateway.guardrail import Shape
-from tollkeeper.gateway.guardrails.pii.near import before, says
+from tollkeeper.gateway.context_words import Words
+from tollkeeper.gateway.guardrail import Accept, Shape, Start
 from tollkeeper.gateway.tails import digits
 
 # Calling code: fewest and most digits after it (ITU-T E.164 and the countries' numbering plans).
@@ -26,30 +26,20 @@ _COUNTRIES: Final = {
     "974": (8, 8), "975": (8, 8), "976": (8, 8), "977": (8, 10), "992": (9, 9), "993": (8, 8), "994": (9, 9), "995": (9, 9),
     "996": (9, 9), "998": (9, 9),
 }  # fmt: skip
-_WORDS: Final = (
-    "phone", "mobile", "mob.", "cell", "call ", "call me", "tel", "fax", "whatsapp", "ring ", "text me", "sms", "dial",
-    "reach me", "handy", "rufnummer", "nummer ist", "anrufen", "móvil", "teléfono", "llám", "portable", "appelle", "joindre",
-    "cellulare", "chiama", "celular", "ligue", "contact", "telefoon", "bel ", "numer", "電話", "电话", "手机", "전화",
+_WORDS: Final = Words(
+    "phone", "phones", "mobile", "mobil*", "mob.", "cell*", "call", "call me", "tel*", "fax*", "whatsapp", "ring", "text me", "sms", "dial",
+    "reach me", "handy*", "rufnummer", "nummer ist", "anrufen", "móvil", "teléfono*", "téléphone*", "llám*", "portable", "appel*", "joindre",
+    "chiama*", "ligue", "contact*", "bel", "numer", "電話", "电话", "手机", "전화", "тел*", "telefon*",
 )  # fmt: skip
-_OTHERS: Final = (
-    "order",
-    "invoice",
-    "ticket",
-    "tracking",
-    "serial",
-    "isbn",
-    "part no",
-    "sku",
-    "ref",
-    "id ",
-    "id:",
-    "#",
-    "account",
-)
+_OTHERS: Final = Words(
+    "order*", "invoice*", "ticket*", "tracking", "serial*", "isbn*", "part no", "sku", "ref", "ref.", "reference", "id", "#",
+    "account*", "timestamp", "version",
+)  # fmt: skip
+_NEAR: Final = 24
 
 
 def _only_digits(text: str, start: int, end: int) -> str:
-    return "".join(letter for letter in text[start:end] if letter.isdigit())
+    return "".join(filter(str.isdigit, text[start:end]))
 
 
 def _international(text: str, start: int, end: int) -> float:
@@ -59,44 +49,51 @@ def _international(text: str, start: int, end: int) -> float:
     for length in (1, 2, 3):
         bounds = _COUNTRIES.get(digits[:length])
         if bounds is not None:
-            # (0) is written for those who call from within.
+            # A trunk prefix in brackets is dialled only from within.
             rest = len(digits) - length - ("(0)" in text[start:end])
             return 1.0 if bounds[0] <= rest <= bounds[1] and len(set(digits)) > 2 else 0.0
     return 0.0
 
 
+def _is_north_american(digits: str) -> bool:
+    digits = digits[-10:]
+    return not (digits[0] in "01" or digits[3] in "01" or digits[1:3] == "11" or len(set(digits)) <= 2)
+
+
 def _north_american(text: str, start: int, end: int) -> float:
-    digits = _only_digits(text, start, end)[-10:]
-    if digits[0] in "01" or digits[3] in "01" or digits[1:3] == "11" or len(set(digits)) <= 2:
+    """(415) 555-2671, 415-555-2671 and 415.555.2671 are written for nothing else."""
+    if not _is_north_american(_only_digits(text, start, end)):
         return 0.0
-    value = text[start:end]
-    if value.startswith("(") or says(text, start, _WORDS):
+    if _WORDS.stand_before(text, start):
         return 1.0
-    if _names_another(text, start):
-        return 0.0
-    # 415-555-2671 and 415.555.2671 are written for nothing else; ten plain digits are anything.
-    return 0.9 if value.count("-") == 2 or value.count(".") == 2 else 0.0
+    return 0.0 if _OTHERS.stand_before(text, start, _NEAR) else 0.9
+
+
+def _plain_north_american(text: str, start: int, end: int) -> float:
+    """Ten plain digits are anything: only behind a name."""
+    return 0.9 if _is_north_american(_only_digits(text, start, end)) else 0.0
 
 
 def _national(text: str, start: int, end: int) -> float:
-    """A trunk prefix and groups, or any form of it behind its name."""
+    """A trunk prefix and groups, or any form of it, behind its name."""
     digits = _only_digits(text, start, end)
-    if not 8 <= len(digits) <= 12 or len(set(digits)) <= 2 or _names_another(text, start):
+    if not 8 <= len(digits) <= 12 or len(set(digits)) <= 2 or _OTHERS.stand_before(text, start, _NEAR):
         return 0.0
-    return 0.9 if says(text, start, _WORDS) else 0.0
+    return 0.9
 
 
-def _names_another(text: str, start: int) -> bool:
-    said = before(text, start, 24)
-    return any(word in said for word in _OTHERS)
+def _shape(pattern: str, accept: Accept, needs: Words | None = None) -> Shape:
+    return Shape("phone", pattern, digits, accept, needs=needs, start=Start.NUMBER)
 
 
 def shapes() -> list[Shape]:
     return [
-        Shape("phone", r"(?:\+|00)[1-9](?:[ .\-/]?\(?[0-9]\)?){6,14}", digits, _international),
-        Shape(
-            "phone", r"(?:1[ .\-])?(?:\([0-9]{3}\) ?|[0-9]{3}[ .\-]?)[0-9]{3}[ .\-]?[0-9]{4}", digits, _north_american
+        _shape(r"(?:\+|00)[1-9](?:[ .\-/]?\(?[0-9]\)?){6,14}", _international),
+        _shape(
+            r"(?:\+?1[ .\-])?(?:\([0-9]{3}\) ?[0-9]{3}[ .\-]?[0-9]{4}|[0-9]{3}-[0-9]{3}-[0-9]{4}|[0-9]{3}\.[0-9]{3}\.[0-9]{4})",
+            _north_american,
         ),
-        Shape("phone", r"\(?0[1-9][0-9]{0,4}\)?(?:[ .\-/]{0,2}[0-9]{2,8}){1,5}", digits, _national),
-        Shape("phone", r"[1-9][0-9]{1,3}(?:[ .\-][0-9]{2,4}){2,4}", digits, _national),
+        _shape(r"(?:1[ .\-])?[0-9]{3}[ .\-]?[0-9]{3}[ .\-]?[0-9]{4}", _plain_north_american, _WORDS),
+        _shape(r"\(?0[1-9][0-9]{0,4}\)?(?:[ .\-/]{0,2}[0-9]{2,8}){1,5}", _national, _WORDS),
+        _shape(r"[1-9][0-9]{1,3}(?:[ .\-][0-9]{2,4}){2,4}", _national, _WORDS),
     ]
