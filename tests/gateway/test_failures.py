@@ -1,6 +1,5 @@
 """What becomes of a vendor's failures: the caller's status, the next target, and what the ledger says."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +244,6 @@ async def test_callers_own_deadline_ends_the_wait(gateway: Serving, vendor: Fake
     vendor.script = silent()
     response = await gateway.post(body=chat(stream=is_stream), headers={"x-tollkeeper-timeout-ms": "150"})
     assert (response.status_code, response.json()["error"]["code"]) == (504, "upstream_timeout")
-    await asyncio.wait_for(vendor.seen[0].gone.wait(), 2)
 
 
 async def test_sdk_read_timeout_bounds_whole_answers(gateway: Serving, vendor: FakeUpstream) -> None:

@@ -115,7 +115,8 @@ class Attempts:
         try:
             tried = await self._send(exchange, flight, hold if is_watched else None)
         except UpstreamError as error:
-            attempt.bill = make_bill(exchange, attempt)
+            if not flight.is_still_billed():
+                attempt.bill = make_bill(exchange, attempt)
             tried = Failure(_kind_of(error, exchange), error, error.retry_after_seconds)
         if isinstance(tried, Reply) and (
             FallbackKind.CONTENT_POLICY not in exchange.fallbacks or not _is_filtered(tried)
@@ -235,8 +236,9 @@ class Attempts:
             if not flight.is_still_billed():
                 await flight.aclose()
             raise
-        except UpstreamError:
-            await flight.close()
+        except UpstreamError as error:
+            if not flight.outlives(error):
+                await flight.close()
             raise
         except BaseException:
             await flight.aclose()

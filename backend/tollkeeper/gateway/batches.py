@@ -38,13 +38,16 @@ class Batches:
         while not self._is_over:
             batch: list[Chunk] = []
             try:
+                # What it raises is not the end of the format: a wait that ran out may be taken up again.
                 data = await self._reads.__anext__()
-                self._feed(data, batch)
             except StopAsyncIteration:
                 self._is_over = True
                 self._end(batch)
-            except UpstreamError as error:
-                self._keep(error, batch)
+            else:
+                try:
+                    self._feed(data, batch)
+                except UpstreamError as error:
+                    self._keep(error, batch)
             if batch:
                 return batch
         raise StopAsyncIteration

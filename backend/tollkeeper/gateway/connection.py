@@ -1,7 +1,8 @@
 """One HTTP/1.1 connection to a vendor: sends a request, parses the answer with httptools, holds it to limits.
 
 Built for one kind of traffic (POST a body, read a whole or streamed answer) because a general client costs more than all
-the rest of a call. Deadlines are floats that the pool's sweep looks at; a read waits on one future, never on a timer.
+the rest of a call. Deadlines are floats that the pool's sweep looks at; a read waits on one future, never on a timer. A deadline ends the
+wait and nothing else: whoever holds the connection closes it, or waits on.
 """
 
 import asyncio
@@ -176,7 +177,7 @@ class Connection(asyncio.Protocol):
         await self.answered()
 
     async def answered(self) -> None:
-        """The wait of `send`; it can be taken up again after it was cancelled."""
+        """The wait of `send`; it can be taken up again after it was cancelled, or ran out."""
         while not self.status:
             if self.error is not None:
                 raise self.error
@@ -205,13 +206,15 @@ class Connection(asyncio.Protocol):
         self._judge_from(self._clock())
 
     def look(self, now: float) -> None:
-        """Give up the wait when it is past its deadline, or too slow to be worth it. Called by the pool's sweep."""
-        if self._waiter is None:
+        """End the wait that is past its deadline, give up what is too slow to be worth it. Called by the pool's sweep."""
+        waiter = self._waiter
+        if waiter is None:
             # Whoever reads is busy: nobody can tell how fast the vendor would be.
             self._judge_from(now)
             return
         if now > self.deadline:
-            self._fail(UpstreamTimeout("The call's deadline passed before the provider had answered."))
+            if not waiter.done():
+                waiter.set_exception(UpstreamTimeout("The call's deadline passed before the provider had answered."))
         elif now - self._waiting_since > self.silence_seconds:
             text = "has sent nothing for too long" if self.status else "did not begin to answer in time"
             self._fail(UpstreamTimeout(f"The provider {text}."))

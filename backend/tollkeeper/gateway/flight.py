@@ -1,10 +1,11 @@
 """One request to a vendor under way, from its sending to the end of its answer.
 
-What arrives is noted in the attempt as it arrives, whoever reads on and whether anybody does. A wait that is cancelled
-loses nothing: `drain` takes it up where it stopped.
+What arrives is noted in the attempt as it arrives, whoever reads on and whether anybody does. A wait that is cancelled,
+or lasts longer than its call, loses nothing: `drain` takes it up where it stopped.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -47,6 +48,7 @@ class Flight:
         "_clock",
         "_dialect",
         "_exchange",
+        "_goes_on",
         "_is_kept",
         "_is_told",
         "_metrics",
@@ -91,6 +93,8 @@ class Flight:
         # The reader has the last chunk.
         self._is_told = False
         self._is_kept = False
+        # What the caller gets is an error, because its time is over; the vendor's answer still comes.
+        self._goes_on = False
         # The vendor has sent its last chunk.
         self.is_over = False
         # Until when a stream must have brought content; None: no sooner than its end.
@@ -181,11 +185,14 @@ class Flight:
 
     def _bound(self) -> None:
         """The bounds of an answer that has begun; those of the wait for it are over."""
-        policy = self._exchange.route.policy
-        least = 0 if policy is None else policy.deadlines.least_bytes_per_second
+        least = self._least_bytes()
         if (least or self.first_token_deadline is not None) and self._response is not None:
             self.first_token_deadline = None
             self._response.bound(self.request.deadline, least)
+
+    def _least_bytes(self) -> int:
+        policy = self._exchange.route.policy
+        return 0 if policy is None else policy.deadlines.least_bytes_per_second
 
     def _late(self, error: UpstreamTimeout) -> UpstreamTimeout:
         """The deadline that was passed was not the call's."""
@@ -206,6 +213,7 @@ class Flight:
             attempt = self.attempt
             request = self.request
             hide_secrets(error, request.config, request.credential, request.signed_headers)
+            self.outlives(error)
             attempt.error, attempt.ended = error, self._clock()
             kind = FailureClass.TIMEOUT if isinstance(error, UpstreamTimeout) else FailureClass.SERVER
             self._metrics.upstream_error(attempt.intent.provider, kind)
@@ -253,23 +261,30 @@ class Flight:
 
     def is_still_billed(self) -> bool:
         attempt, request = self.attempt, self.request
-        if self.is_over or attempt.error is not None or not attempt.may_cost:
+        if self.is_over or not attempt.may_cost or (attempt.error is not None and not self._goes_on):
             return False
         if self._response is None and request.pending is None:
             return False
         return not stops_at_close(self.provider, request.config, self._call.operation, attempt.intent.upstream_model)
+
+    def outlives(self, error: UpstreamError) -> bool:
+        """Whether what ended is the time of the call, not the answer: what is billed all the same is left to `meter`."""
+        is_late = isinstance(error, UpstreamTimeout) and self._clock() >= self._exchange.deadline
+        self._goes_on = is_late and self.is_still_billed()
+        return self._goes_on
 
     def keep(self) -> None:
         self._is_kept = True
         self.left()
 
     async def drain(self) -> None:
+        # The call's time is not the answer's: `Drains` bounds that.
         try:
             if self._response is None:
                 pending, self.request.pending = self.request.pending, None
                 assert pending is not None
-                self._response = await pending.resume()
-            self._bound()
+                self._response = await pending.resume(math.inf)
+            self._response.bound(math.inf, self._least_bytes())
             if not 200 <= self._response.status < 300:
                 self.attempt.may_cost = False
             elif self.request.is_stream:
@@ -351,7 +366,7 @@ class Flight:
             await watch.aclose()
         response, self._response = self._response, None
         if response is not None:
-            if self.is_over and self.attempt.error is None:
+            if self.is_over and (self.attempt.error is None or self._goes_on):
                 await response.finish()
             else:
                 await response.aclose()

@@ -56,10 +56,10 @@ class CredentialRefused(CredentialUnavailable):
 
 
 class Pending(Protocol):
-    """A request that has been sent, and its wait for an answer was cancelled."""
+    """A request that has been sent, and its wait for an answer was cancelled, or ran out."""
 
-    async def resume(self) -> "UpstreamResponse":
-        """Go on waiting. Cancelled again, it is closed."""
+    async def resume(self, deadline: float) -> "UpstreamResponse":
+        """Go on waiting. Cancelled again, or too late again, it is closed."""
         ...
 
     def abort(self) -> None: ...
@@ -71,8 +71,8 @@ class UpstreamRequest:
 
     `signed_headers` are secret too and other ones each time (a signature, a token that is renewed): the channel keeps
     nothing of them.
-    With `outlives_cancel` a cancelled `send` leaves the request in `pending`, where the channel can: whoever asked for
-    that resumes or aborts it. `is_unsent`: nothing has left yet.
+    With `outlives_cancel` a `send` that is cancelled, or whose `deadline` passes, leaves the request in `pending`, where
+    the channel can: whoever asked for that resumes or aborts it. `is_unsent`: nothing has left yet.
     """
 
     method: str
@@ -108,7 +108,7 @@ class UpstreamResponse(Protocol):
         ...
 
     async def read(self) -> bytes:
-        """The whole body, bounded in size and time. A cancelled one may be called again and goes on where it stopped."""
+        """The whole body, bounded in size and time. Cancelled or too late it may be called again and goes on."""
         ...
 
     def reads(self) -> AsyncIterator[bytes]:

@@ -150,9 +150,17 @@ class _Response:
                 raise UpstreamError("The provider's answer is too large.", code="upstream_too_large")
         return bytes(body)
 
-    async def reads(self) -> AsyncIterator[bytes]:
-        while part := await self._next():
-            yield part if self._decoder is None else self._decoder.feed(part)
+    def reads(self) -> AsyncIterator[bytes]:
+        return self
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = await self._next()
+        if not part:
+            raise StopAsyncIteration
+        return part if self._decoder is None else self._decoder.feed(part)
 
     async def _next(self) -> bytes:
         left = self._deadline - self._clock()

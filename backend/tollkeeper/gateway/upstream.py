@@ -17,7 +17,7 @@ from tollkeeper.contracts.catalog import ProviderConfig
 from tollkeeper.core.addresses import is_public
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.config import MIB, Settings
-from tollkeeper.core.errors import UpstreamError
+from tollkeeper.core.errors import UpstreamError, UpstreamTimeout
 from tollkeeper.gateway.addresses import address_refused, locate
 from tollkeeper.gateway.connection import Connection, Disconnected
 from tollkeeper.gateway.decode import Decoder
@@ -144,8 +144,8 @@ class Upstream:
         request.is_unsent = False
         try:
             await connection.send(head, request.body, request.deadline, timeouts.first_byte_seconds)
-        except asyncio.CancelledError:
-            if request.outlives_cancel:
+        except (asyncio.CancelledError, UpstreamTimeout):
+            if request.outlives_cancel and connection.error is None:
                 request.pending = _Pending(self, connection, timeouts.idle_seconds)
             else:
                 connection.abort()
@@ -345,8 +345,9 @@ class _Pending:
         self._connection = connection
         self._idle_seconds = idle_seconds
 
-    async def resume(self) -> UpstreamResponse:
+    async def resume(self, deadline: float) -> UpstreamResponse:
         connection = self._connection
+        connection.deadline = deadline
         try:
             await connection.answered()
         except BaseException:
