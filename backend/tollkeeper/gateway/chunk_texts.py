@@ -18,6 +18,9 @@ _NO_TEXTS: Final = frozenset(
     }
 )  # fmt: skip
 
+_CALLS: Final = frozenset({"function", "function_call", "custom"})
+_SAID: Final = frozenset({("delta", "content"), ("text",)})
+
 
 def texts_of(data: dict[str, Any]) -> list[tuple[tuple[Any, ...], Any, Any, PartKind]]:
     """Of a chunk in the canonical form: which run, where its text stands, and of what kind it is."""
@@ -43,10 +46,19 @@ def _add_texts(
         if not inner or key in _NO_TEXTS:
             continue
         if isinstance(inner, str):
-            texts.append(((*name, key), value, key, PartKind.TOOL_ARGUMENTS if key == "arguments" else kind))
+            texts.append(((*name, key), value, key, _kind_of((*name, key), kind)))
         elif isinstance(inner, dict | list):
             place = inner.get("index", key) if isinstance(inner, dict) else key
             _add_texts(texts, inner, (*name, place), kind)
+
+
+def _kind_of(name: tuple[Any, ...], kind: PartKind) -> PartKind:
+    if name[-1] == "arguments" or name[-2:] == ("custom", "input"):
+        return PartKind.TOOL_ARGUMENTS
+    if name[-1] == "name" and name[-2] in _CALLS:
+        return PartKind.TOOL_CALL
+    # What is said to the caller, of chat and of completions.
+    return PartKind.ANSWER if name[1:] in _SAID else kind
 
 
 def native_texts(frames: bytes, known: Callable[[str], bool]) -> list[Part]:

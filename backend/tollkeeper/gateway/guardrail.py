@@ -22,6 +22,11 @@ MOST_HELD: Final = 512
 
 class PartKind(StrEnum):
     TEXT = "text"
+    # What a model says to the caller: neither its thoughts nor anything that it hands to tools.
+    ANSWER = "answer"
+    # Names of tools: of one that the caller has, and of one that is called.
+    TOOL_OFFER = "tool_offer"
+    TOOL_CALL = "tool_call"
     TOOL_ARGUMENTS = "tool_arguments"
     TOOL_RESULT = "tool_result"
     DOCUMENT = "document"

@@ -17,6 +17,7 @@ from tollkeeper.contracts.chat import Operation
 from tollkeeper.contracts.guardrails import Direction
 from tollkeeper.gateway.encoded_texts import file_text, parsed, put, put_base64, put_json, put_quoted, rename
 from tollkeeper.gateway.guardrail import Part, PartKind
+from tollkeeper.gateway.tool_names import called, offered
 
 # Of no language: names of things, enumerations, what is encoded.
 _OPAQUE: Final = frozenset(
@@ -42,7 +43,11 @@ _DOCUMENTS: Final = frozenset({"document", "documents", "search_result", "file",
 _RESULTS: Final = frozenset(
     {"tool_result", "function_call_output", "functionResponse", "custom_tool_call_output", "tool"}
 )
-_CALLS: Final = frozenset({"tool_use", "functionCall", "function_call", "server_tool_use"})
+_CALLS: Final = frozenset(
+    {"tool_use", "functionCall", "function_call", "server_tool_use", "mcp_tool_use", "mcp_call", "custom_tool_call"}
+)
+# Of an answer, what is said to the caller.
+_SAID: Final = frozenset({"text", "output_text"})
 _OF_TOOLS: Final = frozenset({PartKind.TOOL_ARGUMENTS, PartKind.TOOL_RESULT})
 # Their value is JSON in a string.
 _JSON: Final = frozenset({"arguments", "partial_json"})
@@ -64,6 +69,9 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_=\r\n-]*")
 _SHORT_FILE: Final = 1024
 # Smaller than any card's or account's number.
 _SMALL_NUMBER: Final = 10**8
+# What rules look at in another way than at words: the same text elsewhere says nothing of it.
+_OTHERWISE: Final = frozenset({PartKind.ANSWER, PartKind.TOOL_OFFER, PartKind.TOOL_CALL})
+_TRUSTED: Final = frozenset({"system", "developer"})
 # What cannot be anything that a rule looks for.
 _SHORTEST: Final = 3
 
@@ -85,7 +93,10 @@ class Text:
     @property
     def sign(self) -> Any:
         """The same for texts in which the same is found."""
-        return self.part.text if len(self.pieces) == 1 else (self.part.text, *(length for _, _, length in self.pieces))
+        part = self.part
+        if part.kind in _OTHERWISE or part.role in _TRUSTED:
+            return (part.kind, part.role in _TRUSTED, part.text, *(length for _, _, length in self.pieces))
+        return part.text if len(self.pieces) == 1 else (part.text, *(length for _, _, length in self.pieces))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +148,10 @@ class _Reader:
             kind = PartKind.TOOL_RESULT if role in {"tool", "function"} else kind
         if isinstance(own_type, str) and not is_free:
             kind = _kind_of(own_type, kind)
+            if kind is PartKind.ANSWER and own_type not in _SAID:
+                kind = PartKind.TEXT
+        if not is_free:
+            yield from self._read_tools(value, role, kind)
         for key, inner in value.items():
             yield from self._read_value(value, key, inner, role, kind, depth, is_free=is_free)
         # After the values, which are found by them.
@@ -147,6 +162,11 @@ class _Reader:
     def _read_value(
         self, value: dict[str, Any], key: str, inner: Any, role: str, kind: PartKind, depth: int, *, is_free: bool
     ) -> Iterator[Text | Nested]:
+        if self._direction is Direction.OUTPUT and not is_free and _is_said(value, key):
+            kind = PartKind.ANSWER
+            if isinstance(inner, str) and inner and (len(inner) < _SHORTEST or _is_escaped(inner)):
+                # Whatever stands in it, it is what was said.
+                yield self._text(inner, role, kind, ((value, key, len(inner)),))
         if isinstance(inner, str):
             if key in _JSON or _is_escaped(inner):
                 within = PartKind.TOOL_ARGUMENTS if key in _JSON else kind
@@ -165,6 +185,17 @@ class _Reader:
         elif is_free and _is_large(inner):
             yield self._number(value, key, inner, role, kind)
 
+    def _read_tools(self, value: dict[str, Any], role: str, kind: PartKind) -> Iterator[Text | Nested]:
+        """The names of tools beside all other texts, among which they are read once more."""
+        if self._direction is Direction.INPUT:
+            named = offered(value)
+            kind = PartKind.TOOL_OFFER
+        else:
+            named = called(value, is_call=kind is PartKind.TOOL_ARGUMENTS)
+            kind = PartKind.TOOL_CALL
+        for container, key, name in named:
+            yield self._text(name, role, kind, ((container, key, len(name)),))
+
     def _read_list(
         self, values: list[Any], role: str, kind: PartKind, depth: int, *, is_free: bool
     ) -> Iterator[Text | Nested]:
@@ -178,6 +209,8 @@ class _Reader:
                 run.append((value, "text", len(text)))
                 texts.append(text)
                 run_kind = kind if is_free else _kind_of(str(value.get("type", "")), kind)
+                if kind is PartKind.ANSWER and (value.get("type", "text") not in _SAID or value.get("thought")):
+                    run_kind = PartKind.TEXT
                 if len(value) > (2 if "type" in value else 1):
                     yield from self._read_rest(value, role, run_kind, depth, is_free=is_free)
                 continue
@@ -263,6 +296,13 @@ class _Reader:
 
     def _text(self, text: str, role: str, kind: PartKind, pieces: Sequence[tuple[Any, Any, int]]) -> Text:
         return Text(Part(text, kind, role, self._direction), tuple(pieces))
+
+
+def _is_said(value: dict[str, Any], key: str) -> bool:
+    """Of an answer: the place of what a model says to its caller, in any dialect."""
+    if key in {"content", "parts"}:
+        return value.get("role") in {"assistant", "model"}
+    return key == "text" and "finish_reason" in value
 
 
 def _is_no_name(key: str, text: str) -> bool:

@@ -6,14 +6,20 @@ from typing import Final
 
 from tollkeeper.gateway.guardrails.canaries import Canaries
 from tollkeeper.gateway.guardrails.injection import Injection
+from tollkeeper.gateway.guardrails.json_schema import JsonSchema
 from tollkeeper.gateway.guardrails.keywords import Keywords
+from tollkeeper.gateway.guardrails.language import Language
 from tollkeeper.gateway.guardrails.length import Length
 from tollkeeper.gateway.guardrails.pii import Pii
 from tollkeeper.gateway.guardrails.regex import Regex
 from tollkeeper.gateway.guardrails.secrets import Secrets
+from tollkeeper.gateway.guardrails.tools import Tools
 from tollkeeper.gateway.guardrails.urls import Urls
 from tollkeeper.gateway.screen import RuleClass
 
 RULES: Final[Mapping[str, RuleClass]] = MappingProxyType(
-    {rule.NAME: rule for rule in (Pii, Secrets, Injection, Keywords, Regex, Urls, Canaries, Length)}
+    {
+        rule.NAME: rule
+        for rule in (Pii, Secrets, Injection, Keywords, Regex, Urls, Canaries, Length, Language, Tools, JsonSchema)
+    }
 )
