@@ -337,7 +337,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         work = {
             **money.work(metrics),
             "targets": TargetMetrics(metrics.registry, targets, catalog.holder.current, clock).run(),
-            "probes": Probing(probe, targets, catalog.holder.current, clock).run(),
+            "probes": Probing(probe, targets, catalog.holder.current, clock, may_probe=HintLine(link).may_probe).run(),
             "request-log": request_log.run(),
             "catalog": catalog.loader.run(),
             "reload": catalog.reloader.run(),
@@ -411,6 +411,7 @@ class _Hearing:
         self._keys.resync()
         self._catalog.loader.changed()
         self._counters.resync()
+        self._targets.recall()
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,6 +513,7 @@ def _open_targets(catalog: CatalogControl, link: RedisLink, worker_id: UUID, clo
     staged = [kind for kind, provider in PROVIDERS.items() if provider.channel is not None]
     targets = Targets(catalog.holder.current, worker_id=worker_id, line=line, staged_kinds=staged)
     line.hear = lambda message: targets.hear(message, clock.monotonic())
+    line.hear_open = lambda name, seconds: targets.hear_open(name, seconds, clock.monotonic())
     return targets
 
 

@@ -1,6 +1,7 @@
 """Probes go to the providers of policies that ask for them, and their breakers hear what came of it."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from tollkeeper.core.clock import SystemClock
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.probing import Probing
 from tollkeeper.gateway.provider import Failure, FailureClass
+from tollkeeper.gateway.routing.hints import HintKind, read_hint
 from tollkeeper.gateway.routing.targets import Targets
 
 ONE = UUID(int=1)
@@ -69,6 +71,9 @@ class Bench:
         self.vendor = Vendor()
         self.targets = Targets(lambda: self.snapshot, chance=lambda: 0.0)
         self.probing = Probing(self.vendor, self.targets, lambda: self.snapshot, self.clock, chance=lambda: 0.5)
+
+    def current(self) -> Snapshot:
+        return self.snapshot
 
     async def pass_seconds(self, seconds: float) -> None:
         """In steps as the task takes them."""
@@ -148,6 +153,67 @@ async def test_each_kind_of_trouble_does_what_a_call_s_would(trouble: str | None
     await bench.pass_seconds(1.5)
 
     assert bench.state() == state
+
+
+class Lease:
+    """Who may probe, as Redis has it: the first one that asks within each span."""
+
+    def __init__(self) -> None:
+        self.until: dict[str, float] = {}
+        self.now = 0.0
+
+    async def __call__(self, provider: str, seconds: float) -> bool:
+        if self.until.get(provider, 0.0) > self.now:
+            return False
+        self.until[provider] = self.now + seconds
+        return True
+
+
+async def test_of_many_workers_one_probes() -> None:
+    lease, vendor, benches = Lease(), Vendor(), []
+    for number in range(4):
+        bench = Bench(policy(2.0, "acme"))
+        chances = random.Random(number)
+        bench.probing = Probing(vendor, bench.targets, bench.current, bench.clock, chances.random, lease)
+        benches.append(bench)
+
+    for _ in range(200):
+        lease.now += 0.5
+        for bench in benches:
+            await bench.pass_seconds(0.5)
+
+    # A hundred seconds; alone each would have asked fifty times.
+    assert 40 <= len(vendor.asked) <= 63
+
+
+async def test_the_others_hear_of_a_probe() -> None:
+    bench, told = Bench(policy(2.0, "acme")), list[bytes]()
+    bench.targets.line = Told(told)
+
+    await bench.pass_seconds(1.5)
+
+    hint = read_hint(told[0])
+    assert hint is not None
+    assert (hint.kind, hint.place, hint.is_well) == (HintKind.PROBED, Place("acme", "", ONE), True)
+
+
+class Told:
+    """A line that only notes what is told."""
+
+    def __init__(self, told: list[bytes]) -> None:
+        self.tell = told.append
+
+    def tell_open(self, message: bytes, name: bytes, seconds: float) -> None: ...
+
+    def forget_open(self, name: bytes) -> None: ...
+
+    def recall_open(self) -> None: ...
+
+    def keep(self, canary: str, message: bytes) -> None: ...
+
+    def recall(self, canary: str) -> None: ...
+
+    def forget(self, canary: str) -> None: ...
 
 
 async def test_a_probe_that_hangs_holds_up_nobody_and_is_not_doubled() -> None:

@@ -427,12 +427,23 @@ def test_a_reset_frees_what_it_names(targets: Targets) -> None:
 class DirectLine:
     """To one other worker, which it remembers things for as Redis does."""
 
-    def __init__(self, to: Targets, kept: dict[str, bytes]) -> None:
+    def __init__(self, to: Targets, kept: dict[str, bytes], is_open: dict[bytes, float] | None = None) -> None:
         self.to = to
         self.kept = kept
+        self.is_open = {} if is_open is None else is_open
 
     def tell(self, message: bytes) -> None:
         self.to.hear(message, 0.0)
+
+    def tell_open(self, message: bytes, name: bytes, seconds: float) -> None:
+        self.is_open[name] = seconds
+        self.tell(message)
+
+    def forget_open(self, name: bytes) -> None:
+        self.is_open.pop(name, None)
+
+    def recall_open(self) -> None:
+        """Each test says itself who starts when."""
 
     def keep(self, canary: str, message: bytes) -> None:
         self.kept[canary] = message
@@ -451,6 +462,98 @@ def pair(catalog: Catalog) -> tuple[Targets, Targets]:
     kept: dict[str, bytes] = {}
     one.line, other.line = DirectLine(other, kept), DirectLine(one, kept)
     return one, other
+
+
+def told_open(worker: Targets) -> dict[bytes, float]:
+    """What a worker that starts now would be told of this one's breakers."""
+    assert isinstance(worker.line, DirectLine)
+    return worker.line.is_open
+
+
+def test_a_worker_that_starts_takes_over_what_is_open_elsewhere(catalog: Catalog) -> None:
+    one, other = pair(catalog)
+    fail(one, FailureClass.SERVER, 0.0, times=3)
+    ((name, seconds),) = told_open(one).items()
+    late = Targets(catalog, chance=lambda: 0.999)
+    late.line = DirectLine(other, {})
+
+    late.hear_open(name, seconds, 0.5)
+
+    assert late.enter(HERE, RULE, 0.6) is None
+    assert late.enter(HERE, RULE, 0.6, last_resort=True) is not None
+    assert late.enter(Place("acme", "large", TWO), RULE, 0.6) is not None, "its other credential is well"
+    assert told_open(late) == {}, "hearsay is told to nobody"
+    for now in (0.5 + seconds, 0.6 + seconds):
+        answer(late, now)
+    assert late.report(3.0)[0].state == "closed"
+
+
+def test_who_was_answered_there_itself_is_only_more_careful(catalog: Catalog) -> None:
+    one, other = pair(catalog)
+    fail(one, FailureClass.SERVER, 0.0, times=3)
+    ((name, seconds),) = told_open(one).items()
+    answer(other, 0.1)
+
+    other.hear_open(name, seconds, 0.5)
+
+    assert other.enter(HERE, RULE, 0.6) is not None
+    assert other.report(0.6)[0].is_suspect
+
+
+def test_a_breaker_that_closes_is_told_to_no_late_worker(catalog: Catalog) -> None:
+    one, _ = pair(catalog)
+    fail(one, FailureClass.SERVER, 0.0, times=3)
+
+    for now in (2.0, 2.1):
+        answer(one, now)
+
+    assert told_open(one) == {}
+
+
+@pytest.mark.parametrize(
+    ("place", "seconds"),
+    [
+        pytest.param(Place("acme", "large", UUID(int=99)), 2.0, id="of a credential that is gone"),
+        pytest.param(Place("other", "large", ONE), 2.0, id="of a provider that is gone"),
+    ],
+)
+def test_what_is_not_in_the_catalogue_is_not_taken_over(catalog: Catalog, place: Place, seconds: float) -> None:
+    late = Targets(catalog)
+
+    late.hear_open(write_hint(Hint(HintKind.OPENED, uuid4(), place)), seconds, 0.0)
+
+    assert late.report(0.0) == []
+
+
+def test_however_long_an_open_time_is_told_a_minute_is_believed(catalog: Catalog) -> None:
+    late = Targets(catalog, chance=lambda: 0.999)
+
+    late.hear_open(write_hint(Hint(HintKind.OPENED, uuid4(), HERE)), 1e12, 0.0)
+
+    assert late.enter(HERE, RULE, 59.0) is None
+    assert late.enter(HERE, RULE, 60.0) is not None
+
+
+def test_a_good_probe_of_another_worker_lets_one_call_find_out(catalog: Catalog) -> None:
+    one, other = pair(catalog)
+    fail(other, FailureClass.SERVER, 0.0, times=3)
+    assert other.enter(HERE, RULE, 0.1) is None
+
+    one.tell_probe(Place("acme", "", ONE), 2.0, is_well=True)
+
+    assert other.enter(HERE, RULE, 0.1) is not None
+    assert other.enter(HERE, RULE, 0.1) is None, "one at a time"
+
+
+def test_a_bad_probe_of_another_worker_opens_nothing_alone(catalog: Catalog) -> None:
+    one, other = pair(catalog)
+    answer(other, 0.0)
+
+    one.tell_probe(Place("acme", "", ONE), 2.0, is_well=False)
+    assert other.enter(HERE, RULE, 0.1) is not None
+    fail(other, FailureClass.SERVER, 0.2)
+
+    assert other.enter(HERE, RULE, 0.3) is None
 
 
 def test_one_workers_trouble_lets_the_other_open_at_its_first_failure(catalog: Catalog) -> None:

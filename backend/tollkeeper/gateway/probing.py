@@ -1,12 +1,13 @@
 """Asks providers how they are, where a policy wants that: the breakers of its targets hear of it.
 
-A good answer counts where something is held against a target, as a trial does; a failure counts like a call's. Each
-worker asks for itself, as each judges for itself, at its own moments. Providers of no such policy are never asked.
+A good answer counts where something is held against a target, as a trial does; a failure counts like a call's. One of
+all workers asks and tells the others, which are more careful or try again by it; where nobody can say who, each asks for
+itself. Providers of no such policy are never asked.
 """
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -28,6 +29,8 @@ LEAST_SECONDS: Final = 1.0
 # Intervals are spread by up to this share, so that workers and providers do not stay in step.
 JITTER: Final = 0.2
 _TICK_SECONDS: Final = 0.5
+# Of its interval: for how long others leave a provider to the worker that asked; shorter than any two asks are apart.
+_LEFT_ALONE: Final = 0.8
 # Targets that stand for whatever model a caller asks for.
 _ANY: Final = frozenset({"*", REST})
 _KINDS: Final = MappingProxyType(
@@ -55,8 +58,11 @@ class Probing:
         snapshot: Callable[[], Snapshot],
         clock: Clock,
         chance: Callable[[], float] = random.random,
+        may_probe: Callable[[str, float], Awaitable[bool]] | None = None,
     ) -> None:
+        """`may_probe`: whether no other worker asked a provider within these seconds; None: there is no other one."""
         self._probe = probe
+        self._may_probe = may_probe
         self._targets = targets
         self._snapshot = snapshot
         self._clock = clock
@@ -105,9 +111,15 @@ class Probing:
         config = self._snapshot().providers.get(name)
         if config is None:
             return
+        # Another address is another provider, also under the same name.
+        asked = f"{name} {config.base_url}"
+        if self._may_probe is not None and not await self._may_probe(asked, plan.seconds * _LEFT_ALONE):
+            return
         results = await self._probe.probe(config)
         now = self._clock.monotonic()
         for result in results:
+            if result.ok or result.trouble == "server":
+                self._targets.tell_probe(Place(name, "", result.credential_id), plan.seconds, is_well=result.ok)
             if not result.ok:
                 log.info("probe_failed", provider=name, credential=result.credential_id, trouble=result.trouble)
             rules = dict(plan.models)

@@ -148,6 +148,7 @@ class Breaker:
             self.silences += 1
             self.silent_at = now
             if self.silences >= _WEAK * rule.failures:
+                self.is_hearsay = False
                 self._open_again(rule, now, chance, f"{self.silences} callers in a row waited in vain")
 
     def left(self, how: Pass, generation: int) -> None:

@@ -19,18 +19,23 @@ MOST_SECONDS: Final = 60.0
 
 class HintKind(StrEnum):
     OPENED = "opened"
+    PROBED = "probed"
     ROLLED_BACK = "rolled_back"
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """`place` and `seconds` of a breaker that opened; `canary` is the name of one that was rolled back."""
+    """`place` and `seconds` of a breaker that opened; `canary` is the name of one that was rolled back.
+
+    Of a probe the place has no model, and `is_well` says what came of it.
+    """
 
     kind: HintKind
     sender: UUID
     place: Place | None = None
     seconds: float = 0.0
     canary: str | None = None
+    is_well: bool = False
 
 
 def write_hint(hint: Hint) -> bytes:
@@ -42,6 +47,8 @@ def write_hint(hint: Hint) -> bytes:
             "credential": hint.place.credential_id,
             "seconds": round(hint.seconds, 3),
         }
+    if hint.kind is HintKind.PROBED:
+        document["well"] = hint.is_well
     if hint.canary is not None:
         document["canary"] = hint.canary
     return orjson.dumps(document)
@@ -62,6 +69,7 @@ def read_hint(message: bytes) -> Hint | None:
         if not isinstance(provider, str) or not isinstance(model, str) or not isinstance(seconds, float | int):
             return None
         place = Place(provider, model, None if credential is None else UUID(credential))
+        is_well = kind is HintKind.PROBED and document["well"] is True
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return Hint(kind, sender, place, min(max(float(seconds), 0.0), MOST_SECONDS))
+    return Hint(kind, sender, place, min(max(float(seconds), 0.0), MOST_SECONDS), is_well=is_well)

@@ -156,6 +156,12 @@ class Cell:
         is_refused = self.quarantine.is_on or self.refusals.quarantine.is_on
         return is_refused or self.breaker.state is not State.CLOSED
 
+    def hearten(self, now: float) -> None:
+        """Another worker was answered by the provider: one call may find out whether we are as well."""
+        self.breaker.hearten(now)
+        self.quarantine.hearten(now)
+        self.refusals.quarantine.hearten(now)
+
     def reset(self, now: float) -> None:
         self.breaker.reset(now)
         self.pause.reset()

@@ -23,7 +23,7 @@ from tollkeeper.gateway.routing.breaker import Pass, State
 from tollkeeper.gateway.routing.canary import branch_places, canary_name, canary_places, is_failing
 from tollkeeper.gateway.routing.catalogue import Names, named_places
 from tollkeeper.gateway.routing.health import QUARANTINED, UNKNOWN, Standing
-from tollkeeper.gateway.routing.hints import Hint, HintKind, read_hint, write_hint
+from tollkeeper.gateway.routing.hints import MOST_SECONDS, Hint, HintKind, read_hint, write_hint
 from tollkeeper.gateway.routing.place import Cell, Refusals, Spot, Visit
 from tollkeeper.gateway.routing.retry_budget import RetryBudget
 
@@ -63,6 +63,16 @@ class Line(Protocol):
     """To the other workers. Nothing waits or raises; what is lost is a hint less."""
 
     def tell(self, message: bytes) -> None: ...
+
+    def tell_open(self, message: bytes, name: bytes, seconds: float) -> None:
+        """Tell of an open breaker, also those who start before its time is over."""
+        ...
+
+    def forget_open(self, name: bytes) -> None: ...
+
+    def recall_open(self) -> None:
+        """What others told so comes to `Targets.hear_open` soon."""
+        ...
 
     def keep(self, canary: str, message: bytes) -> None:
         """Tell of a roll-back, also those who start later."""
@@ -198,9 +208,36 @@ class Targets:
             return
         if hint.canary is not None:
             self._roll_back(hint.canary)
+        elif hint.kind is HintKind.PROBED:
+            self._hear_probe(hint, now)
         elif hint.place is not None and hint.place.provider in self._snapshot().providers:
             cell = self._find(hint.place) or self._add(hint.place, now)
             cell.breaker.suspect(now + hint.seconds + _SUSPECT_LONGER)
+
+    def recall(self) -> None:
+        """Ask what others know: at the start, and when hints may have been missed."""
+        if self.line is not None:
+            self.line.recall_open()
+
+    def hear_open(self, name: bytes, seconds: float, now: float) -> None:
+        """A breaker of another worker is open for so long: ours as well, where no call of ours has said anything yet."""
+        hint = read_hint(name)
+        if hint is None or hint.sender == self.worker_id or hint.place is None:
+            return
+        place, seconds = hint.place, min(seconds, MOST_SECONDS)
+        config = self._snapshot().providers.get(place.provider)
+        if config is None or place.credential_id not in _credential_ids(config) or config.kind in self._staged_kinds:
+            return
+        cell = self._find(place) or self._add(place, now)
+        if cell.breaker.take_over(now + seconds, now):
+            self.turned(cell, State.CLOSED, now)
+        else:
+            cell.breaker.suspect(now + seconds + _SUSPECT_LONGER)
+
+    def tell_probe(self, place: Place, seconds: float, *, is_well: bool) -> None:
+        """To those who leave the asking to this worker; `seconds`: until the next one asks."""
+        if self.line is not None:
+            self.line.tell(write_hint(Hint(HintKind.PROBED, self.worker_id, place, seconds, is_well=is_well)))
 
     def reset(self, provider: str, now: float, *, model: str | None = None, credential_id: UUID | None = None) -> int:
         """Forget the troubles of a provider, or of one model or credential there; how many places had some."""
@@ -302,8 +339,11 @@ class Targets:
                     why=breaker.why,
                 )
             if self.line is not None and not breaker.is_hearsay:
-                self.line.tell(write_hint(Hint(HintKind.OPENED, self.worker_id, place, seconds)))
+                message = write_hint(Hint(HintKind.OPENED, self.worker_id, place, seconds))
+                self.line.tell_open(message, self._name(place), seconds)
         elif breaker.state is State.CLOSED:
+            if self.line is not None and not breaker.is_hearsay:
+                self.line.forget_open(self._name(place))
             log.info("breaker_closed", provider=place.provider, model=place.model, credential=place.credential_id)
 
     def paused(self, cell: Cell, now: float) -> None:
@@ -336,6 +376,20 @@ class Targets:
         if config is not None and any(credential.id not in spot.cells for credential in config.credentials):
             return 0.0
         return earliest
+
+    def _name(self, place: Place) -> bytes:
+        return write_hint(Hint(HintKind.OPENED, self.worker_id, place))
+
+    def _hear_probe(self, hint: Hint, now: float) -> None:
+        """Closes and opens nothing: whatever is wrong here may be tried, and what fails next counts the more."""
+        assert hint.place is not None
+        for cell in self._cells():
+            if (cell.place.provider, cell.place.credential_id) != (hint.place.provider, hint.place.credential_id):
+                continue
+            if hint.is_well:
+                cell.hearten(now)
+            else:
+                cell.breaker.suspect(now + hint.seconds + _SUSPECT_LONGER)
 
     def _find(self, place: Place) -> Cell | None:
         spot = self._spots.get((place.provider, place.model))
