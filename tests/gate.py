@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.covering import COVERAGE
 from tests.failures import FAILURES, read_failures
 from tests.scheduling import TIMED
 
@@ -66,13 +67,15 @@ def tests(arguments: list[str], *, full: bool, notes: Path) -> Iterator[Step]:
     workers = str(max(2, min(8, os.cpu_count() or 2)))
     yield Step(
         "pytest",
-        [*command, "-q", "-n", workers, "--dist", "loadgroup", "--cov", "--cov-report", "term:skip-covered"],
+        [*command, "-q", "-n", workers, "--dist", "loadgroup", "-p", "tests.covering"],
         environment={
+            COVERAGE: str(notes / "coverage"),
             "TOLLKEEPER_TEST_CANARIES": str(notes),
             FAILURES: str(notes / "failures"),
             **({"TOLLKEEPER_TEST_FULL": "1"} if full else {}),
         },
     )
+    yield Step("coverage", [sys.executable, "-m", "tests.covering", str(notes / "coverage")])
     yield Step("canaries", [sys.executable, "-m", "tests.canaries", str(notes)])
     if (FRONTEND / "package.json").exists() and (npm := shutil.which("npm")):
         yield Step("frontend tests", [npm, "run", "--silent", "test"], FRONTEND)
@@ -95,21 +98,16 @@ def repetition(notes: Path) -> Step | None:
     return Step("repeated alone", [sys.executable, "-m", "pytest", "-v", "--tb", "short", *failed])
 
 
-def coverage() -> Step:
-    """Of the run before: pytest's one exit code says nothing of it when a test has failed."""
-    return Step("coverage", [sys.executable, "-m", "coverage", "report", "--format=total"])
-
-
 def run_all(steps: list[Step], notes: Path) -> list[Result]:
-    """A failed pytest counts as passed when its failures are timed tests that pass alone and the coverage suffices."""
+    """A failed pytest counts as passed when its failures are timed tests that pass alone."""
     results: list[Result] = []
     for step in steps:
         result = run(step)
         results.append(result)
         if step.name == "pytest" and not result.passed and (again := repetition(notes)) is not None:
-            results += [run(again), run(coverage())]
-            if all(one.passed for one in results[-2:]):
-                results[-3] = Result(step, result.seconds, passed=True)
+            results.append(run(again))
+            if results[-1].passed:
+                results[-2] = Result(step, result.seconds, passed=True)
     return results
 
 

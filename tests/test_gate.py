@@ -1,11 +1,12 @@
 """What the gate makes of failures: only timed tests get a second chance, alone, and it is told."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests import gate
+from tests import covering, gate
 from tests.failures import FAILURES, read_failures, write_failures
 from tests.gate import MOST_REPEATED, Step, repetition, run_all
 
@@ -53,7 +54,6 @@ def test_other_failures_stand(tmp_path: Path, tests: list[str]) -> None:
 def test_what_fails_again_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: int) -> None:
     note(tmp_path, TIMED)
     monkeypatch.setattr(gate, "repetition", lambda _: Step("repeated alone", exiting(again)))
-    monkeypatch.setattr(gate, "coverage", lambda: Step("coverage", exiting(0)))
     results = run_all([Step("pytest", exiting(1))], tmp_path)
     assert all(result.passed for result in results) is (again == 0)
 
@@ -61,9 +61,25 @@ def test_what_fails_again_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_repetition_does_not_make_up_for_coverage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     note(tmp_path, TIMED)
     monkeypatch.setattr(gate, "repetition", lambda _: Step("repeated alone", exiting(0)))
-    monkeypatch.setattr(gate, "coverage", lambda: Step("coverage", exiting(2)))
-    results = run_all([Step("pytest", exiting(1))], tmp_path)
-    assert [result.passed for result in results] == [False, True, False]
+    results = run_all([Step("pytest", exiting(1)), Step("coverage", exiting(2))], tmp_path)
+    assert [result.passed for result in results] == [True, True, False]
+
+
+def test_lines_that_no_worker_ran_are_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = str(covering.SOURCES / "cli.py")
+    parts = [([1, 2], [3, 4]), ([2, 3], [1, 4])]
+    for number, (ran, missed) in enumerate(parts):
+        note_of_worker = {known: {"executed_lines": ran, "missing_lines": missed}}
+        (tmp_path / f"gw{number}.json").write_text(json.dumps(note_of_worker))
+    assert covering.add_up(tmp_path) == {known: (4, 1)}
+    assert covering.main(tmp_path) == 1
+    said = capsys.readouterr().out
+    assert "cli.py: 1 of 4 lines were not run" in said
+    assert "75.0 %" in said
+
+
+def test_a_run_that_measured_nothing_is_under_the_bar(tmp_path: Path) -> None:
+    assert covering.main(tmp_path) == 1
 
 
 def exiting(code: int) -> list[str]:
