@@ -18,6 +18,7 @@ from tollkeeper.gateway.money.journal import JournalState
 from tollkeeper.gateway.money.shipper import ShipperState
 
 _SIMULATED: Final = "simulated"
+_MOST_TOLD: Final = 3
 
 
 class Status(StrEnum):
@@ -127,6 +128,13 @@ class Readiness:
         snapshot = self.snapshot()
         if snapshot.version == 0:
             return Dependency(Status.UNAVAILABLE, "no configuration is loaded yet")
+        if unrouted := snapshot.unrouted():
+            names = sorted({route.policy_name or "" for route in unrouted})
+            told = ", ".join(names[:_MOST_TOLD]) + (" …" if len(names) > _MOST_TOLD else "")
+            return Dependency(
+                Status.DEGRADED,
+                f"models that lead nowhere: {len(unrouted)}, as these route policies are gone or faulty: {told}",
+            )
         return Dependency(Status.OK)
 
 

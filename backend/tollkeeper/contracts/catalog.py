@@ -223,6 +223,11 @@ class Snapshot:
         """Whether no shared name, `prefix*` included, leads to a real provider."""
         return all(route.is_simulated or route.tenant_id for route in (*self.models.values(), *self.wildcards))
 
+    def unrouted(self) -> list[ModelRoute]:
+        """Those that refer to a route policy which is not there, or not whole: they lead nowhere."""
+        routes = (*self.models.values(), *self.wildcards)
+        return [route for route in routes if route.policy_name is not None and route.policy is None]
+
     def find_model(self, tenant_id: UUID, name: str) -> ModelRoute | None:
         """The tenant's own route of that name, else the shared one, else the longest matching `prefix*`."""
         route = self.models.get((tenant_id, name)) or self.models.get((None, name))

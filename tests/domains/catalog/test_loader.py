@@ -2,13 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import structlog
 
 from tests.domains.catalog.kinds import KINDS
 from tests.domains.catalog.waiting import running, until
-from tollkeeper.configuration import load_configuration
+from tollkeeper.configuration import load_configuration, read_declared
 from tollkeeper.contracts.catalog import DeclaredCatalog, ModelRoute, ProviderConfig
 from tollkeeper.contracts.routing import Target
 from tollkeeper.core.clock import SystemClock
@@ -20,7 +21,7 @@ from tollkeeper.domains.catalog.loader import (
     SnapshotHolder,
     SnapshotLoader,
 )
-from tollkeeper.domains.catalog.prices import stable_id
+from tollkeeper.domains.catalog.prices import PriceList, stable_id
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog
 
 
@@ -153,3 +154,54 @@ async def test_reload_swaps_the_whole_file_or_keeps_the_old_one_and_names_every_
     assert isinstance(problems, list)
     assert problems == logs[0]["problems"]
     assert [problem.split(": ")[0] for problem in problems] == ["tollkeeper.yaml:2"] * 2 + ["tollkeeper.yaml:3"] * 2
+
+
+def led_by(policy: str) -> StoredCatalog:
+    return StoredCatalog((), (ModelRoute(stable_id("shop"), "shop", (), policy_name=policy),))
+
+
+def declared_in(path: Path) -> Declared:
+    return read_declared(path, {}, kinds=KINDS, price_list=PriceList(MappingProxyType({})))
+
+
+def policy_file(path: Path, *names: str) -> None:
+    lines = [f"  - {{name: {name}, branches: [{{provider: simulated, model: simulated}}]}}\n" for name in names]
+    path.write_text("route_policies:\n" + "".join(lines) if names else "models: []\n", "utf-8")
+
+
+async def test_a_reload_that_takes_a_stored_model_its_policy_is_refused_with_the_place(tmp_path: Path) -> None:
+    path = tmp_path / "tollkeeper.yaml"
+    holder, loader = new_loader(FakeStore(led_by("fast")))
+    reloader = Reloader(loader, lambda: declared_in(path))
+    policy_file(path, "other", "fast")
+    await reloader.reload()
+    route = holder.current().models[None, "shop"]
+    assert route.policy is not None
+    before = holder.current()
+    policy_file(path, "other")
+
+    with structlog.testing.capture_logs() as logs, pytest.raises(ConfigurationRejected) as caught:
+        await reloader.reload()
+
+    assert holder.current() is before
+    problems = caught.value.details["problems"]
+    assert [entry["problems"] for entry in logs if entry["event"] == "configuration_rejected"] == [problems]
+    assert isinstance(problems, list)
+    (problem,) = problems
+    assert problem.startswith("tollkeeper.yaml:3: fast: the stored model 'shop' leads by this policy")
+
+
+async def test_a_start_without_the_policy_says_so_and_refuses_no_later_reload(tmp_path: Path) -> None:
+    path = tmp_path / "tollkeeper.yaml"
+    holder, loader = new_loader(FakeStore(led_by("fast")))
+    with structlog.testing.capture_logs() as logs:
+        await loader.load()
+    assert [route.name for route in holder.current().unrouted()] == ["shop"]
+    assert [entry["policy"] for entry in logs if entry["event"] == "route_policy_unusable"] == ["fast"]
+
+    policy_file(path)
+    await Reloader(loader, lambda: declared_in(path)).reload()
+
+    policy_file(path, "fast")
+    await Reloader(loader, lambda: declared_in(path)).reload()
+    assert holder.current().unrouted() == []

@@ -160,3 +160,14 @@ async def test_each_attempt_is_charged_by_its_own_targets_price(tmp_path: Path, 
         assert costs[0] == pytest.approx(costs[1] * 9)
         versions = [row.intent.price_version for row in await gateway.settled(2)]
     assert versions == [prices["one", "dear"].version, prices["two", "cheap"].version]
+
+
+async def test_a_model_whose_policy_is_gone_says_so_by_its_name(tmp_path: Path, vendor: FakeUpstream) -> None:
+    lost = ModelRoute(uuid7(), "gpt-4o-mini", (), policy_name="fast")
+    async with serving(tmp_path, snapshot([provider("one", vendor.base_url)], [lost])) as gateway:
+        refused = await gateway.post()
+
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (503, "no_target_available")
+    assert "route policy `fast`, which is gone or faulty" in error["message"]
+    assert vendor.seen == []

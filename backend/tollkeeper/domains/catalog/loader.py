@@ -29,6 +29,7 @@ DEBOUNCE_SECONDS: Final = 0.05
 POLL_SECONDS: Final = 30.0
 # While the database has not been read yet, the snapshot lacks what is stored there.
 RETRY_SECONDS: Final = 1.0
+_REJECTED: Final = "The configuration file has mistakes; what was in force stays in force."
 
 
 class ConfigurationRejected(BadRequest):
@@ -96,9 +97,12 @@ class SnapshotLoader:
             self._swap()
 
     async def replace_declared(self, declared: "Declared") -> int:
-        """Put another configuration file's objects in force; returns the snapshot's version."""
+        """Put another configuration file's objects in force; returns the snapshot's version.
+
+        Raises `ConfigurationRejected` where a model of the database would lose the policy of the file that it leads by.
+        """
         async with self._lock:
-            self._sources = replace(
+            sources = replace(
                 self._sources,
                 file=declared.file,
                 environment=declared.environment,
@@ -106,6 +110,9 @@ class SnapshotLoader:
                 policy_places=declared.policy_places,
                 guardrails=declared.guardrails,
             )
+            if lost := _lost(self._holder.current(), sources, self._sources.policy_places):
+                raise ConfigurationRejected(_REJECTED, details={"problems": lost})
+            self._sources = sources
             await self._read_stored()
             self._swap()
             return self._holder.current().version
@@ -152,9 +159,23 @@ class SnapshotLoader:
                 providers=len(snapshot.providers),
                 models=len(snapshot.models) + len(snapshot.wildcards),
             )
-            for route in (*snapshot.models.values(), *snapshot.wildcards):
-                if route.policy_name is not None and route.policy is None:
-                    log.error("route_policy_unusable", model=route.name, policy=route.policy_name)
+            for route in snapshot.unrouted():
+                log.error("route_policy_unusable", model=route.name, policy=route.policy_name)
+
+
+def _lost(before: Snapshot, sources: Sources, places: Mapping[str, str]) -> list[str]:
+    """What stored models lead by now and would not with these sources; what leads nowhere already refuses nothing."""
+    usable = {
+        (route.tenant_id, route.name)
+        for route in (*before.models.values(), *before.wildcards)
+        if route.policy is not None
+    }
+    return [
+        f"{places.get(route.policy_name or '', 'route_policies')}: {route.policy_name}: the stored model '{route.name}' "
+        "leads by this policy, which would be gone or faulty: keep it, or change the model first"
+        for route in build_snapshot(before.version, sources).unrouted()
+        if not route.is_managed_by_file and (route.tenant_id, route.name) in usable
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +232,14 @@ class Reloader:
             problems = [str(problem) for problem in error.problems]
             log.warning("configuration_rejected", problems=problems)
             raise ConfigurationRejected(
-                "The configuration file has mistakes; what was in force stays in force.",
+                _REJECTED,
                 details={"problems": problems},
             ) from None
-        version = await self._loader.replace_declared(declared)
+        try:
+            version = await self._loader.replace_declared(declared)
+        except ConfigurationRejected as error:
+            log.warning("configuration_rejected", problems=error.details["problems"])
+            raise
         if self._on_rules is not None:
             self._on_rules(declared.rules)
         log.info("configuration_reloaded", version=version)

@@ -83,6 +83,11 @@ def refusal_of(decision: Decision, route: ModelRoute, facts: Facts) -> Tollkeepe
                 code="route_not_allowed",
                 param=ROUTE_HEADER.decode(),
             )
+    if route.policy_name is not None and route.policy is None:
+        return NoTargetAvailable(
+            f"The model `{name}` leads by the route policy `{route.policy_name}`, which is gone or faulty. Tell the operator.",
+            should_retry=False,
+        )
     reasons = {one.reason for one in decision.left_out}
     if "provider_not_allowed" in reasons:
         return Forbidden(
