@@ -6,6 +6,7 @@ with the settings its supervisor hands over.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from tollkeeper import __version__
 from tollkeeper.api import health, pages, v1
+from tollkeeper.api.console import DIST
 from tollkeeper.api.inference import with_inference_paths
 from tollkeeper.core.config import Settings
 from tollkeeper.gateway.app import ASGIApp, Gateway
@@ -41,7 +43,9 @@ class Application(FastAPI):
         await super().__call__(scope, receive, send)
 
 
-def create_app(settings: Settings | None = None) -> Application:
+def create_app(settings: Settings | None = None, *, console: Path = DIST) -> Application:
+    """`console`: the folder of the built console, which may be empty."""
+
     @asynccontextmanager
     async def lifespan(app: Application) -> AsyncIterator[None]:
         async with open_services(settings or Settings()) as services:
@@ -67,7 +71,7 @@ def create_app(settings: Settings | None = None) -> Application:
     )
     app.include_router(health.router)
     app.include_router(v1.router)
-    app.include_router(pages.make_router())
+    app.include_router(pages.make_router(console))
     install_kernel(app)
     plain = app.openapi
 

@@ -17,7 +17,7 @@ from tests.oidc_provider import running_provider
 from tollkeeper.core import totp
 from tollkeeper.core.ids import uuid7
 
-PAGES = ["", "/sign-in", "/invitation", "/reset-password", "/verify-email", "/step-up", "/nothing"]
+PAGES = ["/account", "/sign-in", "/invitation", "/reset-password", "/verify-email", "/step-up", "/nothing.html"]
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +53,17 @@ def invite(product: Product, email: str, **fields: str) -> str:
     return address_of(product, link)
 
 
+def arrive(browser: Browser, product: Product, origin: str | None = None) -> None:
+    """Wherever a built console or its lack leads: on to the account, which is there in any case."""
+    browser.wait("location.pathname === '/console'")
+    browser.go(f"{origin or product.origin}/console/account")
+    browser.wait("document.querySelector('#account').checkVisibility()")
+
+
 def join(browser: Browser, product: Product, email: str, password: str) -> None:
     browser.go(invite(product, email))
     browser.submit("account-form", name="Ann <b>Example</b>", password=password, repeated=password)
-    browser.wait("location.pathname === '/console' && document.querySelector('#account').checkVisibility()")
+    arrive(browser, product)
 
 
 def newcomer() -> tuple[str, str]:
@@ -72,7 +79,7 @@ def test_an_invitation_is_accepted_and_its_token_is_seen_nowhere(browser: Browse
     browser.submit("account-form", name="Ann <b>Example</b>", password=password, repeated=password[:-1])
     browser.sees("The two passwords differ.")
     browser.submit("account-form", name="Ann <b>Example</b>", password=password, repeated=password)
-    browser.wait("location.pathname === '/console' && document.querySelector('#account').checkVisibility()")
+    arrive(browser, product)
     browser.sees(f"Ann <b>Example</b> ({email})")
     assert browser.ask("document.cookie") == ""
     assert browser.ask("JSON.stringify([{...sessionStorage}, {...localStorage}])") == "[{},{}]"
@@ -93,7 +100,7 @@ def test_a_person_signs_out_and_in_again(browser: Browser, product: Product) -> 
     browser.submit("password-form", email=email, password="wrong" + password)
     browser.sees("Request id: req_")
     browser.submit("password-form", email=email, password=password)
-    browser.wait("location.pathname === '/console'")
+    arrive(browser, product)
     browser.sees(email)
     browser.go(f"{product.origin}/console/sign-in?next=//evil.example/")
     browser.sees(f"You are signed in as {email}")
@@ -114,7 +121,7 @@ def test_who_has_an_account_signs_in_first_and_comes_back(browser: Browser, prod
     browser.wait("location.pathname === '/console/sign-in'")
     browser.submit("password-form", email=email, password=password)
     browser.submit("join")
-    browser.wait("location.pathname === '/console' && document.querySelector('#account').checkVisibility()")
+    arrive(browser, product)
     assert browser.ask("document.querySelector('#organisation').textContent") == name
     browser.submit("switch")
     browser.wait(f"!['', '{name}'].includes(document.querySelector('#organisation').textContent)")
@@ -131,7 +138,7 @@ def test_a_reset_link_sets_a_password(browser: Browser, product: Product) -> Non
     browser.sees("Your password is set.")
     browser.go(f"{product.origin}/console/sign-in")
     browser.submit("password-form", email=email, password=changed)
-    browser.wait("location.pathname === '/console'")
+    arrive(browser, product)
     browser.sees(email)
     browser.go(f"{product.origin}/console/reset-password")
     browser.submit("ask", email=email)
@@ -153,7 +160,7 @@ def test_a_second_factor_is_set_up_and_asked_for(browser: Browser, product: Prod
     browser.sees("Your account asks for a code as well.")
     assert browser.ask("document.activeElement.id") == "code"
     browser.submit("password-form", email=email, password=password, code=recovery)
-    browser.wait("location.pathname === '/console' && document.querySelector('#account').checkVisibility()")
+    arrive(browser, product)
     browser.go(f"{product.origin}/console/step-up?next=/console/sign-in")
     browser.sees("You have proven who you are")
     assert browser.ask("document.querySelector('#go-on').pathname") == "/console/sign-in"
@@ -182,7 +189,7 @@ async def test_a_person_comes_back_from_an_identity_provider_signed_in(browser: 
         browser.submit("provider-form", organisation=f"ann@{domain}")
         browser.wait("document.querySelector('#providers a').textContent === 'Continue with Login <i>of</i> Ann'")
         browser.ask("void document.querySelector('#providers a').click()")
-        browser.wait("location.pathname === '/console' && document.querySelector('#account').checkVisibility()")
+        arrive(browser, product, origin)
         browser.sees(f"ann@{domain}")
 
     async with running_provider() as provider:
@@ -205,7 +212,7 @@ def test_pages_fit_a_small_screen_and_can_be_read(browser: Browser, product: Pro
     browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     for page in PAGES:
         browser.go(f"{product.origin}/console{page}")
-        arrives = "/sign-in" if page in {"", "/step-up"} else page
+        arrives = "/sign-in" if page in {"/account", "/step-up"} else page
         browser.wait(
             f"location.pathname === '/console{arrives}' && getComputedStyle(document.body).marginTop === '0px'"
         )

@@ -1,7 +1,8 @@
-"""The built-in pages under `/console`: where the links of invitations, resets and sign-ins lead while there is no console.
+"""What stands under `/console`: the built-in pages of signing in, and for every other address the built console.
 
-Plain files of `web/pages`, read once; an address is looked up in a table and never becomes a path on disk. They know
-nothing: what they show, their script asks of `/api/v1`, with the session's cookie. A built console takes the prefix over.
+The built-in ones, where the links of mails and the ways back from identity providers lead, are plain files of `web/pages`,
+read once; an address is looked up in a table and never becomes a path on disk. They know nothing: what they show, their
+script asks of `/api/v1`, with the session's cookie. They are there without a build; the console says then how to make it.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from tollkeeper import __version__, web
+from tollkeeper.api.console import DIST, BuiltConsole, is_page_path
 from tollkeeper.core.errors import NotFound
 from tollkeeper.web.deps import public
 
@@ -24,7 +26,7 @@ CONTENT_SECURITY_POLICY: Final = (
 )
 # What the product links to: mails, banner, the way back from an identity provider.
 PAGES: Final[Mapping[str, str]] = {
-    "": "home",
+    "account": "account",
     "sign-in": "sign-in",
     "invitation": "invitation",
     "reset-password": "reset-password",
@@ -64,8 +66,10 @@ class _File:
         return Response(self.content, status, headers, self.media_type)
 
 
-def make_router() -> APIRouter:
+def make_router(dist: Path = DIST) -> APIRouter:
     """`GET /`, and everything under `/console`."""
+    console = BuiltConsole(dist)
+    not_built = _page("not-built")
     files = {path: _page(name) for path, name in PAGES.items()}
     files |= {name: _asset(name, media_type) for name, media_type in ASSETS.items()}
     missing = _page("not-found")
@@ -82,16 +86,21 @@ def make_router() -> APIRouter:
 
     @router.get("/console", dependencies=[public()])
     async def home(request: Request) -> Response:
-        return files[""].answer(request)
+        return console.page(request) if console.is_built else not_built.answer(request)
 
     @router.get("/console/{path:path}", dependencies=[public()])
     async def page(request: Request, path: str) -> Response:
         found = files.get(path)
         if found is not None:
             return found.answer(request)
+        if (asset := console.asset(request, path)) is not None:
+            return asset
+        if path == "":
+            return await home(request)
         if not _wants_page(request):
             raise NotFound("There is nothing at this address.")
-        return missing.answer(request, 404)
+        # Which of its pages there are, the console knows.
+        return console.page(request) if console.is_built and is_page_path(path) else missing.answer(request, 404)
 
     return router
 

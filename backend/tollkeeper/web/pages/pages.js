@@ -27,7 +27,8 @@ const REASONS = {
 };
 
 const PAGES = {
-  home,
+  account,
+  "not-built": notBuilt,
   "sign-in": signIn,
   invitation,
   "reset-password": resetPassword,
@@ -35,11 +36,14 @@ const PAGES = {
   "step-up": stepUp,
 };
 
-async function home() {
+function notBuilt() {
   write("snippet", `client = OpenAI(base_url="${location.origin}/v1", api_key="tk-…")`);
+}
+
+async function account() {
   const me = await whoAmI();
   if (me === null) {
-    location.replace("/console/sign-in");
+    location.replace(`/console/sign-in?${new URLSearchParams({ next: "/console/account" })}`);
     return;
   }
   write("person", me.name === me.email ? me.email : `${me.name} (${me.email})`);
