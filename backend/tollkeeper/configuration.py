@@ -52,6 +52,7 @@ from tollkeeper.domains.catalog.policies import PolicyBook, PolicySource, all_ta
 from tollkeeper.domains.catalog.prices import PriceList, read_price, stable_id
 from tollkeeper.domains.catalog.snapshot import builtin_catalog
 from tollkeeper.domains.guardrail_policies.reading import read_attachment, read_policy
+from tollkeeper.domains.guardrail_policies.schemas import DeclaredGuardrail
 from tollkeeper.domains.guardrail_policies.starters import STARTERS
 from tollkeeper.domains.limits.schemas import DeclaredRule
 from tollkeeper.gateway.guard_trial import GuardTrial
@@ -83,6 +84,7 @@ class Configuration:
     policies: tuple[PolicySource, ...] = ()
     policy_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     guardrails: tuple[Attachment, ...] = ()
+    guardrail_policies: tuple[DeclaredGuardrail, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     warnings: tuple[Problem, ...] = ()
@@ -108,6 +110,7 @@ def load_configuration(path: Path, environ: Mapping[str, str], *, kinds: Sequenc
         policies=check.policies(),
         policy_places=check.policy_places(),
         guardrails=check.guardrails(),
+        guardrail_policies=check.guardrail_policies(),
         settings=MappingProxyType(file.settings.model_dump(exclude_unset=True) if file.settings else {}),
         places=MappingProxyType({name: str(tree.find(("settings", name)).place) for name in _set_names(tree)}),
         warnings=tuple(check.warnings),
@@ -133,6 +136,7 @@ def read_declared(
         configuration.policies,
         configuration.policy_places,
         configuration.guardrails,
+        configuration.guardrail_policies,
     )
 
 
@@ -272,6 +276,18 @@ class _Check:
             read_attachment(self._guardrail(policy), attach)
             for policy in self._file.guardrails
             for attach in policy.attach
+        )
+
+    def guardrail_policies(self) -> tuple[DeclaredGuardrail, ...]:
+        return tuple(
+            DeclaredGuardrail(
+                stable_id("guardrail_policy", policy.name),
+                policy.name,
+                policy,
+                policy.attach,
+                str(self._place(("guardrails", index))),
+            )
+            for index, policy in enumerate(self._file.guardrails)
         )
 
     def policies(self) -> tuple[PolicySource, ...]:

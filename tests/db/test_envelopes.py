@@ -32,7 +32,9 @@ IN_DOCUMENTS = {"providers.headers", "jobs.payload"}
 async def test_every_column_of_bytes_is_listed(database: Database) -> None:
     query = text(
         "SELECT table_name || '.' || column_name FROM information_schema.columns "
-        "WHERE table_schema = 'public' AND data_type = 'bytea'"
+        "WHERE table_schema = 'public' AND data_type = 'bytea' "
+        # A day's partition has what its table has.
+        "AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(quote_ident(table_name)))"
     )
     async with database.owner() as session:
         found = set(await session.scalars(query))

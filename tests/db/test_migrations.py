@@ -38,6 +38,7 @@ async def test_a_fresh_database_is_migrated_once_however_many_ask(empty_database
         "0013_files_and_batches",
         "0014_beyond_models",
         "0015_request_logs",
+        "0016_guardrail_policies",
     ]
 
     await asyncio.gather(*(migrations.upgrade(empty_database_url) for _ in range(2)))
@@ -165,4 +166,5 @@ def test_an_installed_package_finds_the_migrations_it_carries(tmp_path: Path) ->
         "0013_files_and_batches",
         "0014_beyond_models",
         "0015_request_logs",
+        "0016_guardrail_policies",
     ]

@@ -10,6 +10,7 @@ import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -98,6 +99,18 @@ async def _budget(scene: Scene) -> Any:
 async def _binding(scene: Scene) -> Any:
     key_id = await scene.world.make("key", scene.side, scene.caller if scene.caller.side == scene.side else None, {})
     return {"name": scene.word(), "key_id": shown("key", key_id), "claims": {"sub": "x"}}
+
+
+async def _exemption(scene: Scene) -> Any:
+    owner = scene.caller if scene.caller.side == scene.side else None
+    key_id = await scene.world.make("key", scene.side, owner, {})
+    until = datetime.now(UTC) + timedelta(days=1)
+    return {"rule": "pii", "key": shown("key", key_id), "reason": scene.word(), "expires_at": until.isoformat()}
+
+
+async def _room_for_policies(scene: Scene) -> None:
+    """There is an end to those of a tenant."""
+    await scene.world.remove_guardrail_policies(scene.side)
 
 
 def _import(scene: Scene) -> Any:
@@ -359,6 +372,28 @@ RECIPES: Final[dict[str, Recipe]] = {
     # What may be said
     "GET /api/v1/guardrails/rules": Recipe(),
     "POST /api/v1/guardrails/test": Recipe(body=lambda scene: {"text": scene.word(), "starter": "baseline"}),
+    "GET /api/v1/guardrail-policies": Recipe(),
+    "POST /api/v1/guardrail-policies": Recipe(
+        body=lambda scene: {"name": scene.word()[:63], "rules": [{"rule": "pii"}]}, before=_room_for_policies
+    ),
+    "GET /api/v1/guardrail-policies/{policy_id}": Recipe(),
+    "PATCH /api/v1/guardrail-policies/{policy_id}": Recipe(body=lambda scene: {"description": scene.word()}),
+    "DELETE /api/v1/guardrail-policies/{policy_id}": Recipe(),
+    "POST /api/v1/guardrail-policies/{policy_id}/publish": Recipe(),
+    "POST /api/v1/guardrail-policies/{policy_id}/rollback": Recipe(body=lambda scene: {}),
+    "GET /api/v1/guardrail-policies/{policy_id}/versions": Recipe(),
+    "POST /api/v1/guardrail-policies/{policy_id}/dry-run": Recipe(
+        body=lambda scene: {"texts": [{"text": scene.word()}]}
+    ),
+    "GET /api/v1/guardrail-policies/{policy_id}/attachments": Recipe(),
+    "POST /api/v1/guardrail-policies/{policy_id}/attachments": Recipe(
+        body=lambda scene: {"model": scene.word()},
+        beside={level: {"model": None} for level in ("tenant", "team", "project", "key")},
+    ),
+    "DELETE /api/v1/guardrail-policies/{policy_id}/attachments/{attachment_id}": Recipe(),
+    "GET /api/v1/guardrail-policies/{policy_id}/exemptions": Recipe(),
+    "POST /api/v1/guardrail-policies/{policy_id}/exemptions": Recipe(body=_exemption),
+    "DELETE /api/v1/guardrail-policies/{policy_id}/exemptions/{exemption_id}": Recipe(),
     # What happened
     "GET /api/v1/audit": Recipe(),
     "GET /api/v1/audit/export": Recipe(),

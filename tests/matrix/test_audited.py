@@ -21,6 +21,7 @@ _CHANGE_NOTHING: Final[Mapping[str, str]] = MappingProxyType(
         "POST /api/v1/catalog/providers/{provider_id}/test": "sends a probe",
         "POST /api/v1/router/explain": "says where a call would go",
         "POST /api/v1/guardrails/test": "tries a text",
+        "POST /api/v1/guardrail-policies/{policy_id}/dry-run": "tries texts",
         "POST /api/v1/identity-providers/{provider_id}/test": "reads the issuer's documents",
     }
 )

@@ -39,6 +39,7 @@ _KINDS: Final = (
     "prc",
     "adj",
     "rtp",
+    "grp",
     "job",
     "rol",
     "team",

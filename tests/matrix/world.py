@@ -111,6 +111,12 @@ class World:
         async with self.services.database.platform() as session:
             yield session
 
+    async def remove_guardrail_policies(self, side: Side) -> None:
+        async with self.rows() as session:
+            await session.execute(
+                text("DELETE FROM guardrail_policies WHERE tenant_id = :tenant"), {"tenant": side.tenant_id}
+            )
+
     async def fingerprint(self) -> dict[str, tuple[int, int]]:
         """The number of rows of every table and a sum over what they hold: equal means that nothing was written."""
         query = " UNION ALL ".join(
@@ -490,6 +496,56 @@ async def _route_policy(world: World, wanted: Wanted) -> UUID:
     return policy_id
 
 
+async def _guardrail_policy(world: World, wanted: Wanted) -> UUID:
+    """Published twice, with a draft after that; it watches the tenant's calls, and exempts one key."""
+    tenant_id = wanted.side.tenant_id
+    name = f"g{uuid7().hex}-{wanted.side.canary}"[:63]
+    policy_id = await world.add(tables.GuardrailPolicy(id=uuid7(), tenant_id=tenant_id, name=name, published_number=2))
+    document = {"rules": [{"rule": "pii"}], "mode": "monitor", "message": f"No {wanted.side.canary}."}
+    async with world.rows() as session:
+        for number in (1, 2, 3):
+            session.add(
+                tables.GuardrailPolicyVersion(
+                    policy_id=policy_id,
+                    number=number,
+                    tenant_id=tenant_id,
+                    document=document,
+                    published_at=None if number == 3 else datetime.now(UTC),
+                )
+            )
+    await _guardrail_attachment(world, replace(wanted, parents={"grp": policy_id}))
+    await _guardrail_exemption(world, replace(wanted, parents={"grp": policy_id}))
+    return policy_id
+
+
+async def _guardrail_attachment(world: World, wanted: Wanted) -> UUID:
+    return await world.add(
+        tables.GuardrailAttachment(
+            id=uuid7(),
+            policy_id=wanted.parents["grp"],
+            tenant_id=wanted.side.tenant_id,
+            level="model",
+            model=f"m{uuid7().hex}-{wanted.side.canary}",
+        )
+    )
+
+
+async def _guardrail_exemption(world: World, wanted: Wanted) -> UUID:
+    return await world.add(
+        tables.GuardrailExemption(
+            id=uuid7(),
+            policy_id=wanted.parents["grp"],
+            tenant_id=wanted.side.tenant_id,
+            rule="pii",
+            key_tenant_id=wanted.side.tenant_id,
+            key_id=await _key(world, wanted),
+            reason=wanted.side.name("reason"),
+            created_by=uuid7(),
+            expires_at=datetime.now(UTC) + timedelta(days=1),
+        )
+    )
+
+
 async def _job(world: World, wanted: Wanted) -> UUID:
     """For tomorrow, so that nobody runs it."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
@@ -634,6 +690,9 @@ MAKERS: Final[dict[str, Maker]] = {
     "prc": _price,
     "adj": _price_adjustment,
     "rtp": _route_policy,
+    "grp": _guardrail_policy,
+    "gra": _guardrail_attachment,
+    "gre": _guardrail_exemption,
     "job": _job,
     "inv": _invitation,
     "idp": _identity_provider,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 
@@ -67,7 +67,8 @@ class RuleUse:
     name: str
     rule: str
     action: Action = Action.BLOCK
-    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    # Some hold secrets.
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     directions: frozenset[Direction] = frozenset(Direction)
     actions: Mapping[str, Action] = field(default_factory=lambda: MappingProxyType({}))
     least_score: float = 0.5
@@ -118,6 +119,31 @@ class Attachment:
     policy: GuardrailPolicy
     level: Level
     subject: UUID | str | None = None
+
+
+class GuardrailEvent(NamedTuple):
+    """What one rule found in one text of a call, by label; `text` only where the policy keeps it."""
+
+    id: UUID
+    tenant_id: UUID
+    request_id: UUID
+    key_id: UUID
+    user_id: UUID | None
+    model: str | None
+    policy_id: UUID
+    policy: str
+    policy_version: int
+    is_platform: bool
+    rule: str
+    label: str
+    action: Action
+    is_monitored: bool
+    direction: Direction
+    # What kind of text it stood in, and who said it.
+    place: str
+    role: str
+    count: int
+    text: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from tollkeeper.contracts.catalog import ProviderConfig, Snapshot
 from tollkeeper.contracts.explained import ExplainedRoute, RouteQuestion
 from tollkeeper.contracts.files import Asked, StoredFile
 from tollkeeper.contracts.fine_tuning import FineTuningJob
-from tollkeeper.contracts.guardrails import GuardrailPolicy, RuleKind, Tried, TriedText
+from tollkeeper.contracts.guardrails import GuardrailEvent, GuardrailPolicy, RuleKind, Tried, TriedText
 from tollkeeper.contracts.money import Limit, Spend
 from tollkeeper.contracts.principal import KeyRecord, Principal
 from tollkeeper.contracts.request_log import CallRecord
@@ -118,6 +118,14 @@ class ProviderProbe(Protocol):
 class GuardrailTrial(Protocol):
     def rules(self) -> Sequence[RuleKind]: ...
 
+    def faults(self, policy: GuardrailPolicy) -> list[tuple[int, str]]:
+        """What is wrong with its rules: the rule's place and why. It compiles them, so not in the loop."""
+        ...
+
+    async def try_policy(self, policy: GuardrailPolicy, texts: Sequence[TriedText]) -> list[Tried]:
+        """What a policy without faults makes of each text."""
+        ...
+
     async def test(
         self,
         text: TriedText,
@@ -130,6 +138,12 @@ class GuardrailTrial(Protocol):
 
         Raises `BadRequest` (`guardrail_invalid`) for settings that a rule does not take.
         """
+        ...
+
+
+class GuardrailEventSink(Protocol):
+    async def write(self, events: Sequence[GuardrailEvent]) -> None:
+        """Raises `DependencyUnavailable` or, for what can never be kept, `ValueError`: nothing is written then."""
         ...
 
 

@@ -187,6 +187,8 @@ class RoutePolicy:
     # Seconds between probes of its providers; None: they are judged by their calls alone.
     probe_seconds: float | None = None
     is_managed_by_file: bool = False
+    # Names of the catalogue that branches lead through: what holds for these models holds for its calls.
+    models: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, unsafe_hash=True)  # not frozen: made for every attempt, and that is a third of the price

@@ -373,3 +373,29 @@ class BudgetChanged(_Fields):
 class BudgetDeleted(_Fields):
     name: ClassVar[str] = "budget.deleted"
     budget_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailPolicyChanged(_Fields):
+    """`change` is what was done: create, update, publish, rollback, delete, attach, detach, exempt, end_exemption."""
+
+    name: ClassVar[str] = "guardrail_policy.changed"
+    policy_id: UUID
+    change: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailHit(_Fields):
+    """A rule blocked or took out something of a call; `label` is the kind of thing, never the thing itself."""
+
+    name: ClassVar[str] = "guardrail.hit"
+    request_id: UUID
+    key_id: UUID
+    policy_id: UUID
+    policy: str
+    rule: str
+    label: str
+    action: str
+    direction: str
+    model: str | None
+    count: int

@@ -52,6 +52,8 @@ class Permission(StrEnum):
     ROUTER_UPDATE = "router:update"
     GUARDRAILS_VIEW = "guardrails:view"
     GUARDRAILS_TEST = "guardrails:test"
+    # The tenant's own; the platform's take platform:all_tenants as well.
+    GUARDRAILS_UPDATE = "guardrails:update"
     USAGE_VIEW = "usage:view"
     REQUESTS_VIEW = "requests:view"
     # Of the whole tenant for who sees the tenant; for others the rules that their own calls meet.

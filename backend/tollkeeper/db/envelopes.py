@@ -57,6 +57,10 @@ ENVELOPES: Final = (
     EnvelopeColumn(
         "stored_responses", "envelope", "envelope", "envelope = CAST(:envelope AS bytea)", kek_column="kek_id"
     ),
+    _bytes("guardrail_policy_versions", "secrets"),
+    EnvelopeColumn(
+        "guardrail_events", "envelope", "envelope", "envelope = CAST(:envelope AS bytea)", kek_column="kek_id"
+    ),
     # Each holds the key of its file's pieces, or of its batch's outcomes.
     EnvelopeColumn("files", "envelope", "envelope", "envelope = CAST(:envelope AS bytea)", kek_column="kek_id"),
     EnvelopeColumn("batches", "envelope", "envelope", "envelope = CAST(:envelope AS bytea)", kek_column="kek_id"),

@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 EXIT_REFUSED: Final = 3
 _LOCK: Final = 7_461_205_118_392_044  # any number, as long as it never changes
 _FILE: Final = re.compile(r"(\d{4})_\w+\.py")
-_PARTITION: Final = re.compile(r"(usage|request)_logs_p\d{8}")
+_PARTITION: Final = re.compile(r"(usage_logs|request_logs|guardrail_events)_p\d{8}")
 
 NameType = Literal["schema", "table", "column", "index", "unique_constraint", "foreign_key_constraint"]
 

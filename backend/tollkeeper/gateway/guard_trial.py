@@ -1,5 +1,6 @@
 """Tries a text as the guard would look at it, for whoever asks what a rule makes of it. Nobody is called."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from uuid import UUID
@@ -67,21 +68,28 @@ class GuardTrial:
         for policy in policies:
             for place, fault in self.faults(policy):
                 raise BadRequest(f"rules[{place}]: {fault}", code="guardrail_invalid", param=f"rules[{place}]")
-        screen = Screen(policies, RULES)
-        lane = screen.input if text.direction is Direction.INPUT else screen.output
-        began = time.perf_counter()
-        hits = await lane.look_long(Part(text.text, PartKind(text.kind), text.role, text.direction))
-        seconds = time.perf_counter() - began
-        acting = [hit for hit in hits if not hit.is_monitored]
-        action = min((hit.action for hit in acting), key=STRICTEST.index, default=None)
-        is_blocked = any(hit.is_blocking for hit in hits)
-        return Tried(
-            findings=tuple(_finding(hit) for hit in hits),
-            action=action,
-            text=None if is_blocked else apply(text.text, Placeholders().edits(text.text, hits)),
-            policies=tuple(policy.name for policy in policies),
-            seconds=seconds,
-        )
+        return await _try(Screen(policies, RULES), text, policies)
+
+    async def try_policy(self, policy: GuardrailPolicy, texts: Sequence[TriedText]) -> list[Tried]:
+        screen = await asyncio.to_thread(Screen, [policy], RULES)
+        return [await _try(screen, text, [policy]) for text in texts]
+
+
+async def _try(screen: Screen, text: TriedText, policies: Sequence[GuardrailPolicy]) -> Tried:
+    lane = screen.input if text.direction is Direction.INPUT else screen.output
+    began = time.perf_counter()
+    hits = await lane.look_long(Part(text.text, PartKind(text.kind), text.role, text.direction))
+    seconds = time.perf_counter() - began
+    acting = [hit for hit in hits if not hit.is_monitored]
+    action = min((hit.action for hit in acting), key=STRICTEST.index, default=None)
+    is_blocked = any(hit.is_blocking for hit in hits)
+    return Tried(
+        findings=tuple(_finding(hit) for hit in hits),
+        action=action,
+        text=None if is_blocked else apply(text.text, Placeholders().edits(text.text, hits)),
+        policies=tuple(policy.name for policy in policies),
+        seconds=seconds,
+    )
 
 
 def _finding(hit: Hit) -> TriedFinding:

@@ -12,7 +12,7 @@ from tollkeeper.core.errors import BadRequest
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.permissions import Role
 from tollkeeper.domains.guardrail_policies.schemas import GuardrailTest, RuleFields
-from tollkeeper.domains.guardrail_policies.service import GuardrailPolicies
+from tollkeeper.domains.guardrail_policies.trying import GuardrailTrials
 from tollkeeper.gateway.guard_trial import GuardTrial
 
 OURS, THEIRS = uuid7(), uuid7()
@@ -25,9 +25,9 @@ def attached(
     return Attachment(GuardrailPolicy(uuid7(), name, 1, rules, mode=mode), level, subject)
 
 
-def box(*attachments: Attachment) -> GuardrailPolicies:
+def box(*attachments: Attachment) -> GuardrailTrials:
     snapshot = Snapshot(1, MappingProxyType({}), MappingProxyType({}), guardrails={None: attachments})
-    return GuardrailPolicies(GuardTrial(), lambda: snapshot)
+    return GuardrailTrials(GuardTrial(), lambda: snapshot)
 
 
 async def test_those_that_hold_for_the_tenant_and_model_are_asked() -> None:

@@ -5,6 +5,13 @@ from tollkeeper.db.models.batches import Batch, BatchItem
 from tollkeeper.db.models.catalog import Model, Price, PriceAdjustment, Provider, ProviderCredential
 from tollkeeper.db.models.files import File
 from tollkeeper.db.models.fine_tuning import FineTuningJob
+from tollkeeper.db.models.guardrail_policies import (
+    GuardrailAttachment,
+    GuardrailEvent,
+    GuardrailExemption,
+    GuardrailPolicy,
+    GuardrailPolicyVersion,
+)
 from tollkeeper.db.models.identity import ConsumedToken, OneTimeLink, RecoveryCode, RefreshSession, SecondFactor
 from tollkeeper.db.models.identity_providers import ExternalIdentity, IdentityProvider, WorkloadBinding
 from tollkeeper.db.models.jobs import Job
@@ -34,6 +41,11 @@ __all__ = [
     "ExternalIdentity",
     "File",
     "FineTuningJob",
+    "GuardrailAttachment",
+    "GuardrailEvent",
+    "GuardrailExemption",
+    "GuardrailPolicy",
+    "GuardrailPolicyVersion",
     "IdempotencyKey",
     "IdentityProvider",
     "Invitation",

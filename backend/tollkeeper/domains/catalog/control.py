@@ -28,7 +28,7 @@ from tollkeeper.domains.catalog.providers import Providers
 from tollkeeper.domains.catalog.sealing import ProviderSecrets
 from tollkeeper.domains.catalog.service import Catalog
 from tollkeeper.domains.catalog.snapshot import Sources
-from tollkeeper.domains.catalog.stored import StoredCatalogReader
+from tollkeeper.domains.catalog.stored import ReadGuardrails, StoredCatalogReader
 from tollkeeper.domains.limits.schemas import DeclaredRule
 
 
@@ -61,14 +61,16 @@ def build_catalog(
     clock: Clock,
     kept: CatalogFile | None = None,
     on_rules: Callable[[Sequence[DeclaredRule]], None] | None = None,
+    guardrails: ReadGuardrails | None = None,
 ) -> CatalogControl:
     """`declared` is what was read at the start; `read_declared` reads it again at each reload, `on_rules` hears its rules.
 
-    `kept` is where the stored catalog is kept for a start without PostgreSQL.
+    `guardrails` reads where stored guardrail policies hold. `kept` is where the stored catalog is kept for a start without PostgreSQL.
     """
     secrets = ProviderSecrets(box)
     holder = SnapshotHolder()
-    stored: StoredCatalogSource = StoredCatalogReader(database, secrets, {kind.kind: kind.base_url for kind in kinds})
+    base_urls = {kind.kind: kind.base_url for kind in kinds}
+    stored: StoredCatalogSource = StoredCatalogReader(database, secrets, base_urls, guardrails)
     if kept is not None:
         stored = KeptCatalog(stored, kept)
     sources = Sources(
@@ -76,6 +78,7 @@ def build_catalog(
         policies=declared.policies,
         policy_places=declared.policy_places,
         guardrails=declared.guardrails,
+        guardrail_policies=declared.guardrail_policies,
         environment=declared.environment,
         price_list=price_list,
     )

@@ -14,6 +14,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from tollkeeper.contracts.catalog import Adjustment, Credential, ModelRoute, Price, PriceTier, ProviderConfig
+from tollkeeper.contracts.guardrails import Attachment, Exemption, GuardrailPolicy, RuleUse
 from tollkeeper.contracts.passthrough import OpenPath, Passthrough
 from tollkeeper.contracts.routing import Target
 from tollkeeper.core.crypto import SecretBox
@@ -38,6 +39,10 @@ _SHAPE: Final = shape_of(
     Price,
     PriceTier,
     Adjustment,
+    Attachment,
+    GuardrailPolicy,
+    RuleUse,
+    Exemption,
 )
 _RELEASE: Final = f"1-{_SHAPE}"
 _CATALOG: Final = TypeAdapter(StoredCatalog)

@@ -19,6 +19,7 @@ from tollkeeper.core.config_source import ConfigError
 from tollkeeper.core.errors import BadRequest, DependencyUnavailable
 from tollkeeper.domains.catalog.policies import PolicySource
 from tollkeeper.domains.catalog.snapshot import Sources, StoredCatalog, build_snapshot
+from tollkeeper.domains.guardrail_policies.schemas import DeclaredGuardrail
 from tollkeeper.domains.limits.schemas import DeclaredRule
 
 log = structlog.get_logger(__name__)
@@ -109,6 +110,7 @@ class SnapshotLoader:
                 policies=declared.policies,
                 policy_places=declared.policy_places,
                 guardrails=declared.guardrails,
+                guardrail_policies=declared.guardrail_policies,
             )
             if lost := _lost(self._holder.current(), sources, self._sources.policy_places):
                 raise ConfigurationRejected(_REJECTED, details={"problems": lost})
@@ -188,6 +190,7 @@ class Declared:
     policies: tuple[PolicySource, ...] = ()
     policy_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     guardrails: tuple[Attachment, ...] = ()
+    guardrail_policies: tuple[DeclaredGuardrail, ...] = ()
 
 
 # Reads file and environment; runs in a thread. Raises `ConfigError`.

@@ -175,6 +175,7 @@ class _Resolving:
         self._tenant_id = source.tenant_id
         self._targets = 0
         self._seen = 0
+        self._models: set[str] = set()
         # Inside another policy: what is wrong with single values there is that one's fault.
         self._is_own = True
 
@@ -203,6 +204,7 @@ class _Resolving:
             tenant_id=source.tenant_id,
             fallbacks=MappingProxyType(fallbacks),
             is_managed_by_file=source.is_managed_by_file,
+            models=frozenset(self._models),
             **_rules(fields),
         )
         return policy, self._faults
@@ -300,6 +302,7 @@ class _Resolving:
         if model.name.endswith("*") or any(target.model in ("*", REST) for target in model.targets):
             self._fault(path, f"{name} stands for the names of callers: name the provider and its model")
             return None
+        self._models.add(name)
         step = (f"model {name}", model.tenant_id)
         if self._is_circle(chain, step, path):
             return None

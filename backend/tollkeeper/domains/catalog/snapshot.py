@@ -18,6 +18,7 @@ from tollkeeper.contracts.routing import RoutePolicy, Target
 from tollkeeper.domains.catalog.parameters import common_capabilities
 from tollkeeper.domains.catalog.policies import PolicyBook, PolicySource, all_targets, with_targets
 from tollkeeper.domains.catalog.prices import FREE, UNKNOWN_FIGURES, Figures, PriceList, stable_id
+from tollkeeper.domains.guardrail_policies.schemas import DeclaredGuardrail
 
 SIMULATED: Final = "simulated"
 
@@ -50,6 +51,8 @@ class StoredCatalog:
     adjustments: tuple[Adjustment, ...] = ()
     # The published version of each.
     policies: tuple[PolicySource, ...] = ()
+    # Every place where a published guardrail policy holds.
+    guardrails: tuple[Attachment, ...] = ()
     # When the next stored price begins, or an adjustment begins or ends.
     next_change_unix: float | None = None
 
@@ -62,8 +65,9 @@ class Sources:
     # Of the file.
     policies: tuple[PolicySource, ...] = ()
     policy_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    # Of the file.
+    # Of the file: where its guardrail policies hold, and what they say.
     guardrails: tuple[Attachment, ...] = ()
+    guardrail_policies: tuple[DeclaredGuardrail, ...] = ()
     stored: StoredCatalog = field(default_factory=StoredCatalog)
     environment: DeclaredCatalog = field(default_factory=DeclaredCatalog)
     price_list: PriceList = field(default_factory=lambda: PriceList(MappingProxyType({})))
@@ -115,7 +119,7 @@ def build_snapshot(version: int, sources: Sources) -> Snapshot:
         models=MappingProxyType({key: route for key, route in models.items() if not route.name.endswith("*")}),
         wildcards=tuple(wildcards),
         adjustments=_adjustments((*sources.file.adjustments, *sources.stored.adjustments)),
-        guardrails=MappingProxyType({None: sources.guardrails} if sources.guardrails else {}),
+        guardrails=_guardrails((*sources.guardrails, *sources.stored.guardrails)),
     )
 
 
@@ -144,6 +148,14 @@ def _with_policies(sources: Sources, builtin: Iterable[ModelRoute]) -> Callable[
         return route if source is None else replace(route, policy=policy_of(source))
 
     return routed
+
+
+def _guardrails(attachments: Iterable[Attachment]) -> Mapping[UUID | None, tuple[Attachment, ...]]:
+    """A tenant's own by the tenant; the platform's, wherever they hold, by None."""
+    found: dict[UUID | None, list[Attachment]] = defaultdict(list)
+    for attachment in attachments:
+        found[attachment.policy.tenant_id].append(attachment)
+    return MappingProxyType({tenant_id: tuple(some) for tenant_id, some in found.items()})
 
 
 def _adjustments(found: Iterable[Adjustment]) -> Mapping[UUID, tuple[Adjustment, ...]]:

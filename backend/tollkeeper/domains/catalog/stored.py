@@ -5,15 +5,17 @@ last good reading of it stays in force, so a bad edit never takes a working prov
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
 from pydantic import TypeAdapter
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.catalog import Adjustment, Credential, ModelRoute, Price, ProviderConfig
+from tollkeeper.contracts.guardrails import Attachment
 from tollkeeper.contracts.routing import Target as RouteTarget
 from tollkeeper.db.models.catalog import Model, PriceAdjustment, Provider, ProviderCredential
 from tollkeeper.db.models.catalog import Price as PriceRow
@@ -50,6 +52,8 @@ class _Row(Protocol):
     id: UUID
 
 
+# Where guardrail policies hold, read beside the catalogue.
+ReadGuardrails = Callable[[AsyncSession], Awaitable[tuple[Attachment, ...]]]
 Row = TypeVar("Row", bound=_Row)
 Value = TypeVar("Value")
 
@@ -57,9 +61,16 @@ Value = TypeVar("Value")
 class StoredCatalogReader:
     """Reads the whole catalog. Keeps the last good reading of each row."""
 
-    def __init__(self, database: Database, secrets: ProviderSecrets, base_urls: Mapping[str, str | None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        secrets: ProviderSecrets,
+        base_urls: Mapping[str, str | None],
+        guardrails: ReadGuardrails | None = None,
+    ) -> None:
         self._database = database
         self._secrets = secrets
+        self._guardrails = guardrails
         # The usual address of each kind, for providers that name none.
         self._base_urls = base_urls
         self._good: dict[UUID, object] = {}
@@ -70,6 +81,7 @@ class StoredCatalogReader:
         """Raises `DependencyUnavailable` when PostgreSQL does not answer in time."""
         async with self._database.lookup(deadline_seconds=READ_SECONDS) as session:
             rows = await repository.read_catalog(session)
+            guardrails = () if self._guardrails is None else await self._guardrails(session)
         credentials: dict[UUID, list[ProviderCredential]] = defaultdict(list)
         for credential in rows.credentials:
             credentials[credential.provider_id].append(credential)
@@ -86,6 +98,7 @@ class StoredCatalogReader:
             prices=tuple(self._each(rows.prices, read_stored_price)),
             adjustments=tuple(self._each(rows.adjustments, read_adjustment)),
             policies=tuple(self._each(rows.policies, read_policy)),
+            guardrails=guardrails,
             next_change_unix=rows.next_change.timestamp() if rows.next_change else None,
         )
 

@@ -47,9 +47,19 @@ def _read_rule(fields: RuleFields) -> RuleUse:
     )
 
 
+def path_of_rule(fields: PolicyFields, place: int) -> str:
+    """Where in what was written the rule of that place stands; a starter's own rules come first."""
+    shipped = 0 if fields.starter is None else len(STARTERS[fields.starter])
+    return f"rules[{place - shipped}]" if place >= shipped else "starter"
+
+
 def read_attachment(policy: GuardrailPolicy, fields: AttachFields) -> Attachment:
+    return Attachment(policy, *level_of(fields))
+
+
+def level_of(fields: AttachFields) -> tuple[Level, UUID | str | None]:
     if fields.everyone:
-        return Attachment(policy, Level.PLATFORM)
+        return Level.PLATFORM, None
     for level, subject in (
         (Level.TENANT, fields.tenant),
         (Level.TEAM, fields.team),
@@ -58,5 +68,5 @@ def read_attachment(policy: GuardrailPolicy, fields: AttachFields) -> Attachment
         (Level.MODEL, fields.model),
     ):
         if subject is not None:
-            return Attachment(policy, level, subject)
+            return level, subject
     raise AssertionError("the schema takes exactly one")

@@ -12,30 +12,30 @@ from tollkeeper.domains.guardrail_policies.schemas import (
     GuardrailTest,
     GuardrailTestOut,
 )
-from tollkeeper.domains.guardrail_policies.service import GuardrailPolicies
+from tollkeeper.domains.guardrail_policies.trying import GuardrailTrials
 from tollkeeper.web.deps import CurrentCaller, control_router, requires
 
 router = control_router("guardrails")
 
 
-def _policies(request: Request) -> GuardrailPolicies:
-    found: GuardrailPolicies = request.app.state.services.guardrail_policies
+def _trials(request: Request) -> GuardrailTrials:
+    found: GuardrailTrials = request.app.state.services.guardrail_trials
     return found
 
 
-Policies = Annotated[GuardrailPolicies, Depends(_policies)]
+Trials = Annotated[GuardrailTrials, Depends(_trials)]
 
 
 @router.get("/rules", dependencies=[requires(Permission.GUARDRAILS_VIEW)])
-async def list_guardrail_rules(policies: Policies) -> GuardrailRules:
+async def list_guardrail_rules(trials: Trials) -> GuardrailRules:
     """Every kind of rule with the JSON schema of its settings."""
-    return GuardrailRules(data=[GuardrailRuleOut.model_validate(kind) for kind in policies.rules()])
+    return GuardrailRules(data=[GuardrailRuleOut.model_validate(kind) for kind in trials.rules()])
 
 
 @router.post("/test", dependencies=[requires(Permission.GUARDRAILS_TEST)])
-async def test_guardrails(policies: Policies, caller: CurrentCaller, body: GuardrailTest) -> GuardrailTestOut:
+async def test_guardrails(trials: Trials, caller: CurrentCaller, body: GuardrailTest) -> GuardrailTestOut:
     """What the rules that hold for the tenant find in a text, or those of a starter, or others. Nothing is kept of it."""
-    tried = await policies.test(caller, body)
+    tried = await trials.test(caller, body)
     return GuardrailTestOut(
         findings=[GuardrailFinding.model_validate(finding) for finding in tried.findings],
         action=tried.action or "allow",

@@ -187,7 +187,11 @@ class _Guarding:
             for hit in hits
             if self._share_millionths < hit.use.sample_millionths
             and not any(
-                one.rule_name == hit.use.name and one.label in {None, hit.finding.label} for one in self._exempt
+                one.rule_name == hit.use.name
+                and one.label in {None, hit.finding.label}
+                # Rules of other policies may have the same name.
+                and one in hit.policy.exemptions
+                for one in self._exempt
             )
         ]
 
