@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 from math import inf, log
-from typing import Final, NamedTuple
+from typing import Final
 
 from tollkeeper.contracts.catalog import ModelRoute
 from tollkeeper.contracts.routing import Branch, Fork, Target
@@ -17,16 +17,13 @@ from tollkeeper.gateway.routing.health import Standing
 Standings = Callable[[Target], Standing]
 
 _MASK: Final = 2**64 - 1
+_DRAWS: Final = 2.0**53
 _MILLION: Final = 1_000_000
 
 
-class Group(NamedTuple):
-    """A branch that is there for this call: its place in the fork, and its targets in order, at least one."""
-
-    position: int
-    weight: int
-    targets: list[Target]
-    branch: Branch
+# A branch that is there for this call: its place in the fork, its weight, and its targets in order, at least one. A plain
+# tuple: ten are made for each call to ten targets, and a named one costs three times as much.
+Group = tuple[int, int, list[Target], Branch]
 
 
 class Draws:
@@ -51,15 +48,15 @@ class Draws:
 def by_weight(groups: list[Group], draws: Draws) -> list[Group]:
     """Drawn one after the other, each by its share of the weights that are left; those without weight last."""
     left = list(groups)
-    total = sum(group.weight for group in left)
+    total = sum([weight for _, weight, _, _ in left])
     ordered: list[Group] = []
     while total and len(left) > 1:
         point = draws.next() * total
-        for position, group in enumerate(left):  # noqa: B007 - the last one stands where rounding leaves none
-            point -= group.weight
+        for position, (_, weight, _, _) in enumerate(left):  # noqa: B007 - the last stands where rounding leaves none
+            point -= weight
             if point < 0:
                 break
-        total -= group.weight
+        total -= weight
         ordered.append(left.pop(position))
     return ordered + left
 
@@ -70,9 +67,17 @@ def by_hash(groups: list[Group], affinity: int) -> list[Group]:
     """
     scored = []
     for group in groups:
-        to = group.branch.to
-        identity = _target_hash(to.provider, to.model) if isinstance(to, Target) else _hash(_name(to))
-        scored.append((_distance(affinity ^ identity, group.weight), group.position, group))
+        position, weight, _, branch = group
+        to = branch.to
+        number = affinity ^ (_target_hash(to.provider, to.model) if type(to) is Target else _hash(_name(to)))
+        # The finalizer of SplitMix64: every bit of the result depends on every bit of the number. Written out here, as
+        # a call for each target costs as much as what it does.
+        number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _MASK
+        number ^= number >> 31
+        # Exponentially distributed: a branch of twice the weight is nearer twice as often.
+        distance = -log(((number >> 11) + 1) / _DRAWS) / weight if weight > 0 else inf
+        scored.append((distance, position, group))
     scored.sort()
     return [group for _, _, group in scored]
 
@@ -86,18 +91,19 @@ def by_latency(groups: list[Group], standing: Standings, now: float, draws: Draw
     free: list[tuple[float, int, Group]] = []
     blocked: list[Group] = []
     states = [
-        (group, standing(group.targets[0] if len(group.targets) == 1 else _first(group, standing, now)))
+        (group, standing(targets[0] if len(targets := group[2]) == 1 else _first(targets, standing, now)))
         for group in groups
     ]
     known = [state.latency_seconds for _, state in states if state.latency_seconds is not None]
     slowest = max(known, default=1.0)
     for group, state in states:
+        position = group[0]
         if state.blocked_until > now:
             blocked.append(group)
         elif state.latency_seconds is not None:
-            free.append((state.latency_seconds * (state.in_flight + 1), group.position, group))
+            free.append((state.latency_seconds * (state.in_flight + 1), position, group))
         else:
-            free.append((slowest * (state.in_flight + 1) if state.in_flight else 0.0, group.position, group))
+            free.append((slowest * (state.in_flight + 1) if state.in_flight else 0.0, position, group))
     if len(free) > 2:
         one = int(draws.next() * len(free))
         other = (one + 1 + int(draws.next() * (len(free) - 1))) % len(free)
@@ -115,7 +121,8 @@ def by_cost(groups: list[Group], route: ModelRoute, facts: Facts, standing: Stan
     priced = []
     prices, tokens, output = route.target_prices, facts.input_tokens, facts.output_tokens * _MILLION
     for group in groups:
-        target = group.targets[0] if len(group.targets) == 1 else _first(group, standing, facts.now)
+        position, _, targets, _ = group
+        target = targets[0] if len(targets) == 1 else _first(targets, standing, facts.now)
         price = prices.get((target.provider, target.model), route.price)
         cost: float = inf
         if price is not None:
@@ -123,30 +130,16 @@ def by_cost(groups: list[Group], route: ModelRoute, facts: Facts, standing: Stan
             read = price.input if price.cache_read is None else price.cache_read
             # A millionth of it per token: exact, and compared only.
             cost = tokens * (price.input * (_MILLION - cached) + read * cached) + output * price.output
-        priced.append((cost, group.position, group))
+        priced.append((cost, position, group))
     priced.sort()
     return [group for _, _, group in priced]
 
 
-def _first(group: Group, standing: Standings, now: float) -> Target:
-    for target in group.targets:
+def _first(targets: list[Target], standing: Standings, now: float) -> Target:
+    for target in targets:
         if standing(target).blocked_until <= now:
             return target
-    return group.targets[0]
-
-
-def _distance(number: int, weight: int) -> float:
-    """Exponentially distributed by a hashed number; a branch of twice the weight is nearer twice as often."""
-    if weight <= 0:
-        return inf
-    return -log(((_mix(number) >> 11) + 1) / 2**53) / weight
-
-
-def _mix(number: int) -> int:
-    """The finalizer of SplitMix64: every bit of the result depends on every bit of the number."""
-    number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _MASK
-    return number ^ (number >> 31)
+    return targets[0]
 
 
 def _name(to: Target | Fork) -> str:

@@ -188,16 +188,16 @@ class _Deciding:
                 if target is not None and (
                     (is_free and target.provider in providers) or self._may(target, is_named=is_named)
                 ):
-                    groups.append(Group(position, branch.weight, [target], branch))
+                    groups.append((position, branch.weight, [target], branch))
             else:
                 inner = self._fork(to, is_named=is_named or (self._names is not None and to.name in self._names))
                 if inner:
-                    groups.append(Group(position, branch.weight, inner, branch))
+                    groups.append((position, branch.weight, inner, branch))
         if len(groups) > 1 and fork.strategy is not Strategy.PRIORITY:
             groups = self._by_strategy(fork, groups)
         elif not groups:
             return []
-        return groups[0].targets if len(groups) == 1 else [target for group in groups for target in group.targets]
+        return groups[0][2] if len(groups) == 1 else [target for _, _, targets, _ in groups for target in targets]
 
     def _by_strategy(self, fork: Fork, groups: list[Group]) -> list[Group]:
         strategy = fork.strategy
