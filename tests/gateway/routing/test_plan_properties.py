@@ -76,7 +76,7 @@ def test_the_same_facts_make_the_same_decision(tree: Fork, view: Told, call: obj
 def _groups(weights: list[int]) -> list[Group]:
     made = [Target(f"p{number}", "m") for number in range(len(weights))]
     return [
-        Group(position, weight, [target], Branch(target, weight))
+        (position, weight, [target], Branch(target, weight))
         for position, (target, weight) in enumerate(zip(made, weights, strict=True))
     ]
 
@@ -88,8 +88,8 @@ def test_weights_are_shares_of_the_calls_and_of_what_stands_in(weights: list[int
     seconds: Counter[int] = Counter()
     for number in range(rounds):
         ordered = by_weight(_groups(weights), Draws((number + 0.5) / rounds))
-        firsts[ordered[0].position] += 1
-        seconds[ordered[1].position] += 1
+        firsts[ordered[0][0]] += 1
+        seconds[ordered[1][0]] += 1
     total = sum(weights)
     for position, weight in enumerate(weights):
         assert abs(firsts[position] / rounds - weight / total) < 0.01
@@ -108,10 +108,10 @@ def test_weights_are_shares_of_the_calls_and_of_what_stands_in(weights: list[int
 def test_a_branch_that_goes_moves_only_its_own_calls(weights: list[int], calls: list[int], gone: int) -> None:
     groups = _groups(weights)
     gone %= len(groups)
-    rest = [group for group in groups if group.position != gone]
+    rest = [group for group in groups if group[0] != gone]
     for call in calls:
-        before = [group.position for group in by_hash(groups, call)]
-        assert [group.position for group in by_hash(rest, call)] == [one for one in before if one != gone]
+        before = [group[0] for group in by_hash(groups, call)]
+        assert [group[0] for group in by_hash(rest, call)] == [one for one in before if one != gone]
 
 
 @_UNHURRIED
@@ -122,11 +122,11 @@ def test_a_branch_that_goes_moves_only_its_own_calls(weights: list[int], calls: 
 def test_a_branch_that_grows_only_wins_calls(weights: list[int], calls: list[int]) -> None:
     larger = [weights[0] + 5, *weights[1:]]
     for call in calls:
-        before, after = by_hash(_groups(weights), call)[0].position, by_hash(_groups(larger), call)[0].position
+        before, after = by_hash(_groups(weights), call)[0][0], by_hash(_groups(larger), call)[0][0]
         assert after in (0, before)
 
 
 def test_rendezvous_shares_calls_by_weight() -> None:
-    firsts = Counter(by_hash(_groups([1, 2, 5]), call * 0x9E3779B97F4A7C15)[0].position for call in range(8_000))
+    firsts = Counter(by_hash(_groups([1, 2, 5]), call * 0x9E3779B97F4A7C15)[0][0] for call in range(8_000))
     for position, weight in enumerate([1, 2, 5]):
         assert abs(firsts[position] / 8_000 - weight / 8) < 0.02
