@@ -44,6 +44,7 @@ from tollkeeper.gateway.request_log import RequestLog
 from tollkeeper.gateway.routing.health import Gate
 from tollkeeper.gateway.stage import Exchange
 from tollkeeper.gateway.stages.admit import Admits, Appraise
+from tollkeeper.gateway.stages.recall import Recalling
 from tollkeeper.gateway.upstream import Upstream
 
 TENANT = uuid7()
@@ -292,6 +293,7 @@ async def serving(
     fine_tuning: Any = None,
     make_slots: Callable[[ManualClock, Metrics], Slots] | None = None,
     gate: Gate | None = None,
+    make_recalling: Callable[[ManualClock, Metrics], Recalling] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Serving]:
     clock = ManualClock()
@@ -310,6 +312,7 @@ async def serving(
     )
     keys.add(KEY)
     metrics, drains = Metrics(), drains or Drains()
+    recalling = None if make_recalling is None else make_recalling(clock, metrics)
     log: list[Mapping[str, object]] = []
     gateway = Gateway(
         next_app,
@@ -344,6 +347,7 @@ async def serving(
             drains=drains,
             slots=None if make_slots is None else make_slots(clock, metrics),
             gate=gate,
+            recalling=recalling,
         ),
     )
     listener = socket.create_server(("127.0.0.1", 0))
@@ -376,6 +380,8 @@ async def serving(
             await asyncio.wait(state.tasks, timeout=5)
         for connection in list(state.connections):
             connection.transport.abort()
+        if recalling is not None:
+            await recalling.flights.close()
         await drains.close()
         await upstream.aclose()
         journal.close()

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
+from tollkeeper.contracts.cache import CacheAttachment
 from tollkeeper.contracts.cloud import DocumentFamily
 from tollkeeper.contracts.guardrails import Attachment
 from tollkeeper.contracts.parameters import NO_PARAMETERS, NOTHING, ModelParameters
@@ -218,6 +219,8 @@ class Snapshot:
     adjustments: Mapping[UUID, tuple[Adjustment, ...]] = field(default_factory=lambda: MappingProxyType({}))
     # By the tenant that they hold for; None: for all.
     guardrails: Mapping[UUID | None, tuple[Attachment, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    # As guardrails.
+    caches: Mapping[UUID | None, tuple[CacheAttachment, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def is_only_simulated(self) -> bool:
         """Whether no shared name, `prefix*` included, leads to a real provider."""

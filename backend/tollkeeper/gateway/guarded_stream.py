@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from tollkeeper.contracts.chat import Batch, Chunk, Operation
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.asking import AskAbout
 from tollkeeper.gateway.guardrail import Part
 from tollkeeper.gateway.hold_back import Blocked, HoldBack
 from tollkeeper.gateway.placeholders import Placeholders
@@ -26,8 +27,9 @@ class GuardedStream:
         kept: Callable[[list[Hit]], list[Hit]],
         blocked: Callable[[], None],
         operation: Operation,
+        ask: AskAbout | None = None,
     ) -> None:
-        self._held = HoldBack(primed, rest, lane, placeholders, told, kept)
+        self._held = HoldBack(primed, rest, lane, placeholders, told, kept, ask)
         self._blocked = blocked
         self._operation = operation
         self._is_over = False

@@ -3,14 +3,14 @@
 What becomes of it (block, redact, flag) is the policy's word, never the rule's. Offsets are characters of `Part.text`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
-from tollkeeper.contracts.guardrails import Direction
+from tollkeeper.contracts.guardrails import Action, Direction
 from tollkeeper.gateway.context_words import Words
 from tollkeeper.gateway.tails import Tail, word
 
@@ -48,7 +48,8 @@ class Part:
 class Finding:
     """`label` says what kind of thing it is (`email`, `github_token`); the text itself is in no finding.
 
-    `score` is 0 to 1; `because` explains one that is no plain match.
+    `score` is 0 to 1; `because` explains one that is no plain match. `action` is the word of a verdict from outside: the
+    policy's action is the most that comes of it.
     """
 
     rule: str
@@ -57,6 +58,7 @@ class Finding:
     end: int
     score: float = 1.0
     because: str = ""
+    action: Action | None = None
 
 
 # Given the text, and where a candidate begins and ends: 0.0 is none, 1.0 certain.
@@ -127,3 +129,47 @@ class Shaped(Protocol):
     Settings: ClassVar[type[BaseModel]]
 
     def shapes(self) -> Sequence[Shape]: ...
+
+
+class Outside(Protocol):
+    """What a rule that asks somebody else has for it: the gateway's own way out, with its deadlines and its list of
+    addresses. Everything raises.
+    """
+
+    @property
+    def request_id(self) -> str: ...
+
+    @property
+    def is_operators(self) -> bool:
+        """Whether the policy is the operator's own, who alone may lead inside."""
+        ...
+
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, allow_private: bool, most_bytes: int
+    ) -> tuple[int, bytes]:
+        """`headers` are kept secret, as the body is. No redirect is followed."""
+        ...
+
+    async def moderate(self, model: str, provider: str | None, texts: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """A moderation endpoint's `results`, one for each text: of a model of ours, or of a configured provider."""
+        ...
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """A rule that asks somebody else, or takes longer than a moment: once for all the texts of a call.
+
+    Each is given its deadline and cancelled at it; whatever it raises, or says that cannot be, is a rule that cannot say.
+    `WINDOW` is how much of a stream is written between two questions, or `WHOLE`. `MAY_CHANGE`: whether its verdicts can
+    be `redact`.
+    """
+
+    NAME: ClassVar[str]
+    TITLE: ClassVar[str]
+    Settings: ClassVar[type[BaseModel]]
+    WINDOW: int
+    MAY_CHANGE: bool
+
+    async def ask(self, parts: Sequence[Part], outside: Outside) -> Sequence[Sequence[Finding]]:
+        """What is in each of the parts, in their order."""
+        ...

@@ -6,14 +6,15 @@ is cut into chunks. What is found is taken out of the chunks it lies in; what mu
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tollkeeper.contracts.chat import Batch, Chunk
 from tollkeeper.contracts.guardrails import Direction
+from tollkeeper.gateway.asking import AskAbout
 from tollkeeper.gateway.chunk_texts import native_texts, texts_of
-from tollkeeper.gateway.guardrail import MOST_HELD, Part, PartKind
+from tollkeeper.gateway.guardrail import MOST_HELD, WHOLE, Part, PartKind
 from tollkeeper.gateway.placeholders import Placeholders, slice_of
+from tollkeeper.gateway.runs import Piece, Run, Waiting, held_from, look, moved
 from tollkeeper.gateway.screen import Hit, Lane
 
 # Of what has left: a value's name stands before it.
@@ -37,44 +38,6 @@ class Blocked(Exception):
         self.hit = hit
 
 
-@dataclass(slots=True)
-class _Run:
-    """One text of the answer. Offsets count from its beginning; `text` begins at `base`."""
-
-    kind: PartKind
-    base: int = 0
-    text: str = ""
-    # Everything before has been judged and may leave.
-    safe: int = 0
-    edits: list[tuple[int, int, str]] = field(default_factory=list)
-    told: set[tuple[str, str, int]] = field(default_factory=set)
-    is_dirty: bool = False
-    # Which chunk of its choice it was last in. Names come whole.
-    seen: int = 0
-    is_whole: bool = False
-    # A value that is being swallowed: how it began, and until where it is gone.
-    opening: str = ""
-
-    @property
-    def end(self) -> int:
-        return self.base + len(self.text)
-
-
-@dataclass(slots=True)
-class _Piece:
-    run: _Run
-    container: Any
-    key: str
-    start: int
-    end: int
-
-
-@dataclass(slots=True)
-class _Waiting:
-    chunk: Chunk
-    pieces: list[_Piece]
-
-
 class HoldBack:
     """An async iterator of batches over another one. `lane` is what looks, `placeholders` what comes back.
 
@@ -89,7 +52,9 @@ class HoldBack:
         placeholders: Placeholders,
         told: Told,
         kept: Callable[[list[Hit]], list[Hit]] = list,
+        ask: AskAbout | None = None,
     ) -> None:
+        self._ask = ask if lane.is_asking else None
         self._primed: Batch | None = primed
         self._rest = rest
         self._lane = lane
@@ -99,8 +64,8 @@ class HoldBack:
         # Of the latest chunk, and the choices there have been: for an end of our own.
         self.last_data: dict[str, Any] = {}
         self.choices: set[int] = set()
-        self._runs: dict[tuple[Any, ...], _Run] = {}
-        self._waiting: deque[_Waiting] = deque()
+        self._runs: dict[tuple[Any, ...], Run] = {}
+        self._waiting: deque[Waiting] = deque()
         # How many chunks each choice had.
         self._counts: dict[Any, int] = {}
         self._is_changed = False
@@ -117,14 +82,13 @@ class HoldBack:
             if self._is_over:
                 raise StopAsyncIteration
             batch = await self._next()
-            if batch is None:
-                self._is_over = True
-                ready = self._release(is_final=True)
-            else:
-                for chunk in batch:
-                    self._take(chunk)
-                ready = self._release(is_final=bool(batch) and batch[-1].is_final)
-            if ready:
+            self._is_over = batch is None
+            is_final = batch is None or (bool(batch) and batch[-1].is_final)
+            for chunk in batch or ():
+                self._take(chunk)
+            if self._ask is not None:
+                await self._ask_outside(self._ask, is_final=is_final)
+            if ready := self._release(is_final=is_final):
                 return ready
 
     async def _next(self) -> Batch | None:
@@ -151,15 +115,15 @@ class HoldBack:
             if run is None:
                 if isinstance(name[0], int):
                     self.choices.add(name[0])
-                run = self._runs[name] = _Run(kind, is_whole=name[-1] == "name")
+                run = self._runs[name] = Run(kind, is_whole=name[-1] == "name")
             run.seen = self._counts[name[0]]
             start = run.end
             run.text += text
             run.is_dirty = True
-            pieces.append(_Piece(run, container, key, start, run.end))
+            pieces.append(Piece(run, container, key, start, run.end))
         if chunk.native:
             self._look_at_native(chunk)
-        self._waiting.append(_Waiting(chunk, pieces))
+        self._waiting.append(Waiting(chunk, pieces))
 
     def _look_at_native(self, chunk: Chunk) -> None:
         """What the vendor's own frames say and the canonical chunk has no place for: judged at once, told or not at all."""
@@ -167,6 +131,11 @@ class HoldBack:
             return
         own = {container[key] for _, container, key, _ in texts_of(chunk.data)}
         for part in native_texts(chunk.native or b"", own.__contains__):
+            if self._lane.holds_for_asked:
+                # Nobody outside was asked about it, so it does not leave.
+                self._is_changed = True
+                chunk.native = None
+                return
             hits = self._kept(self._lane.look(part))
             if not hits:
                 continue
@@ -179,10 +148,40 @@ class HoldBack:
                 chunk.native = None
                 return
 
+    async def _ask_outside(self, ask: AskAbout, *, is_final: bool) -> None:
+        """About all that is due, at once."""
+        looked = []
+        runs = []
+        for name, run in self._runs.items():
+            new, each = run.end - run.asked, self._lane.asks_each
+            is_due = is_final or (each != WHOLE and (new >= each or self._is_paused(name, run)))
+            if not new or not is_due:
+                continue
+            part = Part(run.text, run.kind, "assistant", Direction.OUTPUT, is_final)
+            hits = self._kept(self._lane.look(part))
+            before, run.asked = run.asked, run.end
+            # What does not leave here is told nobody else.
+            if not any(hit.is_blocking for hit in hits):
+                looked.append((part, hits))
+                runs.append((run, before))
+        if not looked:
+            return
+        for (run, before), (part, _), found in zip(runs, looked, await ask(looked), strict=True):
+            hits = [hit for hit in self._kept(found) if hit.finding.end + run.base > before]
+            only_told = [hit for hit in hits if not (hit.is_blocking or hit.is_changing)]
+            if only_told:
+                self._told(only_told, part)
+            run.told_outside += [moved(hit, run.base) for hit in hits if hit.is_blocking or hit.is_changing]
+            run.is_dirty = run.is_dirty or bool(hits)
+
+    def _is_paused(self, name: tuple[Any, ...], run: Run) -> bool:
+        """Most likely no more of it comes."""
+        return run.is_whole or self._counts[name[0]] - run.seen >= _PAUSE
+
     def _release(self, *, is_final: bool) -> list[Chunk]:
         for name, run in self._runs.items():
             if run.is_dirty or run.safe < run.end:
-                is_over = run.is_whole or self._counts[name[0]] - run.seen >= _PAUSE
+                is_over = self._is_paused(name, run)
                 if run.is_dirty or is_final or is_over:
                     self._judge(run, is_final=is_final, is_over=is_over)
         ready: list[Chunk] = []
@@ -193,22 +192,30 @@ class HoldBack:
             raise self._blocked
         return ready
 
-    def _judge(self, run: _Run, *, is_final: bool, is_over: bool = False) -> None:
+    def _judge(self, run: Run, *, is_final: bool, is_over: bool = False) -> None:
         """`is_over`: most likely no more of it comes, while the answer goes on."""
         run.is_dirty = False
-        text, shift = run.text, run.base
+        if self._lane.needs_whole and not is_final:
+            return
+        if is_final and self._lane.keeps_whole:
+            self._tell_late(run)
+        if self._lane.holds_for_asked and run.asked <= run.safe and not is_final:
+            return
+        begin = run.safe - run.base
+        # What is kept for later is not looked at again and again.
+        lead = begin - _LOOK_BACK if begin > _KEPT else 0
+        text, shift = run.text[lead:], run.base + lead
         if run.opening:
             # The rest of a long value is known by its beginning.
-            lead = run.safe - run.base
-            text, shift = run.opening + text[lead:], run.safe - len(run.opening)
-        part = Part(text, run.kind, "assistant", Direction.OUTPUT, is_final)
-        found = self._lane.look(part)
+            text, shift = run.opening + run.text[begin:], run.safe - len(run.opening)
+        if self._lane.holds_for_asked:
+            text = text[: run.asked - shift]
+        part = Part(text, run.kind, "assistant", Direction.OUTPUT, is_final and not self._lane.keeps_whole)
+        found = look(self._lane, part) + [moved(hit, -shift) for hit in run.told_outside]
         is_final = is_final or (is_over and not self._lane.needs_whole)
-        if not (found or run.opening or self._placeholders or self._lane.needs_whole or is_final):
+        if not (found or run.opening or self._placeholders or is_final):
             # As good as always.
-            run.safe = max(run.safe, shift + self._lane.held_from(text))
-            if run.safe - run.base > _KEPT:
-                self._forget(run)
+            self._advance(run, shift + held_from(self._lane, run.kind, text))
             return
         judged, safe = self._split(run, found, text, shift, is_final=is_final)
         blocking = next((hit for hit in judged if hit.is_blocking), None)
@@ -219,17 +226,24 @@ class HoldBack:
         self._settle(run, text, shift, judged)
         if self._placeholders:
             self._bring_back(run, text, shift, safe)
-        run.safe = max(run.safe, shift + safe)
         run.opening = self._opening(text, judged) if not is_final else ""
+        self._advance(run, shift + safe)
+
+    def _advance(self, run: Run, safe: int) -> None:
+        run.safe = max(run.safe, safe)
         if run.safe - run.base > _KEPT:
             self._forget(run)
 
-    def _split(self, run: _Run, found: list[Hit], text: str, shift: int, *, is_final: bool) -> tuple[list[Hit], int]:
+    def _tell_late(self, run: Run) -> None:
+        """Of rules that can only judge what is there from end to end, and only tell."""
+        part = Part(run.text, run.kind, "assistant", Direction.OUTPUT)
+        if hits := self._kept(self._lane.look_at_whole(part)):
+            self._told(hits, part)
+
+    def _split(self, run: Run, found: list[Hit], text: str, shift: int, *, is_final: bool) -> tuple[list[Hit], int]:
         """What can be judged by now, and until where the text may leave."""
         hits = [hit for hit in self._kept(found) if hit.finding.end + shift > run.safe]
-        if self._lane.needs_whole and not is_final:
-            return [], 0
-        safe = len(text) if is_final else min(self._lane.held_from(text), self._placeholders.held_from(text))
+        safe = len(text) if is_final else min(held_from(self._lane, run.kind, text), self._placeholders.held_from(text))
         judged = []
         for hit in hits:
             place = hit.finding
@@ -244,7 +258,7 @@ class HoldBack:
             safe = max([safe, *(hit.finding.end for hit in judged)])
         return judged, safe
 
-    def _settle(self, run: _Run, text: str, shift: int, judged: list[Hit]) -> None:
+    def _settle(self, run: Run, text: str, shift: int, judged: list[Hit]) -> None:
         fresh = []
         for hit in judged:
             if hit.finding.start < len(run.opening):
@@ -260,7 +274,7 @@ class HoldBack:
             is_going_on = bool(run.opening) and start < len(run.opening)
             run.edits.append((shift + max(start, begin), shift + end, "" if is_going_on else replacement))
 
-    def _bring_back(self, run: _Run, text: str, shift: int, safe: int) -> None:
+    def _bring_back(self, run: Run, text: str, shift: int, safe: int) -> None:
         is_json = run.kind is PartKind.TOOL_ARGUMENTS
         for start, end, original in self._placeholders.places(text, is_json=is_json):
             if shift + start >= run.safe and end <= safe:
@@ -277,7 +291,7 @@ class HoldBack:
         # And its end, in which the mark that closes it may have begun.
         return text[start : start + _OPENING] + text[max(start + _OPENING, len(text) - _CLOSING) :]
 
-    def _let_go(self, waiting: _Waiting) -> Chunk:
+    def _let_go(self, waiting: Waiting) -> Chunk:
         chunk = waiting.chunk
         for piece in waiting.pieces:
             run = piece.run
@@ -294,14 +308,19 @@ class HoldBack:
             chunk.native = None
         return chunk
 
-    def _forget(self, run: _Run) -> None:
+    def _forget(self, run: Run) -> None:
         """What has left and is too far back to say anything of what comes."""
+        if self._lane.keeps_whole:
+            return
         kept_by_waiting = min((p.start for w in self._waiting for p in w.pieces if p.run is run), default=run.end)
         begin = min(run.safe - _LOOK_BACK, kept_by_waiting)
+        if self._ask is not None:
+            begin = min(begin, run.asked - _LOOK_BACK)
         if begin > run.base:
             run.text = run.text[begin - run.base :]
             run.base = begin
             run.edits = [edit for edit in run.edits if edit[1] > begin]
+            run.told_outside = [hit for hit in run.told_outside if hit.finding.end > begin]
 
     async def aclose(self) -> None:
         rest = self._rest

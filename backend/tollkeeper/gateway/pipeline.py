@@ -55,6 +55,7 @@ from tollkeeper.gateway.stages.dispatch import Dispatch
 from tollkeeper.gateway.stages.guard import Guard
 from tollkeeper.gateway.stages.meter import Meter
 from tollkeeper.gateway.stages.read import read
+from tollkeeper.gateway.stages.recall import Recall, Recalling
 from tollkeeper.gateway.stages.resolve import Reckoning, Resolve
 from tollkeeper.gateway.stages.wait import Wait
 from tollkeeper.gateway.tuning_files import TuningFiles
@@ -110,6 +111,8 @@ class Services:
     gate: Gate | None = None
     # How long answers get, as `appraise` learns it.
     forecasts: Forecasts | None = None
+    # Answers that are given again; None: none is.
+    recalling: Recalling | None = None
     # Whoever closes the journal closes them before.
     drains: Drains = field(default_factory=Drains)
 
@@ -156,6 +159,7 @@ def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
             first_cap=settings.applied_cap_tokens if settings.uncapped_calls == "apply_cap" else None,
         ),
         Guard(Screens(RULES), GuardNotes(services.metrics)),
+        Recall(services.recalling, services.clock),
         Dispatch(
             services.providers,
             services.channel,

@@ -5,6 +5,7 @@ that cannot say is a hit as well, because silence would be a pass.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
@@ -188,6 +189,15 @@ class Screen:
         )
         self.samples = any(use.sample_millionths < 1_000_000 for _, use in uses)
         self.exemptions = tuple(exemption for policy in policies for exemption in policy.exemptions)
+        # Names what an answer has passed; empty where not every answer passes the same.
+        self.digest = b"" if self.samples or self.exemptions else _digest(policies)
+
+
+def _digest(policies: Sequence[GuardrailPolicy]) -> bytes:
+    digest = hashlib.sha256()
+    for policy in policies:
+        digest.update(policy.id.bytes + policy.version.to_bytes(8, "big"))
+    return digest.digest()
 
 
 def strictest(hits: Sequence[Hit]) -> Hit | None:

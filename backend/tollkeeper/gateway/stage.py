@@ -14,6 +14,7 @@ from uuid import UUID
 
 import structlog
 
+from tollkeeper.contracts.cache import CacheResult
 from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, ModelRoute, Snapshot
 from tollkeeper.contracts.chat import Amounts, Call, Operation, Reply, Usage
 from tollkeeper.contracts.principal import Principal
@@ -109,6 +110,9 @@ class Attempt:
     # Its answer is read to its end beside the call, or after it; `on_drained` hears of that.
     is_draining: bool = False
     on_drained: Callable[[], None] | None = None
+    # No request at all: an answer that was given before, or that another call had asked for; and what that has saved.
+    cache: CacheResult | None = None
+    saved_nano: int = 0
 
     def drained(self) -> None:
         self.is_draining = False
@@ -147,6 +151,14 @@ class Exchange:
     is_batch: bool = False
     # A guardrail refused it, or ended its answer.
     is_blocked: bool = False
+    # guard: names the rules that the answer passes, where they look at every answer alike; originals come back in it.
+    guard: bytes = b""
+    is_reversible: bool = False
+    # recall: the answer has passed those rules before; vendors that want prompt-cache marks are to have them.
+    is_screened: bool = False
+    wants_marks: bool = False
+    # recall: its request goes on for others when it ends; told what to do once that is over.
+    goes_on: Callable[[Callable[[], None]], None] | None = None
     # authenticate
     principal: Principal = field(init=False)
     # read

@@ -55,6 +55,7 @@ class Guard:
         return await self._guarding(exchange, screen).look_at_bytes(body)
 
     def _guarding(self, exchange: Exchange, screen: Screen) -> "_Guarding":
+        exchange.guard = screen.digest
         return _Guarding(exchange, screen, self._told, self._share() if screen.samples else 0.0)
 
 
@@ -78,7 +79,11 @@ class _Guarding:
             reply = await self._beside(next_stage)
         else:
             await self._look_at_call()
+            # What is not its own gets no answer of others, and gives none.
+            exchange.is_reversible = bool(self._placeholders)
             reply = await next_stage(exchange)
+        if exchange.is_screened:
+            return reply
         if (self._screen.output.is_empty and not self._placeholders) or exchange.operation in _TEXTLESS:
             return reply
         return await (self._stream(reply) if reply.is_stream else self._whole(reply))

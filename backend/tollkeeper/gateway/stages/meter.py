@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 import structlog
 
+from tollkeeper.contracts.cache import CacheResult
 from tollkeeper.contracts.usage import CallStatus, Settlement
 from tollkeeper.core.clock import Clock
 from tollkeeper.gateway.drain import Drains
@@ -17,6 +19,11 @@ from tollkeeper.gateway.money.unpriced import UnpricedCalls
 from tollkeeper.gateway.stage import Attempt, Bill, Ending, Exchange, Outcome, Step
 
 log = structlog.get_logger(__name__)
+
+# What rows of answers that were given again say of them, among their tags.
+CACHE_TAG: Final = "tollkeeper:cache"
+SAVED_TAG: Final = "tollkeeper:saved_nano"
+_NOTHING: Final[dict[str, str]] = {}
 
 _STATUS = {
     Ending.DONE: CallStatus.OK,
@@ -40,8 +47,23 @@ class Meter(Step):
         exchange.finishers.append(partial(self._finish, exchange))
 
     def _finish(self, exchange: Exchange, outcome: Outcome) -> None:
-        """Now, unless the vendor goes on with an answer that nobody waits for: then once that is over."""
+        """Now, unless the vendor goes on with an answer that nobody waits for, or others do: then once that is over."""
         now = self._clock.monotonic()
+        wait = exchange.goes_on
+        if wait is not None:
+            exchange.goes_on = None
+            known = {id(attempt) for attempt in exchange.tries if attempt.usage is not None}
+            wait(partial(self._finish_late, exchange, outcome, now, known))
+            return
+        self._finish_at(exchange, outcome, now)
+
+    def _finish_late(self, exchange: Exchange, outcome: Outcome, now: float, known: set[int]) -> None:
+        self._finish_at(exchange, outcome, now)
+        # What still goes on even so is told of by itself.
+        late = [attempt for attempt in exchange.tries if id(attempt) not in known and attempt.bill is not None]
+        self._tell_late(exchange, late)
+
+    def _finish_at(self, exchange: Exchange, outcome: Outcome, now: float) -> None:
         going_on = [attempt for attempt in exchange.tries if _goes_on(attempt)]
         if not going_on:
             self._settle(exchange, outcome, now)
@@ -55,6 +77,9 @@ class Meter(Step):
 
     def _settle_late(self, exchange: Exchange, outcome: Outcome, now: float, late: Sequence[Attempt]) -> None:
         self._settle(exchange, outcome, now)
+        self._tell_late(exchange, late)
+
+    def _tell_late(self, exchange: Exchange, late: Sequence[Attempt]) -> None:
         for attempt in late:
             usage = attempt.usage
             if usage is not None:
@@ -82,8 +107,9 @@ class Meter(Step):
                 self._unpriced.note(exchange.route.name, intent.upstream_model, intent.provider)
             rows += 1
             total += bill.charge_nano or 0
-            prompt_tokens += bill.usage.prompt_tokens
-            completion_tokens += bill.usage.completion_tokens
+            if attempt.cache is None:
+                prompt_tokens += bill.usage.prompt_tokens
+                completion_tokens += bill.usage.completion_tokens
             self._journal.settle(_settlement(exchange, outcome, attempt, bill, now, is_last=is_last))
         if rows and exchange.route.price is not None:
             exchange.cost_nano = total
@@ -152,6 +178,8 @@ def _settlement(
     error_code = None if is_ok or error is None else error.code
     if is_last:
         status = CallStatus.BLOCKED if exchange.is_blocked else _STATUS[outcome.ending]
+        if attempt.cache is not None and status is CallStatus.OK:
+            status = CallStatus.CACHED
     elif attempt.is_lost:
         status, error_code = CallStatus.CANCELLED, "hedge_lost"
     else:
@@ -169,4 +197,10 @@ def _settlement(
         error_code=error_code,
         client_request_id=exchange.client_request_id,
         upstream_request_id=attempt.upstream_request_id,
+        extra=_NOTHING if attempt.cache is None else _saved(attempt.cache, attempt.saved_nano),
     )
+
+
+def _saved(result: CacheResult, nano: int) -> dict[str, str]:
+    """Beside the row's tags."""
+    return {CACHE_TAG: result.value, SAVED_TAG: str(nano)}
