@@ -37,6 +37,7 @@ from tollkeeper.gateway.money.crossing import Crossing
 from tollkeeper.gateway.money.forecast import Forecasts
 from tollkeeper.gateway.money.hold import Holds
 from tollkeeper.gateway.money.journal import Journal
+from tollkeeper.gateway.outside import WaysOut
 from tollkeeper.gateway.passthrough import PassedRequest, PassThrough
 from tollkeeper.gateway.pressure.slots import Slots
 from tollkeeper.gateway.provider import Channel, Provider
@@ -158,7 +159,7 @@ def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
             services.providers,
             first_cap=settings.applied_cap_tokens if settings.uncapped_calls == "apply_cap" else None,
         ),
-        Guard(Screens(RULES), GuardNotes(services.metrics)),
+        make_guard(services),
         Recall(services.recalling, services.clock),
         Dispatch(
             services.providers,
@@ -185,9 +186,14 @@ def make_count_stages(services: Services, authenticate: Authenticate) -> list[St
         make_resolve(services),
         Wait(services.slots),
         # A vendor that counts reads the text as well.
-        Guard(Screens(RULES), GuardNotes(services.metrics)),
+        make_guard(services),
         CountTokens(services.admission, services.providers, services.channel, services.clock, services.holds),
     ]
+
+
+def make_guard(services: Services) -> Guard:
+    ways = WaysOut(services.channel, services.providers, services.clock, Tokens(services.channel, services.clock))
+    return Guard(Screens(RULES), GuardNotes(services.metrics), ways)
 
 
 def make_line(services: Services) -> Line:
@@ -218,7 +224,7 @@ def make_passthrough(services: Services, authenticate: Authenticate) -> Callable
     """Of requests that are passed on: a pipeline for each, as each has a path of its own."""
     meter = Meter(services.journal, services.clock, services.metrics, services.drains, services.holds)
     wait, admit = Wait(services.slots), Admit(services.admission, services.appraise, services.providers)
-    line, guard = make_line(services), Guard(Screens(RULES), GuardNotes(services.metrics))
+    line, guard = make_line(services), make_guard(services)
 
     def make(request: PassedRequest) -> Next:
         passing = PassThrough(line, request, guard.look_at_bytes)

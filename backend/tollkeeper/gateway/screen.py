@@ -6,8 +6,9 @@ that cannot say is a hit as well, because silence would be a pass.
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, cast
 
 import structlog
@@ -23,7 +24,7 @@ from tollkeeper.contracts.guardrails import (
     RuleUse,
     When,
 )
-from tollkeeper.gateway.guardrail import WHOLE, Finding, Guardrail, HoldsBack, Part, Shaped
+from tollkeeper.gateway.guardrail import WHOLE, Asks, Finding, Guardrail, HoldsBack, Outside, Part, Shaped
 from tollkeeper.gateway.shapes import Shapes
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,7 @@ class RuleClass(Protocol):
     TITLE: str
     Settings: type[BaseModel]
 
-    def __call__(self, settings: Any, /) -> Guardrail | Shaped: ...
+    def __call__(self, settings: Any, /) -> Guardrail | Shaped | Asks: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,19 @@ class _Own:
     policy: GuardrailPolicy
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A rule that asks somebody else."""
+
+    rule: Asks
+    use: RuleUse
+    policy: GuardrailPolicy
+
+
+class Nonsense(ValueError):
+    """What a rule said cannot be."""
+
+
 class Lane:
     """All rules of one direction."""
 
@@ -77,10 +91,13 @@ class Lane:
         self._uses: dict[str, tuple[GuardrailPolicy, RuleUse]] = {}
         self._own: list[_Own] = []
         self._of_whole: list[_Own] = []
+        self._asked: list[_Asked] = []
         for number, (policy, use) in enumerate(uses):
             kind = rules[use.rule]
             rule = kind(kind.Settings.model_validate(dict(use.settings)))
-            if hasattr(rule, "shapes"):
+            if isinstance(rule, Asks):
+                self._asked.append(_Asked(rule, use, policy))
+            elif hasattr(rule, "shapes"):
                 key = str(number)
                 self._uses[key] = policy, use
                 shaped.append((key, cast(Shaped, rule).shapes()))
@@ -89,8 +106,21 @@ class Lane:
                 (self._of_whole if own.rule.WINDOW == WHOLE else self._own).append(own)
         self._shapes = Shapes(shaped)
         self.is_empty = not uses
+        self.may_change = any(_may_change(policy, use) for policy, use in uses) or any(
+            _may_change(asked.policy, asked.use, by_verdict=asked.rule.MAY_CHANGE) for asked in self._asked
+        )
+        self.is_asking = bool(self._asked)
+        holding = [asked for asked in self._asked if not _only_flags(asked)]
+        # Nothing leaves before those were asked about it, in pieces of so many characters.
+        self.holds_for_asked = bool(holding)
+        windows = [asked.rule.WINDOW for asked in holding or self._asked]
+        self.asks_each = WHOLE if WHOLE in windows else min(windows, default=WHOLE)
         # The answer has to be there from end to end before any of it leaves.
-        self.needs_whole = any(not _only_flags(own) for own in self._of_whole)
+        self.needs_whole = any(not _only_flags(own) for own in self._of_whole) or (
+            self.holds_for_asked and self.asks_each == WHOLE
+        )
+        # It leaves, and is looked at once more when it is there.
+        self.keeps_whole = bool(self._of_whole) and not self.needs_whole
         # A match that is not there to its last letter begins less than this before the end.
         self._window = max((own.rule.WINDOW - 1 for own in self._own), default=0)
         self._holding = [own.rule.held_from for own in self._own if isinstance(own.rule, HoldsBack)]
@@ -115,9 +145,7 @@ class Lane:
                 # At an edge it may be a piece of something: the neighbour has it whole.
                 if begin and found.start == 0 and found.label != FAILED:
                     continue
-                moved = Finding(
-                    found.rule, found.label, begin + found.start, begin + found.end, found.score, found.because
-                )
+                moved = replace(found, start=begin + found.start, end=begin + found.end)
                 hits[found.rule, found.label, moved.start, moved.end] = _replaced(hit, moved)
             await asyncio.sleep(0)
         together = [*hits.values(), *(self._ask(self._of_whole, part) if part.is_final else ())]
@@ -137,10 +165,41 @@ class Lane:
                 found = hit.finding
                 start, end = begin + found.start, begin + found.end
                 if (id(hit.use), found.label, start, end) not in seen:
-                    moved = Finding(found.rule, found.label, start, end, found.score, found.because)
-                    hits.append(_replaced(hit, moved))
+                    hits.append(_replaced(hit, replace(found, start=start, end=end)))
             begin += length
         return sorted(hits, key=lambda hit: hit.finding.start)
+
+    def look_at_whole(self, part: Part) -> list[Hit]:
+        """With the rules alone that can only judge what is there from end to end."""
+        return [hit for hit in self._ask(self._of_whole, part) if hit.finding.score >= hit.use.least_score]
+
+    async def ask(
+        self, parts: Sequence[Part], outside: Callable[[GuardrailPolicy], Outside], is_asked: Callable[[Hit], bool]
+    ) -> list[list[Hit]]:
+        """What those say of each part that are asked: all at once, each within its own time.
+
+        `is_asked` says of a rule's failure whether it would count: if not, the rule is not asked at all.
+        """
+        asked = [one for one in self._asked if is_asked(_failure(one.policy, one.use, 0))]
+        answers = await asyncio.gather(*(self._ask_one(one, parts, outside(one.policy)) for one in asked))
+        return [
+            [hit for answer in answers for hit in answer[place] if hit.finding.score >= hit.use.least_score]
+            for place in range(len(parts))
+        ]
+
+    async def _ask_one(self, asked: _Asked, parts: Sequence[Part], outside: Outside) -> list[list[Hit]]:
+        policy, use = asked.policy, asked.use
+        try:
+            async with asyncio.timeout(use.deadline_seconds):
+                found = await asked.rule.ask(parts, outside)
+            return [
+                [self._hit(finding, policy, use) for finding in _checked(findings, part)]
+                for part, findings in zip(parts, found, strict=True)
+            ]
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is not a pass
+            _log_failure(use, policy, error)
+            failed = _failure(policy, use, len(parts[0].text))
+            return [[failed], *([] for _ in parts[1:])]
 
     def held_from(self, text: str) -> int:
         held = self._shapes.held_from(text)
@@ -156,10 +215,9 @@ class Lane:
         hits = []
         for own in rules:
             try:
-                findings = own.rule.check(part)
-            except Exception:
-                # Whatever it was, it is not a pass.
-                log.exception("guardrail_failed", rule=own.use.rule, policy=own.policy.name)
+                findings = _checked(own.rule.check(part), part)
+            except Exception as error:  # noqa: BLE001 - whatever it was, it is not a pass
+                _log_failure(own.use, own.policy, error)
                 hits.append(_failure(own.policy, own.use, len(part.text)))
                 continue
             hits += [self._hit(finding, own.policy, own.use) for finding in findings]
@@ -168,8 +226,11 @@ class Lane:
     @staticmethod
     def _hit(finding: Finding, policy: GuardrailPolicy, use: RuleUse) -> Hit:
         if finding.rule != use.name:
-            finding = Finding(use.name, finding.label, finding.start, finding.end, finding.score, finding.because)
-        return Hit(finding, use, policy, use.action_for(finding.label), policy.mode is Mode.MONITOR)
+            finding = replace(finding, rule=use.name)
+        action = use.action_for(finding.label)
+        if finding.action is not None and finding.label not in use.actions:
+            action = max(action, finding.action, key=STRICTEST.index)
+        return Hit(finding, use, policy, action, policy.mode is Mode.MONITOR)
 
 
 class Screen:
@@ -180,12 +241,8 @@ class Screen:
         self.input = Lane([one for one in uses if Direction.INPUT in one[1].directions], rules)
         self.output = Lane([one for one in uses if Direction.OUTPUT in one[1].directions], rules)
         # Beside the call only where every policy that can stop it allows that, and none changes what is sent.
-        self.is_beside = all(
+        self.is_beside = not self.input.may_change and all(
             policy.when is When.DURING for policy, use in uses if Direction.INPUT in use.directions
-        ) and not any(
-            policy.mode is Mode.ENFORCE and {use.action, *use.actions.values()} & {Action.REDACT, Action.REVERSIBLE}
-            for policy, use in uses
-            if Direction.INPUT in use.directions
         )
         self.samples = any(use.sample_millionths < 1_000_000 for _, use in uses)
         self.exemptions = tuple(exemption for policy in policies for exemption in policy.exemptions)
@@ -214,5 +271,35 @@ def _replaced(hit: Hit, finding: Finding) -> Hit:
     return Hit(finding, hit.use, hit.policy, hit.action, hit.is_monitored)
 
 
-def _only_flags(own: _Own) -> bool:
+def _may_change(policy: GuardrailPolicy, use: RuleUse, *, by_verdict: bool = False) -> bool:
+    actions = {use.action, *use.actions.values()}
+    changes = not actions.isdisjoint({Action.REDACT, Action.REVERSIBLE}) or (by_verdict and actions != {Action.FLAG})
+    return changes and policy.mode is Mode.ENFORCE
+
+
+def _checked(findings: Iterable[Finding], part: Part) -> list[Finding]:
+    """Raises `Nonsense` for what cannot be found in the part."""
+    found: list[Any] = list(findings)
+    length = len(part.text)
+    for finding in found:
+        if not (
+            isinstance(finding, Finding)
+            and type(finding.start) is int
+            and type(finding.end) is int
+            and 0 <= finding.start <= finding.end <= length
+            and 0.0 <= finding.score <= 1.0
+            and isinstance(finding.label, str)
+        ):
+            raise Nonsense
+    return found
+
+
+def _log_failure(use: RuleUse, policy: GuardrailPolicy, error: Exception) -> None:
+    """Its kind and where it came from: its message may quote the text."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f"{last[0].name}:{last[0].lineno}" if last else ""
+    log.error("guardrail_failed", rule=use.rule, policy=policy.name, error=type(error).__name__, where=where)
+
+
+def _only_flags(own: "_Own | _Asked") -> bool:
     return own.policy.mode is Mode.MONITOR or {own.use.action, *own.use.actions.values()} == {Action.FLAG}

@@ -14,12 +14,14 @@ from typing import Any, Final
 import orjson
 
 from tollkeeper.contracts.chat import Call, Chunk, Operation, Reply
-from tollkeeper.contracts.guardrails import Direction
+from tollkeeper.contracts.guardrails import Direction, GuardrailPolicy
 from tollkeeper.core.errors import BadRequest
+from tollkeeper.gateway.asking import Asking
 from tollkeeper.gateway.encoded_texts import parsed
 from tollkeeper.gateway.guarded_stream import GuardedStream, blocked_choices
-from tollkeeper.gateway.guardrail import Part
+from tollkeeper.gateway.guardrail import Outside, Part
 from tollkeeper.gateway.hold_back import forget_tokens
+from tollkeeper.gateway.outside import WaysOut
 from tollkeeper.gateway.placeholders import Placeholders, slice_of
 from tollkeeper.gateway.screen import Hit, Lane, Screen
 from tollkeeper.gateway.screens import Screens
@@ -35,9 +37,10 @@ Told = Callable[[Exchange, Sequence[Hit], Part], None]
 
 
 class Guard:
-    def __init__(self, screens: Screens, told: Told, share: Callable[[], float] = random.random) -> None:
+    def __init__(self, screens: Screens, told: Told, ways: WaysOut, share: Callable[[], float] = random.random) -> None:
         self._screens = screens
         self._told = told
+        self._ways = ways
         self._share = share
 
     def __call__(self, exchange: Exchange, next_stage: Next) -> Awaitable[Reply]:
@@ -56,13 +59,14 @@ class Guard:
 
     def _guarding(self, exchange: Exchange, screen: Screen) -> "_Guarding":
         exchange.guard = screen.digest
-        return _Guarding(exchange, screen, self._told, self._share() if screen.samples else 0.0)
+        return _Guarding(exchange, screen, self._told, self._ways, self._share() if screen.samples else 0.0)
 
 
 class _Guarding:
     """One call under its screen."""
 
-    def __init__(self, exchange: Exchange, screen: Screen, told: Told, share: float) -> None:
+    def __init__(self, exchange: Exchange, screen: Screen, told: Told, ways: WaysOut, share: float) -> None:
+        self._ways = ways
         self._exchange = exchange
         self._screen = screen
         self._told = told
@@ -139,24 +143,44 @@ class _Guarding:
     ) -> dict[str, Any] | None:
         """A copy with what was taken out; None where nothing was. Raises where nothing may pass."""
         operation = self._exchange.operation
-        is_changed = False
-        for text in flat(read_texts(document, direction, operation)):
-            hits = known.get(text.sign)
-            if hits is None:
-                lengths = [length for _, _, length in text.pieces]
-                hits = known[text.sign] = self._kept(await lane.look_at_pieces(text.part, lengths))
-                if hits:
-                    self._told(self._exchange, hits, text.part)
-                    if (blocking := next((hit for hit in hits if hit.is_blocking), None)) is not None:
-                        self._block()
-                        raise blocked_by(blocking, direction)
-            is_changed = is_changed or any(hit.is_changing for hit in hits)
+        texts = list(flat(read_texts(document, direction, operation)))
+        fresh: dict[Any, Text] = {}
+        for text in texts:
+            if text.sign in known:
+                continue
+            lengths = [length for _, _, length in text.pieces]
+            known[text.sign] = self._kept(await lane.look_at_pieces(text.part, lengths))
+            self._tell(known[text.sign], text.part)
+            fresh[text.sign] = text
+        if lane.is_asking and fresh:
+            # Last, and about what is left: the rules here are quick, and keep what they take out from those outside.
+            looked = [(text.part, known[sign]) for sign, text in fresh.items()]
+            for (sign, text), found in zip(fresh.items(), await self._asking(lane)(looked), strict=True):
+                if hits := self._kept(found):
+                    self._tell(hits, text.part)
+                    known[sign] = sorted([*known[sign], *hits], key=lambda hit: hit.finding.start)
+        is_changed = any(hit.is_changing for text in texts for hit in known[text.sign])
         if not is_changed and (direction is Direction.INPUT or not self._placeholders):
             return None
         copied: dict[str, Any] = _copy(document)
         for one in read_texts(copied, direction, operation):
             is_changed = self._write_all(one, known) or is_changed
         return copied if is_changed else None
+
+    def _tell(self, hits: list[Hit], part: Part) -> None:
+        """Raises where one of them lets nothing pass."""
+        if not hits:
+            return
+        self._told(self._exchange, hits, part)
+        if (blocking := next((hit for hit in hits if hit.is_blocking), None)) is not None:
+            self._block()
+            raise blocked_by(blocking, part.direction)
+
+    def _asking(self, lane: Lane) -> Asking:
+        def outside(policy: GuardrailPolicy) -> Outside:
+            return self._ways.of(self._exchange, policy)
+
+        return Asking(lane, self._placeholders, outside, lambda failure: bool(self._kept([failure])))
 
     def _write_all(self, one: Text | Nested, known: dict[Any, list[Hit]]) -> bool:
         if isinstance(one, Text):
@@ -248,6 +272,7 @@ class _Guarding:
             kept=self._kept,
             blocked=self._block,
             operation=self._exchange.operation,
+            ask=self._asking(self._screen.output) if self._screen.output.is_asking else None,
         )
         return Reply(is_stream=True, primed=(), rest=stream, taps=reply.taps)
 
