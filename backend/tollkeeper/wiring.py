@@ -57,9 +57,8 @@ from tollkeeper.domains.files.service import Files
 from tollkeeper.domains.files.tasks import file_jobs
 from tollkeeper.domains.fine_tuning.service import StoredFineTuningJobs
 from tollkeeper.domains.fleet.service import Fleet
+from tollkeeper.domains.guardrail_policies.control import GuardrailControl, build_guardrails
 from tollkeeper.domains.guardrail_policies.lookup import StoredGuardrails
-from tollkeeper.domains.guardrail_policies.service import GuardrailPolicies
-from tollkeeper.domains.guardrail_policies.trying import GuardrailTrials
 from tollkeeper.domains.identity.first_run import FirstRun
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.sessions import Sessions
@@ -158,8 +157,7 @@ class Services:
     gateway: pipeline.Services
     provider_probe: Probe
     route_policies: RoutePolicies
-    guardrail_policies: GuardrailPolicies
-    guardrail_trials: GuardrailTrials
+    guardrails: GuardrailControl
     explaining: Explaining
     router: Router
     counter_view: CounterView
@@ -312,10 +310,13 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             ),
             provider_probe=probe,
             route_policies=RoutePolicies(catalog.policies),
-            guardrail_policies=GuardrailPolicies(
-                GuardTrial(), lambda: catalog.loader.sources.guardrail_policies, clock
+            guardrails=build_guardrails(
+                trial=GuardTrial(),
+                declared=lambda: catalog.loader.sources.guardrail_policies,
+                snapshot=catalog.holder.current,
+                box=box,
+                clock=clock,
             ),
-            guardrail_trials=GuardrailTrials(GuardTrial(), catalog.holder.current),
             explaining=Explaining(
                 Explainer(catalog.holder, clock, appraise.forecasts, targets),
                 SqlKeyLookup(
@@ -502,7 +503,7 @@ async def _open_catalog(
         clock=clock,
         kept=kept,
         on_rules=rules.replace,
-        guardrails=StoredGuardrails().read,
+        guardrails=StoredGuardrails(box).read,
     )
     await catalog.loader.load()
     return catalog

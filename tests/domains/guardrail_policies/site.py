@@ -25,11 +25,10 @@ from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
 from tollkeeper.domains.catalog.loader import Declared
 from tollkeeper.domains.catalog.prices import load_price_list
+from tollkeeper.domains.guardrail_policies.control import build_guardrails
 from tollkeeper.domains.guardrail_policies.lookup import StoredGuardrails
 from tollkeeper.domains.guardrail_policies.policy_routes import router as policies
 from tollkeeper.domains.guardrail_policies.routes import router as guardrails
-from tollkeeper.domains.guardrail_policies.service import GuardrailPolicies
-from tollkeeper.domains.guardrail_policies.trying import GuardrailTrials
 from tollkeeper.gateway.guard_trial import GuardTrial
 from tollkeeper.web.caller import Caller
 from tollkeeper.web.deps import install_kernel
@@ -53,14 +52,19 @@ class Site:
         self.theirs = someone(self.their_tenant, Role.TENANT_ADMIN)
         self.caller: Caller = self.admin
         app = FastAPI()
-        trial = GuardTrial()
+        box = new_box()
         app.state.services = SimpleNamespace(
             settings=Settings(),
             clock=self.clock,
             database=database,
-            secret_box=new_box(),
-            guardrail_policies=GuardrailPolicies(trial, lambda: catalog.loader.sources.guardrail_policies, self.clock),
-            guardrail_trials=GuardrailTrials(trial, catalog.holder.current),
+            secret_box=box,
+            guardrails=build_guardrails(
+                trial=GuardTrial(),
+                declared=lambda: catalog.loader.sources.guardrail_policies,
+                snapshot=catalog.holder.current,
+                box=box,
+                clock=self.clock,
+            ),
         )
         install_kernel(app)
         app.include_router(policies, prefix="/api/v1")
@@ -144,7 +148,7 @@ async def running_site(database: Database, folder: Path) -> AsyncIterator[Site]:
         declared=read(),
         read_declared=read,
         clock=MovableClock(),
-        guardrails=StoredGuardrails().read,
+        guardrails=StoredGuardrails(new_box()).read,
     )
     first, second = uuid7(), uuid7()
     async with database.platform() as session:

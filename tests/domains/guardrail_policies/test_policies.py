@@ -1,5 +1,6 @@
 """A stored policy from its draft to its end: what holds where, what is refused, who may do what, and who is exempt."""
 
+import base64
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from pydantic import TypeAdapter
+from sqlalchemy import select
 
 from tests.domains.guardrail_policies.site import PII, Site, running_site, shown
 from tests.gateway.serving import principal
@@ -275,6 +277,32 @@ async def test_a_dry_run_says_what_a_draft_would_change(site: Site) -> None:
     assert (await site.ask(site.ours, "POST", f"{at}/dry-run", {"texts": texts, "version": 9})).status_code == 404
     long = [{"text": "x" * 150_000}] * 2
     assert (await site.ask(site.ours, "POST", f"{at}/dry-run", {"texts": long})).status_code == 422
+
+
+async def test_a_secret_among_the_settings_is_sealed_and_never_shown(site: Site) -> None:
+    secret = "whsec_" + base64.b64encode(b"k" * 32).decode()
+    hook = {"rule": "webhook", "name": "judge", "settings": {"url": "https://judge.example/ask", "secret": secret}}
+    policy = await site.made(site.ours, "house", hook, publish=True)
+    at = f"{PATH}/{policy['id']}"
+    await site.ask(site.ours, "POST", f"{at}/attachments", {"tenant": shown("ten", site.our_tenant)})
+    (held,) = await holding(site, site.our_tenant)
+    assert held.rules[0].settings["secret"] == secret
+    # Who sends what is shown keeps what is stored; a mark for nothing is refused.
+    rules = policy["rules"]
+    assert rules[0]["settings"]["secret"] == "********"
+    kept = await site.ask(site.ours, "PATCH", at, {"rules": rules, "mode": "monitor"})
+    assert kept.status_code == 200, kept.text
+    await site.ask(site.ours, "POST", f"{at}/publish")
+    (held,) = await holding(site, site.our_tenant)
+    assert (held.mode, held.rules[0].settings["secret"]) == (Mode.MONITOR, secret)
+    refused = await site.ask(site.ours, "PATCH", at, {"rules": [{**rules[0], "name": "other"}]})
+    assert (refused.status_code, refused.json()["param"]) == (400, "rules[0].settings.secret")
+    told = [(await site.ask(site.ours, "GET", at + rest)).text for rest in ("", "/versions")]
+    told += [str((row.before, row.after)) for row in await site.audited(policy["id"])]
+    async with site.database.platform() as session:
+        told += [str(one.document) for one in await session.scalars(select(GuardrailPolicyVersion))]
+    assert len(told) == 8
+    assert not [text for text in told if secret in text]
 
 
 async def test_a_version_that_does_not_read_any_more_leaves_the_last_one_that_did(site: Site) -> None:

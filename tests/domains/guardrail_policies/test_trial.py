@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from tests.callers import someone
+from tests.domains.catalog.conftest import new_box
 from tollkeeper.contracts.catalog import Snapshot
 from tollkeeper.contracts.guardrails import Action, Attachment, GuardrailPolicy, Level, Mode, RuleUse
 from tollkeeper.core.errors import BadRequest
@@ -27,7 +28,7 @@ def attached(
 
 def box(*attachments: Attachment) -> GuardrailTrials:
     snapshot = Snapshot(1, MappingProxyType({}), MappingProxyType({}), guardrails={None: attachments})
-    return GuardrailTrials(GuardTrial(), lambda: snapshot)
+    return GuardrailTrials(GuardTrial(), lambda: snapshot, new_box())
 
 
 async def test_those_that_hold_for_the_tenant_and_model_are_asked() -> None:

@@ -14,11 +14,13 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.guardrails import Attachment, Exemption, GuardrailPolicy, Level, Mode, RuleUse
-from tollkeeper.db.models import GuardrailAttachment
+from tollkeeper.core.crypto import EnvelopeError, SecretBox
+from tollkeeper.db.models import GuardrailAttachment, GuardrailPolicyVersion
 from tollkeeper.db.models import GuardrailPolicy as PolicyRow
 from tollkeeper.domains.guardrail_policies import repository
 from tollkeeper.domains.guardrail_policies.reading import read_policy
 from tollkeeper.domains.guardrail_policies.schemas import PolicyFields
+from tollkeeper.domains.guardrail_policies.secret_settings import NONE, joined, open_secrets
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +28,8 @@ log = structlog.get_logger(__name__)
 class StoredGuardrails:
     """One per worker: it remembers what it could read."""
 
-    def __init__(self) -> None:
+    def __init__(self, box: SecretBox) -> None:
+        self._box = box
         self._good: dict[UUID, GuardrailPolicy] = {}
         self._told: set[tuple[UUID, int]] = set()
 
@@ -42,12 +45,12 @@ class StoredGuardrails:
             for row in rows.values()
             if row.published_number is not None and not self._has(row.id, row.published_number)
         ]
-        documents = {one.policy_id: one.document for one in await repository.list_numbered(session, fresh)}
+        versions = {one.policy_id: one for one in await repository.list_numbered(session, fresh)}
         exemptions: dict[UUID, list[Exemption]] = defaultdict(list)
         for row in await repository.list_present_exemptions(session):
             exemptions[row.policy_id].append(Exemption(row.rule, row.key_id, row.expires_at.timestamp(), row.label))
         whole = {
-            policy.id: replace(self._policy(policy, documents.get(policy.id)), exemptions=tuple(exemptions[policy.id]))
+            policy.id: replace(self._policy(policy, versions.get(policy.id)), exemptions=tuple(exemptions[policy.id]))
             for policy in rows.values()
         }
         return tuple(_attachment(whole[row.policy_id], row) for row, _ in attached)
@@ -56,20 +59,22 @@ class StoredGuardrails:
         good = self._good.get(policy_id)
         return good is not None and good.version == number
 
-    def _policy(self, row: PolicyRow, document: Mapping[str, Any] | None) -> GuardrailPolicy:
+    def _policy(self, row: PolicyRow, version: GuardrailPolicyVersion | None) -> GuardrailPolicy:
         number = row.published_number or 0
         good = self._good.get(row.id)
         if good is not None and good.version == number:
             return good
+        document = {} if version is None else version.document
         try:
-            fields = PolicyFields.model_validate(document)
-        except ValidationError as error:
+            secrets = NONE if version is None else open_secrets(version, self._box)
+            fields = PolicyFields.model_validate(joined(document, secrets))
+        except (ValidationError, EnvelopeError) as error:
             self._tell(row, error, good)
-            return good or _closed(row, number, document or {})
+            return good or _closed(row, number, document)
         self._good[row.id] = read_policy(fields, row.name, row.id, number, tenant_id=row.tenant_id)
         return self._good[row.id]
 
-    def _tell(self, row: PolicyRow, error: ValidationError, good: GuardrailPolicy | None) -> None:
+    def _tell(self, row: PolicyRow, error: Exception, good: GuardrailPolicy | None) -> None:
         number = row.published_number or 0
         if (row.id, number) not in self._told:
             self._told.add((row.id, number))
@@ -77,7 +82,8 @@ class StoredGuardrails:
                 "guardrail_policy_unreadable",
                 id=str(row.id),
                 version=number,
-                faults=error.error_count(),
+                # The reason's class only: a message may quote the settings.
+                reason=type(error).__name__,
                 holds_version=None if good is None else good.version,
             )
 

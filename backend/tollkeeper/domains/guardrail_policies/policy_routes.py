@@ -7,6 +7,7 @@ from fastapi import Depends, Query, Request, Response
 
 from tollkeeper.core.ids import GuardrailAttachmentId, GuardrailExemptionId, GuardrailPolicyId, TenantId
 from tollkeeper.core.permissions import Permission
+from tollkeeper.domains.guardrail_policies.holding import GuardrailHolding
 from tollkeeper.domains.guardrail_policies.schemas import (
     AttachFields,
     AttachmentOut,
@@ -38,16 +39,22 @@ _EXEMPTIONS = "guardrail-policies.exemptions"
 
 
 def _policies(request: Request) -> GuardrailPolicies:
-    found: GuardrailPolicies = request.app.state.services.guardrail_policies
+    found: GuardrailPolicies = request.app.state.services.guardrails.policies
+    return found
+
+
+def _holding(request: Request) -> GuardrailHolding:
+    found: GuardrailHolding = request.app.state.services.guardrails.holding
     return found
 
 
 def _trials(request: Request) -> GuardrailTrials:
-    found: GuardrailTrials = request.app.state.services.guardrail_trials
+    found: GuardrailTrials = request.app.state.services.guardrails.trials
     return found
 
 
 Policies = Annotated[GuardrailPolicies, Depends(_policies)]
+Holding = Annotated[GuardrailHolding, Depends(_holding)]
 Trials = Annotated[GuardrailTrials, Depends(_trials)]
 
 
@@ -173,67 +180,67 @@ async def dry_run_guardrail_policy(
 
 @router.get("/{policy_id}/attachments", dependencies=_VIEW)
 async def list_guardrail_attachments(
-    policies: Policies, session: ObjectSession, paging: Paging, policy_id: GuardrailPolicyId
+    holding: Holding, session: ObjectSession, paging: Paging, policy_id: GuardrailPolicyId
 ) -> Page[AttachmentOut]:
     """Where the policy holds."""
-    found = await policies.list_attachments(session, policy_id, paging.after_id(_ATTACHMENTS), paging.limit + 1)
+    found = await holding.list_attachments(session, policy_id, paging.after_id(_ATTACHMENTS), paging.limit + 1)
     rows, next_cursor = cut(found, paging, _ATTACHMENTS, lambda one: (one.id,))
     return Page(data=list(rows), next_cursor=next_cursor)
 
 
 @router.post("/{policy_id}/attachments", status_code=201, dependencies=_UPDATE)
 async def attach_guardrail_policy(
-    policies: Policies,
+    holding: Holding,
     caller: CurrentCaller,
     session: ObjectSession,
     policy_id: GuardrailPolicyId,
     body: AttachFields,
 ) -> AttachmentOut:
     """Let it hold for everybody (the platform's alone), a tenant, team, project, key or model. It adds to what holds."""
-    return await policies.attach(session, caller, policy_id, body)
+    return await holding.attach(session, caller, policy_id, body)
 
 
 @router.delete("/{policy_id}/attachments/{attachment_id}", status_code=204, dependencies=_UPDATE)
 async def detach_guardrail_policy(
-    policies: Policies,
+    holding: Holding,
     caller: CurrentCaller,
     session: ObjectSession,
     policy_id: GuardrailPolicyId,
     attachment_id: GuardrailAttachmentId,
 ) -> None:
     """It holds there no more, on every worker within a second."""
-    await policies.detach(session, caller, policy_id, attachment_id)
+    await holding.detach(session, caller, policy_id, attachment_id)
 
 
 @router.get("/{policy_id}/exemptions", dependencies=_VIEW)
 async def list_guardrail_exemptions(
-    policies: Policies, session: ObjectSession, paging: Paging, policy_id: GuardrailPolicyId
+    holding: Holding, session: ObjectSession, paging: Paging, policy_id: GuardrailPolicyId
 ) -> Page[ExemptionOut]:
     """Who is exempt from what, why, by whom and until when; those that have ended among them."""
-    found = await policies.list_exemptions(session, policy_id, paging.after_id(_EXEMPTIONS), paging.limit + 1)
+    found = await holding.list_exemptions(session, policy_id, paging.after_id(_EXEMPTIONS), paging.limit + 1)
     rows, next_cursor = cut(found, paging, _EXEMPTIONS, lambda one: (one.id,))
     return Page(data=list(rows), next_cursor=next_cursor)
 
 
 @router.post("/{policy_id}/exemptions", status_code=201, dependencies=_UPDATE)
 async def exempt_from_guardrail_policy(
-    policies: Policies,
+    holding: Holding,
     caller: CurrentCaller,
     session: ObjectSession,
     policy_id: GuardrailPolicyId,
     body: ExemptionCreate,
 ) -> ExemptionOut:
     """A rule of the policy does not hold for a key, until then and for that reason."""
-    return await policies.exempt(session, caller, policy_id, body)
+    return await holding.exempt(session, caller, policy_id, body)
 
 
 @router.delete("/{policy_id}/exemptions/{exemption_id}", status_code=204, dependencies=_UPDATE)
 async def end_guardrail_exemption(
-    policies: Policies,
+    holding: Holding,
     caller: CurrentCaller,
     session: ObjectSession,
     policy_id: GuardrailPolicyId,
     exemption_id: GuardrailExemptionId,
 ) -> None:
     """Before its time."""
-    await policies.end_exemption(session, caller, policy_id, exemption_id)
+    await holding.end_exemption(session, caller, policy_id, exemption_id)

@@ -1,6 +1,8 @@
 """Policies as written turned into those that calls are held against. Pure."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 from tollkeeper.contracts.guardrails import Attachment, GuardrailPolicy, Level, RuleUse
@@ -45,6 +47,13 @@ def _read_rule(fields: RuleFields) -> RuleUse:
         on_failure=fields.on_failure,
         deadline_seconds=fields.deadline_seconds,
     )
+
+
+def names_of_rules(document: Mapping[str, Any]) -> list[str]:
+    """Of a stored policy, its starter's rules among them."""
+    starter = STARTERS[document["starter"]] if document.get("starter") else ()
+    shipped = [rule.name or rule.rule for rule in starter]
+    return [*shipped, *(rule.get("name") or rule["rule"] for rule in document.get("rules", ()))]
 
 
 def path_of_rule(fields: PolicyFields, place: int) -> str:

@@ -19,7 +19,7 @@ router = control_router("guardrails")
 
 
 def _trials(request: Request) -> GuardrailTrials:
-    found: GuardrailTrials = request.app.state.services.guardrail_trials
+    found: GuardrailTrials = request.app.state.services.guardrails.trials
     return found
 
 

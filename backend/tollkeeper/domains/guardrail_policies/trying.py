@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollkeeper.contracts.catalog import Snapshot
 from tollkeeper.contracts.guardrails import GuardrailPolicy, RuleKind, Tried, TriedText
 from tollkeeper.contracts.ports import GuardrailTrial
+from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.errors import NotFound
 from tollkeeper.db.models import GuardrailPolicy as PolicyRow
 from tollkeeper.db.models import GuardrailPolicyVersion
@@ -22,14 +23,16 @@ from tollkeeper.domains.guardrail_policies.schemas import (
     GuardrailTest,
     PolicyFields,
 )
+from tollkeeper.domains.guardrail_policies.secret_settings import joined, open_secrets
 from tollkeeper.web.caller import Caller
 
 _TRIED = UUID(int=0)
 
 
 class GuardrailTrials:
-    def __init__(self, trial: GuardrailTrial, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, trial: GuardrailTrial, snapshot: Callable[[], Snapshot], box: SecretBox) -> None:
         self._trial = trial
+        self._box = box
         self._snapshot = snapshot
 
     def rules(self) -> Sequence[RuleKind]:
@@ -73,7 +76,7 @@ class GuardrailTrials:
         )
 
     async def _try(self, row: PolicyRow, version: GuardrailPolicyVersion, texts: Sequence[TriedText]) -> list[Tried]:
-        fields = PolicyFields.model_validate(version.document)
+        fields = PolicyFields.model_validate(joined(version.document, open_secrets(version, self._box)))
         policy = read_policy(fields, row.name, row.id, version.number, tenant_id=row.tenant_id)
         return await self._trial.try_policy(policy, texts)
 
