@@ -4,7 +4,7 @@ from tollkeeper.gateway.cache.guards.reading import Reading
 from tollkeeper.gateway.cache.guards.verdict import differ
 
 _GENERIC = frozenset({"how", "whatdo"})
-_AT_WILL = frozenset({"1", "2"})
+_AT_WILL = frozenset({"1"})
 _SOFT = frozenset({"would", "want"})
 
 
@@ -15,7 +15,7 @@ def check_question(mine: Reading, theirs: Reading) -> str:
 
 
 def check_persons(mine: Reading, theirs: Reading) -> str:
-    """`Can I see yours` is not `can you see mine`; in "how do I / you / to", who does it does not matter."""
+    """`Can I see yours` is not `can you see mine`; in "how do I" and "how to", who does it does not matter."""
     ours, others = _steps(mine.persons), _steps(theirs.persons)
     if ours == others:
         return ""

@@ -156,6 +156,9 @@ class _Reader:
         return sense, 1
 
     def _ask(self, label: str, following: int) -> None:
+        if label == "whatdo" and self._goes_on(following):
+            # "What must I do to …" asks how.
+            label = "how"
         if not self.is_asked:
             self.asks.append(label)
             self.is_asked = True
@@ -164,6 +167,11 @@ class _Reader:
         else:
             # A second question word in a sentence: "who paid and when", "what to do when it rains".
             self._put(f"?{label}", "ask")
+
+    def _goes_on(self, following: int) -> bool:
+        while following < len(self.tokens) and self.tokens[following].kind == "pause":
+            following += 1
+        return following < len(self.tokens) and self.tokens[following].folded in {"to", "um", "pour", "para"}
 
     def _mark(self, mark: str) -> None:
         if mark in {"past", "future"}:
@@ -191,6 +199,8 @@ class _Reader:
             is_name = True
         is_english = self.language in {"en", ""} and folded not in self.lexicon.forms
         if is_english and (folded in self.lexicon.past or (folded.endswith("ed") and len(folded) > 4)):
+            self.pasts.add(self.lexicon.canonical(folded))
+        if self.language == "de" and token.text[0].islower() and folded.endswith(("te", "ten", "test", "tet")):
             self.pasts.add(self.lexicon.canonical(folded))
         key = self.lexicon.stem(folded) if is_name and token.text.isupper() else self.lexicon.canonical(folded)
         if folded.endswith("s") and not key.endswith("s"):
@@ -353,18 +363,6 @@ class _Reader:
         def of(*kinds: str) -> tuple[str, ...]:
             return tuple(key for key, kind in zip(self.keys, self.kinds, strict=True) if kind in kinds)
 
-        phrases: list[list[str]] = []
-        spine: list[str] = []
-        last = ""
-        for key, governor, kind in zip(self.keys, self.governors, self.kinds, strict=True):
-            if not governor or kind == "relation":
-                spine.append(key) if kind != "relation" else None
-                last = ""
-                continue
-            if governor != last or not phrases:
-                phrases.append([governor])
-            phrases[-1].append(key)
-            last = governor
         relations = tuple(
             (key, self.keys[place + 1] if place + 1 < len(self.keys) else "")
             for place, (key, kind) in enumerate(zip(self.keys, self.kinds, strict=True))
@@ -376,8 +374,7 @@ class _Reader:
             is_deictic=self.is_deictic,
             asks=tuple(self.asks),
             sequence=tuple(self.keys),
-            spine=tuple(spine),
-            phrases=tuple(sorted(tuple(phrase) for phrase in phrases)),
+            governors=tuple(self.governors),
             content=of("content", "name"),
             plurals=frozenset(self.plurals),
             pasts=frozenset(self.pasts),

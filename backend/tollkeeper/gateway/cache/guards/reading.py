@@ -17,10 +17,8 @@ class Reading:
     """Whether it says today, now, latest: its answer ages by itself."""
     asks: tuple[str, ...] = ()
     sequence: tuple[str, ...] = ()
-    spine: tuple[str, ...] = ()
-    """What no preposition governs, in its order."""
-    phrases: tuple[tuple[str, ...], ...] = ()
-    """Preposition and what it governs; these may trade places."""
+    governors: tuple[str, ...] = ()
+    """The preposition that governs each of `sequence`, or nothing."""
     content: tuple[str, ...] = ()
     plurals: frozenset[str] = frozenset()
     pasts: frozenset[str] = frozenset()
