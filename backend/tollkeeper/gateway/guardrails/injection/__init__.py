@@ -3,22 +3,30 @@
 It knows families, not intentions. An attack worded as no known family is passes: `docs/guardrails.md` has the figures.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, Final, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar, Final, Literal
 
 import re2
 from pydantic import BaseModel, ConfigDict, Field
 
 from tollkeeper.gateway.guardrail import WHOLE, Finding, Part, PartKind
+from tollkeeper.gateway.guardrails.injection.concepts import CONCEPTS, PAIRS, Pair
 from tollkeeper.gateway.guardrails.injection.families import ABOUT, PHRASES
 from tollkeeper.gateway.guardrails.injection.plain import Layer, layers
 
 FAMILIES: Final = tuple(dict.fromkeys(phrase.family for phrase in PHRASES))
+# So many of one phrase, and of one idea, are looked at.
+_MOST_PHRASES: Final = 20
+_MOST_IDEAS: Final = 500
 # Where a match is spoken about, it says this much less.
 _ABOUT_FACTOR: Final = 0.45
 _REACH: Final = 160
 # Words for the model have no place in what it only reads.
 _READ: Final = frozenset({PartKind.DOCUMENT, PartKind.TOOL_RESULT})
+_SET_SIZE: Final = 40
+_ENOUGH: Final = 0.5
 _READ_FACTOR: Final = 1.15
 # To hide it is half the deed.
 _HIDDEN_FACTOR: Final = 1.2
@@ -40,18 +48,15 @@ class Injection:
     WINDOW: ClassVar[int] = WHOLE
 
     def __init__(self, settings: InjectionSettings) -> None:
-        options = re2.Options()
-        options.max_mem = 64 << 20
-        options.log_errors = False
         self._phrases = [phrase for phrase in PHRASES if phrase.family not in settings.ignore]
+        self._pairs = [pair for pair in PAIRS if pair.family not in settings.ignore]
+        ideas = dict.fromkeys(idea for pair in self._pairs for idea in (pair.first, pair.second))
         self._trusts_system = settings.trust_system
-        self._set = re2.Set.SearchSet(options)
-        for phrase in self._phrases:
-            self._set.Add(phrase.pattern)
-        if self._phrases:
-            self._set.Compile()
-        self._patterns = [re2.compile(phrase.pattern, options) for phrase in self._phrases]
-        self._about = re2.compile(ABOUT, options)
+        patterns = [*(phrase.pattern for phrase in self._phrases), *(CONCEPTS[idea] for idea in ideas)]
+        self._sets = [(at, _set(patterns[at : at + _SET_SIZE])) for at in range(0, len(patterns), _SET_SIZE)]
+        self._patterns = [re2.compile(pattern, _options()) for pattern in patterns]
+        self._ideas = {idea: number for number, idea in enumerate(ideas, len(self._phrases))}
+        self._about = re2.compile(ABOUT, _options())
 
     def check(self, part: Part) -> Sequence[Finding]:
         if not self._phrases or (self._trusts_system and part.role in {"system", "developer"}):
@@ -64,45 +69,112 @@ class Injection:
         return () if best is None else (best,)
 
     def _judge(self, layer: Layer, part: Part) -> Finding | None:
-        text = layer.text
-        present = self._set.Match(text.encode("utf-8", "surrogatepass"))
+        data = layer.text.encode("utf-8", "replace")
+        present = frozenset(at + index for at, found in self._sets for index in found.Match(data) or ())
         if not present:
             return None
-        by_family: dict[str, float] = {}
-        first, last = len(text), 0
-        for index in present:
-            phrase = self._phrases[index]
+        evidence: dict[str, _Evidence] = {}
+        for key, family, weight, start, end in self._matches(data, present):
             # Its best match: one that is spoken about may stand beside one that is not.
-            weight = 0.0
-            for count, match in enumerate(self._patterns[index].finditer(text)):
-                start, end = match.span()
-                first, last = min(first, start), max(last, end)
-                weight = max(weight, phrase.weight * (_ABOUT_FACTOR if self._is_about(text, start, end) else 1.0))
-                if count == 20:
-                    break
-            by_family[phrase.family] = max(by_family.get(phrase.family, 0.0), weight)
+            held = weight * (_ABOUT_FACTOR if self._is_about(data, start, end) else 1.0)
+            known = evidence.get(key)
+            if known is None:
+                evidence[key] = _Evidence(family, held, start, end)
+            else:
+                known.weight = max(known.weight, held)
+                known.start, known.end = min(known.start, start), max(known.end, end)
+        if not evidence:
+            return None
         score = 1.0
-        for weight in by_family.values():
-            score *= 1.0 - weight
+        for one in evidence.values():
+            score *= 1.0 - one.weight
         score = 1.0 - score
         if part.kind in _READ:
             score *= _READ_FACTOR
         if layer.how and layer.how != "leet":
             score *= _HIDDEN_FACTOR
-        families = sorted(by_family, key=by_family.__getitem__, reverse=True)
+        best = sorted(evidence.values(), key=lambda one: -one.weight)
+        families = list(dict.fromkeys(one.family for one in best))
         because = ", ".join(families) + (f" ({layer.how})" if layer.how else "")
-        start, end = _place(layer, first, last)
+        first, last = min(one.start for one in best), max(one.end for one in best)
+        start, end = _place(layer, len(data[:first].decode()), len(data[:last].decode()))
         return Finding(self.NAME, families[0], start, end, min(round(score, 3), 1.0), because)
 
-    def _is_about(self, text: str, start: int, end: int) -> bool:
+    def _matches(self, data: bytes, present: frozenset[int]) -> Iterator[tuple[str, str, float, int, int]]:
+        """Under which key, of which family, how much, and where."""
+        for index in present:
+            if index < len(self._phrases):
+                phrase = self._phrases[index]
+                for match in islice(self._patterns[index].finditer(data), _MOST_PHRASES):
+                    yield phrase.family, phrase.family, phrase.weight, *match.span()
+        places: dict[str, list[tuple[int, int]]] = {}
+        for pair in self._pairs:
+            ideas = pair.first, pair.second
+            if any(self._ideas[idea] not in present for idea in ideas):
+                continue
+            for idea in ideas:
+                if idea not in places:
+                    found = self._patterns[self._ideas[idea]].finditer(data)
+                    places[idea] = [match.span() for match in islice(found, _MOST_IDEAS)]
+            for start, end in islice(_close(pair, places[pair.first], places[pair.second], data), _MOST_PHRASES):
+                # What says little adds up; what says enough is no news where a phrase says it as well.
+                key = f"{pair.family}: {pair.first}" if pair.weight < _ENOUGH else pair.family
+                yield key, pair.family, pair.weight, start, end
+
+    def _is_about(self, data: bytes, start: int, end: int) -> bool:
         """In quotation marks, or beside words of those who write about it."""
-        if text[max(0, start - 1) : start] in _QUOTES or text[end : end + 1] in _QUOTES:
+        before, behind = data[max(0, start - _REACH) : start], data[end : end + _REACH // 2]
+        if before.endswith(_QUOTES) or behind.startswith(_QUOTES):
             return True
-        around = text[max(0, start - _REACH) : start] + " " + text[end : end + _REACH // 2]
-        return self._about.search(around) is not None
+        return self._about.search(before + b" " + behind) is not None
 
 
-_QUOTES: Final = frozenset("\"'“”‘’«»„`")
+@dataclass(slots=True)
+class _Evidence:
+    family: str
+    weight: float
+    start: int
+    end: int
+
+
+def _close(
+    pair: Pair, first: Sequence[tuple[int, int]], second: Sequence[tuple[int, int]], data: bytes
+) -> Iterator[tuple[int, int]]:
+    """Where both stand close to each other, in one line."""
+    if pair.first == pair.second:
+        yield from first
+        return
+    at = 0
+    for start, end in first:
+        # What ends too far before this one is too far from all that follow.
+        while at < len(second) and second[at][1] < start - pair.gap:
+            at += 1
+        for begin, until in second[at:]:
+            if begin > end + pair.gap:
+                break
+            if begin >= end or (pair.in_any_order and until <= start):
+                between = data[end:begin] if begin >= end else data[until:start]
+                if b"\n" not in between:
+                    yield min(start, begin), max(end, until)
+                    break
+
+
+def _set(patterns: Sequence[str]) -> Any:
+    found = re2.Set.SearchSet(_options())
+    for pattern in patterns:
+        found.Add(pattern)
+    found.Compile()
+    return found
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.max_mem = 64 << 20
+    options.log_errors = False
+    return options
+
+
+_QUOTES: Final = tuple(mark.encode() for mark in "\"'“”‘’«»„`")
 
 
 def _place(layer: Layer, first: int, last: int) -> tuple[int, int]:

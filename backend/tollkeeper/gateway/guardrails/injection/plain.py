@@ -32,6 +32,7 @@ _LEET: Final = str.maketrans(
     {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i", "|": "i"}
 )
 _SPACED_LETTERS: Final = re.compile(r"(?<![^\W\d_])(?:[^\W\d_][ .\-_*+|/]{1,2}){4,}[^\W\d_](?![^\W\d_])")
+_BETWEEN_LETTERS: Final = re.compile(r"[ .\-_*+|/]")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
 _HEX: Final = re.compile(r"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]?){12,}")
 _BINARY: Final = re.compile(r"(?:[01]{8}\s?){8,}")
@@ -40,7 +41,7 @@ _ESCAPES: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4}|&#x?[0-9a-fA-F]{2,6};){4,}")
 _TAGS: Final = re.compile("[\U000e0020-\U000e007e]{4,}")
 _SPACES: Final = re.compile(r"[ \t\f\v\u3000]+")
 _COMMON_WORDS: Final = re.compile(
-    r"\b(?:the|and|you|your|all|instructions?|ignore|system|prompt|that|not|with|for|this|to)\b"
+    r"\b(?:the|and|you|your|all|instructions?|ignore|system|prompt|that|not|with|for|this|to|what|repeat|everything|previous|above|from|now)\b"
 )
 
 
@@ -107,13 +108,18 @@ def layers(text: str) -> Iterator[Layer]:
         if latin != plain:
             yield Layer(latin, "leet", 0, len(text), places)
     if _Hint.SPACED in hints:
-        joined = _SPACED_LETTERS.sub(lambda match: re.sub(r"[ .\-_*+|/]", "", match.group(0)), plain)
+        joined = _SPACED_LETTERS.sub(_joined, plain)
         if joined != plain:
             yield Layer(joined, "spaced letters", 0, len(text))
     if _Hint.COMMON not in hints and len(plain) < _LONGEST_LAYER:
         for how, turned in (("rot13", codecs.encode(plain, "rot13")), ("reversed", plain[::-1])):
-            if len(_COMMON_WORDS.findall(turned)) >= 2:
+            if _COMMON_WORDS.search(turned) is not None:
                 yield Layer(turned, how, 0, len(text))
+
+
+def _joined(match: "re.Match[str]") -> str:
+    """Words stand two spaces apart where letters stand one."""
+    return " ".join(_BETWEEN_LETTERS.sub("", word) for word in match.group(0).split("  "))
 
 
 def _plain(text: str) -> tuple[str, "array[int] | None"]:
