@@ -44,7 +44,7 @@ export default function UsagePage() {
   const [url, setUrl] = useUrlState();
   const { zone } = useZone();
   const may = useMay();
-  const isPlatform = useSession().home === "platform";
+  const isPlatform = useSession().permissions.includes("platform:all_tenants");
   const [now, setNow] = useState(() => new Date());
   const queries = useQueryClient();
   const question = useMemo(() => readQuestion(url, zone, now), [url, zone, now]);

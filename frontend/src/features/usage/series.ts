@@ -73,7 +73,7 @@ export interface Chart {
 /** `names`: of the groups to show by name, in order; `buckets` come as the server has them, in order of time. */
 export function chartOf(
   data: Group[],
-  { bucket, group, metric, names }: { bucket: Bucket; group: GroupName; metric: MetricName; names: string[] },
+  { bucket, group, metric, names }: { bucket: Bucket; group: GroupName; metric: MetricName; names: readonly string[] },
 ): Chart {
   const { height, isSum } = METRICS[metric];
   const shown = new Set(names);
@@ -91,5 +91,5 @@ export function chartOf(
       hasOther = true;
     }
   }
-  return { names: hasOther ? [...names, OTHER] : names, rows: [...rows.values()] };
+  return { names: hasOther ? [...names, OTHER] : [...names], rows: [...rows.values()] };
 }
