@@ -1,6 +1,7 @@
 """The built console as the gateway serves it: what is kept for ever, what is asked for anew, and what is no file."""
 
 import gzip
+import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path

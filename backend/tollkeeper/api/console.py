@@ -1,4 +1,4 @@
-"""The built console: files of `console/dist`, listed once at the start, sent from disk and never kept in memory.
+"""The built console: files of `console/dist`, listed when it was built, sent from disk and never kept in memory.
 
 An address is looked up in that list and never becomes a path. What stands under `assets/` has its content's hash in its
 name and is kept for ever; the page that names them is asked for anew each time. Text goes out as the build compressed it.
@@ -61,16 +61,20 @@ class _Asset:
 
 
 class BuiltConsole:
-    """What of the console there is; `is_built` is false in a clone whose set-up found no npm."""
+    """What of the console there is. A build beneath a running gateway is seen when its page is asked for."""
 
     def __init__(self, folder: Path = DIST) -> None:
-        self._assets = dict(_list_assets(folder))
-        index = folder / _INDEX
-        self._index = index.read_bytes() if index.is_file() else b""
-        self._etag = f'"{sha256(self._index).hexdigest()[:32]}"'
+        self._folder = folder
+        self._assets: Mapping[str, _Asset] = {}
+        self._index = b""
+        self._etag = ""
+        self._built_at = 0
+        self._look()
 
     @property
     def is_built(self) -> bool:
+        """False in a clone whose set-up found no npm."""
+        self._look()
         return bool(self._index)
 
     def page(self, request: Request) -> Response:
@@ -83,6 +87,19 @@ class BuiltConsole:
     def asset(self, request: Request, path: str) -> Response | None:
         found = self._assets.get(path)
         return None if found is None else found.answer(request)
+
+    def _look(self) -> None:
+        index = self._folder / _INDEX
+        try:
+            built_at = index.stat().st_mtime_ns
+            if built_at == self._built_at:
+                return
+            content = index.read_bytes()
+        except OSError:
+            self._built_at, self._index, self._assets = 0, b"", {}
+            return
+        self._assets = dict(_list_assets(self._folder))
+        self._built_at, self._index, self._etag = built_at, content, f'"{sha256(content).hexdigest()[:32]}"'
 
 
 def is_page_path(path: str) -> bool:

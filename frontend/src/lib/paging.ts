@@ -4,7 +4,8 @@ import { useMemo } from "react";
 /** For `$api.useInfiniteQuery`: our lists all page alike. */
 export const KEYSET = {
   pageParamName: "cursor",
-  initialPageParam: undefined as unknown,
+  // Not undefined, for which the client would send a cursor of its own.
+  initialPageParam: null as unknown,
   getNextPageParam: (page: { next_cursor?: string | null }): unknown => page.next_cursor ?? undefined,
   // The page before stays until the next one is there.
   placeholderData: <T>(before: T): T => before,

@@ -10,7 +10,11 @@ export function SecretReveal({ secret, what = "secret" }: { secret: string; what
       variant="light"
       icon={<KeyRound size={18} aria-hidden />}
       title={`This ${what} is shown now and never again`}
-      styles={{ title: { color: "var(--tk-warn)" }, message: { color: "var(--mantine-color-text)" } }}
+      styles={{
+        root: { background: "var(--tk-warn-paper)" },
+        title: { color: "var(--tk-warn)" },
+        message: { color: "var(--mantine-color-text)" },
+      }}
     >
       <Stack gap="sm">
         <Text ff="monospace" size="sm" style={{ overflowWrap: "anywhere" }} data-testid="secret">

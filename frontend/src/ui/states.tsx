@@ -75,7 +75,11 @@ export function Failed({ error, onRetry }: { error: unknown; onRetry?: () => voi
       variant="light"
       title={problem.isNotFound ? "There is nothing here" : "That did not work"}
       icon={<CircleAlert size={18} aria-hidden />}
-      styles={{ title: { color: "var(--tk-bad)" }, message: { color: "var(--mantine-color-text)" } }}
+      styles={{
+        root: { background: "var(--tk-bad-paper)" },
+        title: { color: "var(--tk-bad)" },
+        message: { color: "var(--mantine-color-text)" },
+      }}
     >
       <Stack gap="xs" align="flex-start">
         <Text size="sm" style={{ overflowWrap: "anywhere" }}>

@@ -47,9 +47,10 @@ function listed(...keys: Key[]) {
 }
 
 test("the list shows how a key begins and ends, and a name of 200 letters whole", async () => {
-  listed(key(), key({ id: `key_${"4".repeat(32)}`, name: LONG.trim(), status: "revoked" }));
+  const asked = listed(key(), key({ id: `key_${"4".repeat(32)}`, name: LONG.trim(), status: "revoked" }));
   renderConsole("/keys");
   expect(await screen.findByText("checkout")).toBeVisible();
+  expect(asked[0]?.url.search).toBe("");
   expect(screen.getAllByText("tk-live_aaaa…wxyz")).toHaveLength(2);
   expect(screen.getByText(LONG.trim())).toBeVisible();
   expect(screen.getByText("2 in all")).toBeVisible();
