@@ -61,8 +61,9 @@ def checks() -> Iterator[Step]:
 def tests(arguments: list[str], *, full: bool, notes: Path) -> Iterator[Step]:
     """`notes` is where the run takes down which secrets it made, and keeps what its gateways wrote."""
     command = [sys.executable, "-m", "pytest"]
+    long = {"TOLLKEEPER_TEST_FULL": "1"} if full else {}
     if arguments:
-        yield Step("pytest", [*command, *arguments])
+        yield Step("pytest", [*command, *arguments], environment=long)
         return
     workers = str(max(2, min(8, os.cpu_count() or 2)))
     yield Step(
@@ -72,7 +73,7 @@ def tests(arguments: list[str], *, full: bool, notes: Path) -> Iterator[Step]:
             COVERAGE: str(notes / "coverage"),
             "TOLLKEEPER_TEST_CANARIES": str(notes),
             FAILURES: str(notes / "failures"),
-            **({"TOLLKEEPER_TEST_FULL": "1"} if full else {}),
+            **long,
         },
     )
     yield Step("coverage", [sys.executable, "-m", "tests.covering", str(notes / "coverage")])

@@ -84,3 +84,10 @@ def test_a_run_that_measured_nothing_is_under_the_bar(tmp_path: Path) -> None:
 
 def exiting(code: int) -> list[str]:
     return [sys.executable, "-c", f"raise SystemExit({code})"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["tests/faults/test_random_scripts.py"]])
+def test_a_full_run_is_full_whatever_is_run(arguments: list[str], tmp_path: Path) -> None:
+    step = next(gate.tests(arguments, full=True, notes=tmp_path))
+    assert step.environment["TOLLKEEPER_TEST_FULL"] == "1"
+    assert "TOLLKEEPER_TEST_FULL" not in next(gate.tests(arguments, full=False, notes=tmp_path)).environment

@@ -18,6 +18,8 @@ import pytest
 from tests.faults.gateway import Gateway, UpstreamProcess
 
 _OPEN = pytest.StashKey[list[Gateway]]()
+# Of a test that ran to its end and passed, from then on.
+PASSED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,8 @@ def new_gateway(
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """A failed test shows what its gateways said."""
     report = yield
+    if report.when == "call":
+        item.stash[PASSED] = bool(report.passed)
     if report.failed:
         for gateway in item.config.stash.get(_OPEN, []):
             if gateway.log_path.exists():

@@ -1,24 +1,28 @@
 """Random faults of random vendors under random policies: each call ends once, with the right answer and the right bill.
 
 What a call came to is held against the vendors' own log. Nothing here depends on how fast the machine is: which of two
-ends a race has is read from the log, never expected.
+ends a race has is read from the log, never expected. `./tollkeeper test --full tests/faults/test_random_scripts.py` plays
+10,000, in parts of a hundred; what an earlier run has passed with the same code is not played again.
 """
 
 import asyncio
 import itertools
 import os
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.faults.calls import Call, Caller, new_name, read_events, take_event
+from tests.faults.conftest import PASSED
 from tests.faults.in_process import PRICE, World, world
+from tests.faults.progress import RESULTS, Progress, digest_of
 from tests.faults.script import PROMPT_TOKENS, Script, text_of
 from tests.faults.upstream import Served
 from tests.gateway.serving import KEY, route
@@ -38,12 +42,19 @@ from tollkeeper.contracts.usage import CallStatus, Settlement
 pytestmark = pytest.mark.xdist_group("faults-random")
 
 IS_FULL: Final = os.environ.get("TOLLKEEPER_TEST_FULL") == "1"
-# Of some ten cases each, which meet one another in one gateway.
-EXAMPLES: Final = 1_000 if IS_FULL else 15
+# Of one part, each of so many scripts, which meet one another in one gateway.
+EXAMPLES: Final = 10 if IS_FULL else 15
+SCRIPTS_AT_ONCE: Final = 10
+PARTS: Final = 100 if IS_FULL else 1
 NAMES: Final = ("one", "two", "three")
 # Short, so that thousands of silent vendors can be waited for; a slow machine only meets more of them.
 SECONDS: Final = {"connect_seconds": 2.0, "first_byte_seconds": 0.25, "idle_seconds": 0.25, "total_seconds": 1.0}
 _numbers = itertools.count()
+_FOLDER: Final = Path(__file__).parent
+_CODE: Final = (
+    _FOLDER.parents[1] / "backend" / "tollkeeper" / "gateway",
+    *(_FOLDER / name for name in ("test_random_scripts.py", "in_process.py", "script.py", "upstream.py")),
+)
 
 
 @dataclass(frozen=True)
@@ -152,14 +163,49 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wor
         yield found
 
 
-@given(cases=st.lists(CASES, min_size=8, max_size=12))
-@settings(
-    max_examples=EXAMPLES,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-async def test_every_call_ends_once_with_the_right_answer_and_the_right_bill(running: World, cases: list[Case]) -> None:
+@pytest.fixture(scope="module")
+def progress() -> Progress | None:
+    """None: a sample, which is always played."""
+    return Progress(RESULTS / "random-scripts.json", digest_of(_CODE)) if IS_FULL else None
+
+
+def part_of(number: int) -> Any:
+    """One part as a test of its own, with chances of its own; the same in each run."""
+
+    @pytest.mark.usefixtures("unplayed")
+    @seed(number)
+    @given(cases=st.lists(CASES, min_size=SCRIPTS_AT_ONCE, max_size=SCRIPTS_AT_ONCE))
+    @settings(
+        max_examples=EXAMPLES,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+    async def play(running: World, cases: list[Case]) -> None:
+        await play_at_once(running, cases)
+
+    play.__name__ = f"test_every_call_ends_once_with_the_right_answer_and_the_right_bill_{number:03}"
+    return play
+
+
+@pytest.fixture
+def unplayed(request: pytest.FixtureRequest, progress: Progress | None) -> Iterator[None]:
+    """Leaves out what an earlier run has passed, and takes down what this one does."""
+    part = int(request.node.name.rpartition("_")[2])
+    if progress is not None and part in progress:
+        pytest.skip("passed with this very code before")
+    began = time.monotonic()
+    yield
+    if progress is not None and request.node.stash.get(PASSED, False):
+        scripts = EXAMPLES * SCRIPTS_AT_ONCE
+        progress.add(part, scripts=scripts, seconds=round(time.monotonic() - began, 1))
+
+
+# Tests of the names that pytest looks for: hypothesis seeds a function, not its parameters.
+globals().update({play.__name__: play for play in map(part_of, range(PARTS))})
+
+
+async def play_at_once(running: World, cases: list[Case]) -> None:
     numbered = [(next(_numbers), case) for case in cases]
     routed = [route_of(running, case, number) for number, case in numbered]
     running.configure([config for configs, _ in routed for config in configs], [route for _, route in routed])
