@@ -100,6 +100,15 @@ async def test_a_script_that_a_new_build_took_away_is_404(client: httpx.AsyncCli
     assert (await client.get("/console/assets/index-abc123.js")).status_code == 404
 
 
+async def test_a_build_beneath_a_running_gateway_is_served_at_once(client: httpx.AsyncClient, dist: Path) -> None:
+    assert (await client.get("/console/assets/index-new456.js")).status_code == 404
+    (dist / "assets" / "index-new456.js").write_bytes(b"export {};")
+    (dist / "index.html").write_bytes(INDEX.replace(b"abc123", b"new456"))
+    os.utime(dist / "index.html", ns=(1, 1))
+    assert b"index-new456.js" in (await client.get("/console/keys")).content
+    assert (await client.get("/console/assets/index-new456.js")).content == b"export {};"
+
+
 @pytest.mark.parametrize(
     "address", ["/console/sign-in", "/console/account", "/console/step-up", "/console/reset-password"]
 )
