@@ -106,7 +106,7 @@ def test_readmes_two_commands_are_those_of_the_bootstrap_and_of_the_gate() -> No
 
 
 def test_readmes_configuration_is_accepted(tmp_path: Path) -> None:
-    example, parameters, rules, policies, guardrails = fences(README, "yaml")
+    example, parameters, rules, policies, guardrails, caches = fences(README, "yaml")
     path = tmp_path / "tollkeeper.yaml"
     path.write_text(example + rules)
     configuration = load_configuration(path, {}, kinds=provider_kinds())
@@ -129,6 +129,9 @@ def test_readmes_configuration_is_accepted(tmp_path: Path) -> None:
     path.write_text(guardrails)
     attached = load_configuration(path, {}, kinds=provider_kinds()).guardrails
     assert [attachment.policy.name for attachment in attached] == ["house", "codenames"]
+    path.write_text(caches)
+    held = load_configuration(path, {}, kinds=provider_kinds()).caches
+    assert [attachment.policy.name for attachment in held] == ["house", "sampling"]
 
 
 def test_readmes_curl_calls_a_path_that_is_served_with_a_body_that_fits() -> None:

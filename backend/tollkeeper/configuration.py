@@ -22,6 +22,7 @@ from tollkeeper.configuration_rules import declared_budget, declared_limit, faul
 from tollkeeper.configuration_schema import (
     ConfigurationFile,
     FileBudget,
+    FileCachePolicy,
     FileGuardrailPolicy,
     FileLimit,
     FileModel,
@@ -29,6 +30,7 @@ from tollkeeper.configuration_schema import (
     FileProvider,
     json_schema,
 )
+from tollkeeper.contracts.cache import CacheAttachment, CachePolicy
 from tollkeeper.contracts.catalog import (
     REST,
     Adjustment,
@@ -43,6 +45,7 @@ from tollkeeper.contracts.routing import Target
 from tollkeeper.core.config_file import load_config_file
 from tollkeeper.core.config_source import ConfigError, Node, Place, Problem, path_text
 from tollkeeper.core.money import nano_from_usd
+from tollkeeper.domains.cache import reading as cache_reading
 from tollkeeper.domains.catalog.beyond import read_fine_tuning, read_passthrough
 from tollkeeper.domains.catalog.environment import environment_catalog, vendor_names
 from tollkeeper.domains.catalog.fields import OWNER, check_document, is_private_host, origin_of, read_proxy_url
@@ -85,6 +88,7 @@ class Configuration:
     policy_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     guardrails: tuple[Attachment, ...] = ()
     guardrail_policies: tuple[DeclaredGuardrail, ...] = ()
+    caches: tuple[CacheAttachment, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     warnings: tuple[Problem, ...] = ()
@@ -111,6 +115,7 @@ def load_configuration(path: Path, environ: Mapping[str, str], *, kinds: Sequenc
         policy_places=check.policy_places(),
         guardrails=check.guardrails(),
         guardrail_policies=check.guardrail_policies(),
+        caches=check.caches(),
         settings=MappingProxyType(file.settings.model_dump(exclude_unset=True) if file.settings else {}),
         places=MappingProxyType({name: str(tree.find(("settings", name)).place) for name in _set_names(tree)}),
         warnings=tuple(check.warnings),
@@ -137,6 +142,7 @@ def read_declared(
         configuration.policy_places,
         configuration.guardrails,
         configuration.guardrail_policies,
+        configuration.caches,
     )
 
 
@@ -217,6 +223,7 @@ class _Check:
 
         self._policies(known)
         self._guardrails()
+        self._unique("cache", [policy.name.lower() for policy in self._file.cache])
         seen: dict[UUID, int] = {}
         for index, adjustment in enumerate(self._file.price_adjustments):
             if (first := seen.setdefault(_adjustment_id(adjustment), index)) != index:
@@ -288,6 +295,13 @@ class _Check:
                 str(self._place(("guardrails", index))),
             )
             for index, policy in enumerate(self._file.guardrails)
+        )
+
+    def caches(self) -> tuple[CacheAttachment, ...]:
+        return tuple(
+            cache_reading.read_attachment(_convert_cache(policy), attach)
+            for policy in self._file.cache
+            for attach in policy.attach
         )
 
     def policies(self) -> tuple[PolicySource, ...]:
@@ -467,6 +481,11 @@ def _convert_model(model: FileModel) -> ModelRoute:
         capabilities=read_capabilities(model.capabilities),
         parameters=read_parameters(model.drop_params, model.defaults, model.overrides),
     )
+
+
+def _convert_cache(policy: FileCachePolicy) -> CachePolicy:
+    version = int.from_bytes(hashlib.sha256(policy.model_dump_json().encode()).digest()[:6], "big")
+    return cache_reading.read_policy(policy, policy.name, stable_id("cache_policy", policy.name), version, of_file=True)
 
 
 def _adjustment_id(adjustment: FilePriceAdjustment) -> UUID:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 from tollkeeper.core.config import Settings
 from tollkeeper.core.ids import TenantId
 from tollkeeper.domains.budgets.schemas import BudgetTerms
+from tollkeeper.domains.cache.schemas import CacheFields
 from tollkeeper.domains.catalog.beyond import FineTuningFields, PassthroughFields
 from tollkeeper.domains.catalog.fields import (
     LONGEST_ANSWER,
@@ -122,6 +123,18 @@ class FileGuardrailPolicy(GuardrailFields):
     )
 
 
+class FileCachePolicy(CacheFields):
+    """Which answers are given again, and to whom. Read-only in console and API."""
+
+    name: PolicyName
+    attach: tuple[AttachFields, ...] = Field(
+        (AttachFields(everyone=True),),
+        min_length=1,
+        max_length=200,
+        description="Where it holds; left out: for every call. The most specific policy holds, alone.",
+    )
+
+
 class FilePriceAdjustment(BaseModel):
     """What a tenant is charged for what the vendor takes; the narrowest that covers a call holds, alone."""
 
@@ -195,6 +208,7 @@ class ConfigurationFile(BaseModel):
     models: tuple[FileModel, ...] = ()
     route_policies: tuple[FileRoutePolicy, ...] = Field((), description="Rules for where calls go.")
     guardrails: tuple[FileGuardrailPolicy, ...] = Field((), description="Rules for what may be said.")
+    cache: tuple[FileCachePolicy, ...] = Field((), description="Which answers are given again.")
     price_adjustments: tuple[FilePriceAdjustment, ...] = Field((), description="Margins and discounts of tenants.")
     limits: tuple[FileLimit, ...] = Field((), description="How often, for whom.")
     budgets: tuple[FileBudget, ...] = Field((), description="For how much, for whom.")

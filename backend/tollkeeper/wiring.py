@@ -79,6 +79,13 @@ from tollkeeper.domains.router.service import Router
 from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.domains.usage.spend import SqlSpend
 from tollkeeper.gateway import pipeline
+from tollkeeper.gateway.cache.entry import Seal
+from tollkeeper.gateway.cache.memory import Memory
+from tollkeeper.gateway.cache.metrics import CacheMetrics
+from tollkeeper.gateway.cache.shelf import CHANNEL as PURGES
+from tollkeeper.gateway.cache.shelf import Shelf
+from tollkeeper.gateway.cache.single_flight import SingleFlight
+from tollkeeper.gateway.cache.store import Store
 from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.explain import Explainer
 from tollkeeper.gateway.guard_trial import GuardTrial
@@ -102,6 +109,7 @@ from tollkeeper.gateway.probing import Probing
 from tollkeeper.gateway.providers import PROVIDERS, provider_kinds
 from tollkeeper.gateway.request_log import RequestLog
 from tollkeeper.gateway.routing.targets import Targets
+from tollkeeper.gateway.stages.recall import Recalling
 from tollkeeper.gateway.target_metrics import TargetMetrics
 from tollkeeper.gateway.upstream import Upstream
 from tollkeeper.known_keys import KnownKeys
@@ -124,6 +132,8 @@ _SHIP_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 2.0
 # A batch whose process died goes on elsewhere after this time.
 _BATCH_LEASE_SECONDS: Final = 15.0
+# A look-up in the cache.
+_CACHE_SECONDS: Final = 0.02
 # For the last calls' records.
 _LOG_SECONDS: Final = 2.0
 
@@ -206,9 +216,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         opened = await open_for_gateway(settings, keys, hasher, passwords, clock, stack)
         database = opened.database
         redis_url = required(settings.redis_url, "TOLLKEEPER_REDIS_URL")
-        link = make_link(redis_url, clock)
-        await link.start()
-        stack.push_async_callback(link.close)
+        link = await _open_link(make_link(redis_url, clock), stack)
         _open_publisher(redis_url, database, stack)
 
         mail = _open_mail(settings, box)
@@ -234,8 +242,9 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         session_lookup = Sessions(known.lookup, identities, tokens)
         probe = Probe(PROVIDERS, upstream, clock)
         targets = _open_targets(catalog, link, money.fleet.worker_id, clock)
+        recalling = await _open_cache(settings, redis_url, master, clock, metrics, stack)
         listener = await _open_listener(
-            settings, redis_url, _Hearing(known, catalog, money.counters, targets, clock), stack
+            settings, redis_url, _Hearing(known, catalog, money.counters, targets, recalling.shelf, clock), stack
         )
         objects, files = _open_files(settings, database, box, clock)
         audit_heads = Heads(objects, keys, clock)
@@ -299,6 +308,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 batches=Batches(database, files, box, clock),
                 access_log=access_log,
                 request_log=request_log,
+                recalling=recalling,
                 slots=Slots(
                     clock,
                     QueueMetrics(metrics.registry),
@@ -365,6 +375,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 async with running(_batch_work(services, files, name=str(money.fleet.worker_id))):
                     yield services
             finally:
+                await recalling.flights.close()
                 # What is settled then still travels to the ledger.
                 await services.gateway.drains.close()
                 await known.finish()
@@ -392,12 +403,19 @@ class _Hearing:
     """What a worker does when it is told of a change: forget, and look again."""
 
     def __init__(
-        self, keys: KnownKeys, catalog: CatalogControl, counters: Counters, targets: Targets, clock: Clock
+        self,
+        keys: KnownKeys,
+        catalog: CatalogControl,
+        counters: Counters,
+        targets: Targets,
+        shelf: Shelf,
+        clock: Clock,
     ) -> None:
         self._keys = keys
         self._catalog = catalog
         self._counters = counters
         self._targets = targets
+        self._shelf = shelf
         self._clock = clock
 
     def __call__(self, announcement: Announcement) -> None:
@@ -413,12 +431,16 @@ class _Hearing:
     def hint(self, message: bytes) -> None:
         self._targets.hear(message, self._clock.monotonic())
 
+    def purge(self, message: bytes) -> None:
+        self._shelf.hear(message)
+
     def resync(self) -> None:
         """A channel was away: nothing heard meanwhile can be trusted to be all."""
         self._keys.resync()
         self._catalog.loader.changed()
         self._counters.resync()
         self._targets.recall()
+        self._shelf.resync()
 
 
 @dataclass(frozen=True, slots=True)
@@ -513,6 +535,23 @@ def _open_upstream(settings: Settings, clock: Clock, stack: AsyncExitStack) -> U
     upstream = Upstream(settings, clock)
     stack.push_async_callback(upstream.aclose)
     return upstream
+
+
+async def _open_link(link: RedisLink, stack: AsyncExitStack) -> RedisLink:
+    await link.start()
+    stack.push_async_callback(link.close)
+    return link
+
+
+async def _open_cache(
+    settings: Settings, redis_url: str, master: MasterKey, clock: Clock, metrics: Metrics, stack: AsyncExitStack
+) -> Recalling:
+    """On a connection of its own (RULING 6), with less patience than money has: what comes late is a miss."""
+    link = await _open_link(make_link(redis_url, clock, operation_seconds=_CACHE_SECONDS), stack)
+    told = CacheMetrics(metrics.registry)
+    store = Store(link, tenant_bytes=settings.cache_tenant_bytes)
+    shelf = Shelf(Memory(settings.cache_memory_bytes), store, Seal(master.derive("cache")), told, clock)
+    return Recalling(shelf, SingleFlight(), told)
 
 
 def _open_targets(catalog: CatalogControl, link: RedisLink, worker_id: UUID, clock: Clock) -> Targets:
@@ -638,7 +677,7 @@ async def _open_listener(settings: Settings, redis_url: str, hearing: "_Hearing"
         create_client(redis_url, operation_seconds=None),
         on_announcement=hearing,
         on_resync=hearing.resync,
-        on_message={HINTS: hearing.hint},
+        on_message={HINTS: hearing.hint, PURGES: hearing.purge},
     )
     await listener.start()
     stack.push_async_callback(listener.close)

@@ -138,6 +138,17 @@ class Settings(BaseSettings):
         description="Largest answer kept for a day to be given again under its Idempotency-Key; 0 keeps none.",
     )
 
+    # Cache
+    cache_memory_bytes: int = Field(
+        32 * MIB,
+        ge=0,
+        le=16_384 * MIB,
+        description="Answers that each worker keeps in memory to be given again; 0: none.",
+    )
+    cache_tenant_bytes: int = Field(
+        256 * MIB, ge=MIB, description="Answers that Redis keeps of one tenant to be given again."
+    )
+
     # Request log
     request_log_retention_days: int = Field(30, ge=1, le=3650, description="Days that the log of calls is kept.")
     request_log_sample: float = Field(

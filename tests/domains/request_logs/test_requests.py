@@ -86,7 +86,7 @@ async def test_a_call_that_is_written_twice_is_there_once(sink: RequestLogSink, 
         ({"ending": "failed", "http_status": 502, "error_code": "upstream_error"}, "error", "failed"),
         ({"ending": "dropped"}, "cancelled", "cancelled"),
         ({"ending": "failed", "attempts": 0, "error_code": "guardrail_blocked"}, "blocked", "refused"),
-        ({"cache": "hit", "attempts": 0}, "cached", "completed"),
+        ({"cache": "semantic; score=0.970", "attempts": 0}, "cached", "completed"),
         ({"cache": "miss"}, "ok", "completed"),
     ],
 )

@@ -79,6 +79,7 @@ def build_catalog(
         policy_places=declared.policy_places,
         guardrails=declared.guardrails,
         guardrail_policies=declared.guardrail_policies,
+        caches=declared.caches,
         environment=declared.environment,
         price_list=price_list,
     )

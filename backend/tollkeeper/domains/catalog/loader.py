@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from tollkeeper.contracts.cache import CacheAttachment
 from tollkeeper.contracts.catalog import EMPTY_SNAPSHOT, DeclaredCatalog, Snapshot
 from tollkeeper.contracts.guardrails import Attachment
 from tollkeeper.core.clock import Clock
@@ -111,6 +112,7 @@ class SnapshotLoader:
                 policy_places=declared.policy_places,
                 guardrails=declared.guardrails,
                 guardrail_policies=declared.guardrail_policies,
+                caches=declared.caches,
             )
             if lost := _lost(self._holder.current(), sources, self._sources.policy_places):
                 raise ConfigurationRejected(_REJECTED, details={"problems": lost})
@@ -191,6 +193,7 @@ class Declared:
     policy_places: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     guardrails: tuple[Attachment, ...] = ()
     guardrail_policies: tuple[DeclaredGuardrail, ...] = ()
+    caches: tuple[CacheAttachment, ...] = ()
 
 
 # Reads file and environment; runs in a thread. Raises `ConfigError`.

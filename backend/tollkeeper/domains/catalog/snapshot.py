@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
+from tollkeeper.contracts.cache import CacheAttachment
 from tollkeeper.contracts.catalog import REST, Adjustment, DeclaredCatalog, ModelRoute, Price, ProviderConfig, Snapshot
 from tollkeeper.contracts.guardrails import Attachment
 from tollkeeper.contracts.routing import RoutePolicy, Target
@@ -68,6 +69,8 @@ class Sources:
     # Of the file: where its guardrail policies hold, and what they say.
     guardrails: tuple[Attachment, ...] = ()
     guardrail_policies: tuple[DeclaredGuardrail, ...] = ()
+    # Of the file.
+    caches: tuple[CacheAttachment, ...] = ()
     stored: StoredCatalog = field(default_factory=StoredCatalog)
     environment: DeclaredCatalog = field(default_factory=DeclaredCatalog)
     price_list: PriceList = field(default_factory=lambda: PriceList(MappingProxyType({})))
@@ -120,6 +123,7 @@ def build_snapshot(version: int, sources: Sources) -> Snapshot:
         wildcards=tuple(wildcards),
         adjustments=_adjustments((*sources.file.adjustments, *sources.stored.adjustments)),
         guardrails=_guardrails((*sources.guardrails, *sources.stored.guardrails)),
+        caches=MappingProxyType({None: sources.caches} if sources.caches else {}),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import orjson
 
+from tollkeeper.contracts.cache import HITS, result_of
 from tollkeeper.contracts.request_log import CallRecord
 from tollkeeper.core.ids import uuid7_unix_ms
 
@@ -116,7 +117,7 @@ def _row(record: CallRecord) -> tuple[Any, ...]:
 def _status(record: CallRecord) -> str:
     if record.error_code == _BLOCKED:
         return "blocked"
-    if record.ending == "done" and record.cache is not None and record.cache.startswith("hit"):
+    if record.ending == "done" and result_of(record.cache) in HITS:
         return "cached"
     return _STATUS[record.ending]
 

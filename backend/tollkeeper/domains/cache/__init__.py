@@ -1,0 +1,1 @@
+"""Cache policies as people write them."""
