@@ -57,7 +57,8 @@ def _undo(text: str) -> tuple[str, "array[int]"]:
         if high is not None:
             letter = chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00)
         elif code is not None:
-            letter = chr(int(code, 16))
+            # Half of a letter is none, and no pattern takes one.
+            letter = "\ufffd" if code[:1] in "dD" and code[1:2] in "89abcdefABCDEF" else chr(int(code, 16))
         else:
             letter = _SHORT.get(short, short)
         pieces.append(letter)

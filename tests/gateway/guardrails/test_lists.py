@@ -30,7 +30,15 @@ def found(rule: str, settings: dict[str, object], text: str, *, is_final: bool =
         ("the falke, and a nerve agent.", [("project", "falke"), ("weapons", "nerve agent")]),
         ("project\nx", [("project", "project\nx")]),
         ("Projection X-ray falken", []),
-        ("a nerve-agent", []),
+        ("a nerve-agent", [("weapons", "nerve-agent")]),
+        ("a nerve  \n agent", [("weapons", "nerve  \n agent")]),
+        ("the fal-ke flies", [("project", "fal-ke")]),
+        ("the f a l k e flies", [("project", "f a l k e")]),
+        ("the F.a.l.k.e", [("project", "F.a.l.k.e")]),
+        ("the f_a*l_k*e", [("project", "f_a*l_k*e")]),
+        ("the fаlkе", [("project", "fаlkе")]),
+        ("proj\u00adect x", [("project", "proj\u00adect x")]),
+        ("a b c falkner e x", []),
         ("Straße", []),
     ],
 )
@@ -49,7 +57,7 @@ def test_ten_thousand_terms_and_no_more() -> None:
         KeywordSettings(topics={"a": tuple(terms[:6000]), "b": tuple(terms[:6000])})
 
 
-@given(st.text(alphabet="projectx falk", max_size=40))
+@given(st.text(alphabet="projectx falk-._", max_size=40))
 def test_no_term_is_let_go_half(text: str) -> None:
     rule = Keywords(KeywordSettings(topics={"t": ("project x", "falk")}))
     whole = [(one.start, one.end) for one in rule.check(Part(text))]

@@ -1,20 +1,38 @@
 """Words and phrases from lists: thousands of them in one pass, whole words only, whatever the case.
 
-The text is compared folded (case, width, accents where the list has none), so `Ｐｒｏｊｅｃｔ　X` is `project x`.
+The text is compared folded (case, width, look-alikes of other scripts), and read a second time where signs stand between
+its letters: `Ｐｒｏｊｅｃｔ　X`, `Prоject-X` with a Cyrillic о and `P r o j e c t X` are `project x`.
 """
 
+import re
 import unicodedata
-from bisect import bisect_left
-from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
 
 import ahocorasick_rs
+import re2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tollkeeper.gateway.folding import fold
 from tollkeeper.gateway.guardrail import Finding, Part
+from tollkeeper.gateway.look_alikes import LOOK_ALIKES
 
 _LONGEST = 128
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_FOREIGN: Final = re.compile("[" + "".join(LOOK_ALIKES) + "]")
+_LATIN: Final = re.compile("[a-z]")
+# Signs within a word, or at the end of one that goes on: what stands before them is looked at apart, which is quicker.
+_INNER: Final = re.compile(r"[-\u2010\u2011\u00b7'’.*_]+(?=[^\W_]|\Z)")
+_BETWEEN: Final = re.compile(r"[\s\-_/.,:;*]{2,}|[\-_/]")
+# Letters one by one; at the end of a text even a few.
+_SPELT: Final = re.compile(r"(?<![^\W_])(?:[^\W_][ .\-_*·|/]{1,2}){2,}[^\W_](?![^\W_])")
+_SPELT_END: Final = re.compile(r"(?<![^\W_])(?:[^\W_][ .\-_*·|/]{1,2})+[^\W_]?\Z")
+# Whether there are any.
+_IS_SPELT: Final = re2.compile(r"(?:^|[^\pL\pN])[\pL\pN](?:[ .\-_*·|/]{1,2}[\pL\pN]){2}")
+_SIGNS: Final = re.compile(r"[ .\-_*·|/]+")
 
 
 class KeywordSettings(BaseModel):
@@ -53,30 +71,84 @@ class Keywords:
         self._longest = max(map(len, self._terms), default=0)
 
     def check(self, part: Part) -> Sequence[Finding]:
-        text, places = fold(part.text)
-        folded = _fold_in_place(text)
-        findings = []
-        for index, start, end in self._automaton.find_matches_as_indexes(folded, overlapping=True):
-            if self._whole and not _is_whole(folded, start, end):
-                continue
-            first, last = (start, end - 1) if places is None else (places[start], places[end - 1])
-            findings.append(Finding(self.NAME, self._labels[index], first, last + 1))
-        return findings
+        findings: dict[tuple[int, int], Finding] = {}
+        for reading in _readings(part.text, at_end=False):
+            folded = reading.text
+            for index, start, end in self._automaton.find_matches_as_indexes(folded, overlapping=True):
+                if self._whole and not _is_whole(folded, start, end):
+                    continue
+                first, last = reading.place(start), reading.place(end - 1)
+                findings.setdefault((first, last), Finding(self.NAME, self._labels[index], first, last + 1))
+        return list(findings.values())
 
     def held_from(self, text: str) -> int:
         """Where a term may have begun: from there the text is the beginning of one."""
-        # Invisible letters may stand between those of a term.
-        begin = max(0, len(text) - 2 * self._longest)
-        visible, places = fold(text[begin:])
-        folded = _fold_in_place(visible)
-        for start in range(len(folded)):
+        # Signs and invisible letters may stand between those of a term.
+        begin = max(0, len(text) - 4 * self._longest)
+        end = text[begin:]
+        return begin + min(self._begun(reading, len(end)) for reading in _readings(end, at_end=True))
+
+    def _begun(self, reading: "_Reading", length: int) -> int:
+        folded = reading.text
+        for start in range(max(0, len(folded) - self._longest), len(folded)):
             if self._whole and start and folded[start - 1].isalnum():
                 continue
             rest = folded[start:]
             place = bisect_left(self._terms, rest)
             if place < len(self._terms) and self._terms[place].startswith(rest):
-                return begin + (start if places is None else places[start])
-        return len(text)
+                return reading.place(start)
+        return length
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A text as it is compared. Behind each of `starts` its letters stood `shifts` further on in what was folded."""
+
+    text: str
+    places: "array[int] | None"
+    starts: Sequence[int] = (0,)
+    shifts: Sequence[int] = (0,)
+
+    def place(self, offset: int) -> int:
+        """In the text that there is."""
+        folded = offset + self.shifts[bisect_right(self.starts, offset) - 1]
+        return folded if self.places is None else self.places[folded]
+
+    def without(self, spans: Iterable[tuple[int, int]], instead: str) -> "_Reading":
+        pieces = []
+        starts, shifts = [0], [0]
+        at = length = 0
+        for start, end in spans:
+            pieces += [self.text[at:start], instead]
+            length += start - at + len(instead)
+            starts.append(length)
+            shifts.append(end - length)
+            at = end
+        pieces.append(self.text[at:])
+        return _Reading("".join(pieces), self.places, starts, shifts)
+
+
+def _readings(text: str, *, at_end: bool) -> Iterator[_Reading]:
+    """The text folded, and as it is read without the signs in it."""
+    visible, places = fold(text)
+    plain = _Reading(_fold_in_place(visible), places)
+    folded = plain.text
+    yield plain
+    inner = [span for span in map(_span, _INNER.finditer(folded)) if span[0] and folded[span[0] - 1].isalnum()]
+    if inner:
+        yield plain.without(inner, "")
+    between = list(map(_span, _BETWEEN.finditer(folded)))
+    if between:
+        yield plain.without(between, " ")
+    if at_end or _IS_SPELT.search(folded.encode("utf-8", "surrogatepass")) is not None:
+        spelt = (_SPELT_END if at_end else _SPELT).finditer(folded)
+        signs = [span for match in spelt for span in map(_span, _SIGNS.finditer(folded, *match.span()))]
+        if signs:
+            yield plain.without(signs, "")
+
+
+def _span(match: "re.Match[str]") -> tuple[int, int]:
+    return match.span()
 
 
 def _fold(term: str) -> str:
@@ -87,7 +159,16 @@ def _fold_in_place(text: str) -> str:
     """Folded letter by letter, so that offsets stay: what would become two letters keeps its own form."""
     if text.isascii():
         return text.lower().replace("\n", " ").replace("\t", " ")
-    return "".join(_LETTERS(letter) for letter in text)
+    folded = "".join(_LETTERS(letter) for letter in text)
+    return folded if _FOREIGN.search(folded) is None else _WORD.sub(_undisguised, folded)
+
+
+def _undisguised(match: "re.Match[str]") -> str:
+    """A word with Latin letters is a Latin word."""
+    word = match.group()
+    if word.isascii() or _LATIN.search(word) is None:
+        return word
+    return "".join(LOOK_ALIKES.get(letter, letter) for letter in word)
 
 
 class _Letters(dict[str, str]):
