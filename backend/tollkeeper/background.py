@@ -16,6 +16,7 @@ from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import SecretBox
 from tollkeeper.core.events import TeamMemberRemoved, UserDeleted
 from tollkeeper.db.session import Database
+from tollkeeper.domains.guardrail_policies.sink import DAYS as GUARDRAIL_DAYS
 from tollkeeper.domains.identity.tasks import AccountTasks
 from tollkeeper.domains.jobs.outbox import OutboxDelivery, Subscriber
 from tollkeeper.domains.jobs.runner import Runner
@@ -75,6 +76,9 @@ def _days_of_calls(settings: Settings, database: Database) -> JobKind:
         async with database.owner() as session:
             made = await DAYS.ensure(session)
             dropped = await DAYS.drop_expired(session, settings.request_log_retention_days)
+            # What was found in the calls of a day is kept as long as the calls.
+            await GUARDRAIL_DAYS.ensure(session)
+            await GUARDRAIL_DAYS.drop_expired(session, settings.request_log_retention_days)
         return {"made": [day.isoformat() for day in made], "dropped": [day.isoformat() for day in dropped]}
 
     return JobKind("requests.days", keep, every_seconds=HOUR)

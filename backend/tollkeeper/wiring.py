@@ -59,6 +59,7 @@ from tollkeeper.domains.fine_tuning.service import StoredFineTuningJobs
 from tollkeeper.domains.fleet.service import Fleet
 from tollkeeper.domains.guardrail_policies.control import GuardrailControl, build_guardrails
 from tollkeeper.domains.guardrail_policies.lookup import StoredGuardrails
+from tollkeeper.domains.guardrail_policies.sink import GuardrailEvents
 from tollkeeper.domains.identity.first_run import FirstRun
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.sessions import Sessions
@@ -88,6 +89,7 @@ from tollkeeper.gateway.cache.single_flight import SingleFlight
 from tollkeeper.gateway.cache.store import Store
 from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.explain import Explainer
+from tollkeeper.gateway.guard_events import GuardEvents
 from tollkeeper.gateway.guard_trial import GuardTrial
 from tollkeeper.gateway.hint_line import CHANNEL as HINTS
 from tollkeeper.gateway.hint_line import HintLine
@@ -250,7 +252,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         audit_heads = Heads(objects, keys, clock)
 
         access_log = _open_access_log(settings, clock, stack)
-        request_log = _open_request_log(settings, database, clock, metrics, stack)
+        request_log, guard_events = _open_notes(settings, database, box, clock, metrics, stack)
         kept_answers = _open_answers(settings, objects, box, clock, stack)
         issuers = Issuers(Outbound(ca_bundle=settings.upstream_ca_bundle, proxy_url=settings.upstream_proxy), clock)
         response_lookup, response_sink = _open_responses(settings, database, box, clock, stack)
@@ -308,6 +310,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 batches=Batches(database, files, box, clock),
                 access_log=access_log,
                 request_log=request_log,
+                guard_events=guard_events,
                 recalling=recalling,
                 slots=Slots(
                     clock,
@@ -356,6 +359,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             "targets": TargetMetrics(metrics.registry, targets, catalog.holder.current, clock).run(),
             "probes": Probing(probe, targets, catalog.holder.current, clock, may_probe=HintLine(link).may_probe).run(),
             "request-log": request_log.run(),
+            "guard-events": guard_events.run(),
             "catalog": catalog.loader.run(),
             "reload": catalog.reloader.run(),
             "file-rules": file_rules.run(),
@@ -589,13 +593,17 @@ def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) ->
     return writer
 
 
-def _open_request_log(
-    settings: Settings, database: Database, clock: Clock, metrics: Metrics, stack: AsyncExitStack
-) -> RequestLog:
+def _open_notes(
+    settings: Settings, database: Database, box: SecretBox, clock: Clock, metrics: Metrics, stack: AsyncExitStack
+) -> tuple[RequestLog, GuardEvents]:
+    """Of finished calls, and of what guardrails found in them."""
     sink = RequestLogSink(database, clock, retention_days=settings.request_log_retention_days)
     log_of_calls = RequestLog(sink, metrics.registry, share=settings.request_log_sample)
     stack.push_async_callback(log_of_calls.finish, _LOG_SECONDS)
-    return log_of_calls
+    found = GuardrailEvents(database, box, clock, retention_days=settings.request_log_retention_days)
+    events = GuardEvents(found, metrics.registry)
+    stack.push_async_callback(events.finish, _LOG_SECONDS)
+    return log_of_calls, events
 
 
 def _open_answers(

@@ -31,6 +31,7 @@ from tollkeeper.gateway.app import Gateway
 from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.kept_answers import KeptAnswers
+from tollkeeper.gateway.guard_events import GuardEvents
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics
@@ -287,6 +288,7 @@ async def serving(
     appraise: Appraise | None = None,
     responses: Any = None,
     request_log: RequestLog | None = None,
+    guard_events: GuardEvents | None = None,
     kept_answers: KeptAnswers | None = None,
     files: Any = None,
     batches: Any = None,
@@ -342,6 +344,7 @@ async def serving(
             metrics=metrics,
             access_log=log.append,
             request_log=request_log,
+            guard_events=guard_events,
             kept_answers=kept_answers,
             holds=holds,
             drains=drains,

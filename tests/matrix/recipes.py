@@ -372,6 +372,7 @@ RECIPES: Final[dict[str, Recipe]] = {
     # What may be said
     "GET /api/v1/guardrails/rules": Recipe(),
     "POST /api/v1/guardrails/test": Recipe(body=lambda scene: {"text": scene.word(), "starter": "baseline"}),
+    "GET /api/v1/guardrails/events": Recipe(),
     "GET /api/v1/guardrail-policies": Recipe(),
     "POST /api/v1/guardrail-policies": Recipe(
         body=lambda scene: {"name": scene.word()[:63], "rules": [{"rule": "pii"}]}, before=_room_for_policies

@@ -40,6 +40,7 @@ _KINDS: Final = (
     "adj",
     "rtp",
     "grp",
+    "grv",
     "job",
     "rol",
     "team",

@@ -546,6 +546,37 @@ async def _guardrail_exemption(world: World, wanted: Wanted) -> UUID:
     )
 
 
+async def _guardrail_event(world: World, wanted: Wanted) -> UUID:
+    """Of a call of its owner's key."""
+    person = wanted.owner or await world.person(NOBODY, wanted.side)
+    event_id = uuid7()
+    row = tables.GuardrailEvent(
+        tenant_id=wanted.side.tenant_id,
+        day=datetime.now(UTC).date(),
+        id=event_id,
+        created_at=datetime.now(UTC),
+        request_id=uuid7(),
+        api_key_id=uuid7(),
+        user_id=person.user_id,
+        model=wanted.side.name("model"),
+        policy_id=uuid7(),
+        policy=wanted.side.name("policy"),
+        policy_version=1,
+        is_platform=False,
+        rule="pii",
+        label="email",
+        action="block",
+        is_monitored=False,
+        direction="input",
+        place="text",
+        role="user",
+        count=1,
+    )
+    async with world.rows() as session:
+        session.add(row)
+    return event_id
+
+
 async def _job(world: World, wanted: Wanted) -> UUID:
     """For tomorrow, so that nobody runs it."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
@@ -693,6 +724,7 @@ MAKERS: Final[dict[str, Maker]] = {
     "grp": _guardrail_policy,
     "gra": _guardrail_attachment,
     "gre": _guardrail_exemption,
+    "grv": _guardrail_event,
     "job": _job,
     "inv": _invitation,
     "idp": _identity_provider,

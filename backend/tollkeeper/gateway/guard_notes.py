@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from tollkeeper.gateway.guard_events import GuardEvents
 from tollkeeper.gateway.guardrail import Part
 from tollkeeper.gateway.metrics import Metrics
 from tollkeeper.gateway.screen import Hit
@@ -14,10 +15,14 @@ log = structlog.get_logger(__name__)
 
 
 class GuardNotes:
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, events: GuardEvents | None = None) -> None:
+        """Without `events` they are counted and logged alone."""
         self._metrics = metrics
+        self._events = events
 
     def __call__(self, exchange: Exchange, hits: Sequence[Hit], part: Part) -> None:
+        if self._events is not None:
+            self._events.note(exchange, hits, part)
         counts = Counter((hit.policy.name, hit.use.name, hit.finding.label, _outcome(hit)) for hit in hits)
         for (policy, rule, label, outcome), count in counts.items():
             self._metrics.guardrail_hit(rule, part.direction.value, outcome, count)

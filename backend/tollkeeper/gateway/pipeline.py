@@ -27,6 +27,7 @@ from tollkeeper.gateway.cloud_tokens import Tokens
 from tollkeeper.gateway.drain import Drains
 from tollkeeper.gateway.edge.record import AccessLog
 from tollkeeper.gateway.fine_tuning import Tuning, TuningDesk
+from tollkeeper.gateway.guard_events import GuardEvents
 from tollkeeper.gateway.guard_notes import GuardNotes
 from tollkeeper.gateway.guardrails import RULES
 from tollkeeper.gateway.kept_answers import KeptAnswers
@@ -103,6 +104,8 @@ class Services:
     access_log: AccessLog | None = None
     # One note per finished call, for whoever looks it up later; None: none is taken.
     request_log: RequestLog | None = None
+    # What guardrails find, for whoever looks it up later; None: it is counted and logged alone.
+    guard_events: GuardEvents | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     # What calls have put aside; None: nothing limits money.
     holds: Holds | None = None
@@ -193,7 +196,7 @@ def make_count_stages(services: Services, authenticate: Authenticate) -> list[St
 
 def make_guard(services: Services) -> Guard:
     ways = WaysOut(services.channel, services.providers, services.clock, Tokens(services.channel, services.clock))
-    return Guard(Screens(RULES), GuardNotes(services.metrics), ways)
+    return Guard(Screens(RULES), GuardNotes(services.metrics, services.guard_events), ways)
 
 
 def make_line(services: Services) -> Line:
