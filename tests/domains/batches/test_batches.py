@@ -15,7 +15,7 @@ from openai.types import Batch
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tests.domains.batches.running import CHAT, MODEL, PRICE, Running, line, running
+from tests.domains.batches.running import CHAT, MODEL, PRICE, Running, jsonl, line, running
 from tests.domains.files.keeping import BOX
 from tests.gateway.upstream import Seen, answer, answer_json, completion
 from tollkeeper.contracts.batches import WINDOW_SECONDS, Answered
@@ -520,4 +520,39 @@ async def test_so_many_batches_are_open_and_no_more(batches: Running) -> None:
             await batches.create(client, [line("b")])
         assert refused.value.code == "too_many_batches"
         async with batches.database.platform() as session:
+            await session.execute(
+                text("UPDATE batches SET status = 'cancelled' WHERE id = :id"), {"id": parse_id("batch", made.id)}
+            )
+        # One is left, and ten want it.
+        at_once = await asyncio.gather(
+            *(batches.create(client, [line("c")]) for _ in range(10)), return_exceptions=True
+        )
+        assert sum(not isinstance(one, BaseException) for one in at_once) == 1
+        assert {type(one) for one in at_once if isinstance(one, BaseException)} == {RateLimitError}
+        async with batches.database.platform() as session:
             await session.execute(text("DELETE FROM batches"))
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(b'{"model":"gpt-4o-mini","max_tokens":1,"max_tokens":9,"messages":[]}', "duplicate_key", id="key twice"),
+        pytest.param(b'{"model":"gpt-4o-mini","seed":123456789012345678901234567890,"messages":[]}', "number_out_of_range", id="large"),
+        pytest.param(b'{"model":"gpt-4o-mini","messages":' + b"[" * 140 + b"]" * 140 + b"}", "json_too_deep", id="deep"),
+    ],
+)  # fmt: skip
+async def test_a_line_that_others_could_read_otherwise_is_refused_alone(
+    batches: Running, body: bytes, code: str
+) -> None:
+    odd = b'{"custom_id":"odd","method":"POST","url":"/v1/chat/completions","body":' + body + b"}\n"
+    async with batches.kept.client() as client:
+        batch = await batches.run(client, await batches.create(client, jsonl([line("good")]) + odd))
+
+        counts = batch.request_counts
+        assert counts is not None
+        assert (batch.status, counts.completed, counts.failed) == ("completed", 1, 1)
+        assert batch.error_file_id is not None
+        (told,) = [json.loads(one) for one in (await client.files.content(batch.error_file_id)).content.splitlines()]
+    assert (told["custom_id"], told["response"]["status_code"]) == ("odd", 400)
+    assert told["response"]["body"]["error"]["code"] == code
+    assert len(batches.vendor.seen) == 1

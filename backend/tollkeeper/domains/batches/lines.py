@@ -7,21 +7,25 @@ from uuid import UUID
 import orjson
 
 from tollkeeper.contracts.batches import Answered
+from tollkeeper.core.errors import BadRequest
 from tollkeeper.core.ids import format_id
+from tollkeeper.core.strict_json import DEFAULT_DEPTH, read_object
 
 _STREAMED: Final = ("A request of a batch is answered whole: leave 'stream' out.", "stream", "unsupported_parameter")
-_NESTED: Final = ("The request body is nested too deeply.", None, "invalid_json")
+# The line itself is one level around its body, which the pipeline judges once more by its own bound.
+_MOST_DEPTH: Final = DEFAULT_DEPTH + 1
 
 
 def read_body(line: bytes) -> tuple[bytes, bytes | None]:
-    """The call's body, and the body of its refusal where a batch cannot make it."""
-    body = orjson.loads(line)["body"]
+    """The call's body, and the body of its refusal where a batch cannot make it.
+
+    Read as strictly as a call's own: what readers could understand differently is refused, line by line.
+    """
     try:
-        content = orjson.dumps(body)
-    except orjson.JSONEncodeError:
-        # More is read than is written.
-        return b"", _refusal(*_NESTED)
-    return content, _refusal(*_STREAMED) if body.get("stream") else None
+        body = read_object(line, _MOST_DEPTH)["body"]
+    except BadRequest as error:
+        return b"", _refusal(error.message, error.param, error.code)
+    return orjson.dumps(body), _refusal(*_STREAMED) if body.get("stream") else None
 
 
 def _refusal(message: str, param: str | None, code: str) -> bytes:

@@ -79,6 +79,11 @@ async def cancel(session: AsyncSession, principal: Principal, batch_id: UUID, no
     return _count(result) == 1
 
 
+async def lock_creation(session: AsyncSession, tenant_id: UUID) -> None:
+    """One batch of a tenant is made at a time, until the transaction ends: each sees all that were made before."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"batches {tenant_id}", 0))))
+
+
 async def count_open(session: AsyncSession, *, before: UUID | None = None) -> int:
     """Of the tenant; `before`: of those that were made before that one."""
     query = select(func.count()).where(Batch.status.in_(sorted(OPEN)))

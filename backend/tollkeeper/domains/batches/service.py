@@ -57,6 +57,7 @@ class Batches:
     async def create(self, principal: Principal, new: NewBatch) -> contracts.Batch:
         batch_id, now = uuid7(), self._clock.now()
         async with self._database.tenant(principal.tenant_id) as session:
+            await repository.lock_creation(session, principal.tenant_id)
             if await repository.count_open(session) >= MOST_OPEN:
                 raise RateLimited(
                     f"{MOST_OPEN} batches of this tenant are not over yet; wait for one of them, or cancel it.",

@@ -9,6 +9,7 @@ import orjson
 
 from tollkeeper.contracts.chat import Batch, Call, Chunk, Operation
 from tollkeeper.core.errors import UpstreamError
+from tollkeeper.core.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.openai_chunks import ChatChunks
 from tollkeeper.gateway.openai_edge import OpenAIEdge
 from tollkeeper.gateway.openai_fields import missing, read_common, write_call, wrong_type
@@ -23,7 +24,6 @@ from tollkeeper.gateway.openai_repair import (
 )
 from tollkeeper.gateway.openai_stream import read_events
 from tollkeeper.gateway.openai_usage import read_usage
-from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 
 # A tuple: a union written with | would be built anew at every check.
 _CONTENT: Final = (str, list, type(None))

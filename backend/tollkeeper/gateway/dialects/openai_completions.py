@@ -8,12 +8,12 @@ import orjson
 
 from tollkeeper.contracts.chat import Batch, Call, Chunk, Operation
 from tollkeeper.core.errors import UpstreamError
+from tollkeeper.core.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.openai_edge import OpenAIEdge
 from tollkeeper.gateway.openai_fields import check_count, missing, read_common, write_call, wrong_type
 from tollkeeper.gateway.openai_repair import FINISH_REASONS, new_id, raise_error, repair_finish_reason
 from tollkeeper.gateway.openai_stream import read_events
 from tollkeeper.gateway.openai_usage import read_usage
-from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 
 _OBJECT: Final = "text_completion"
 

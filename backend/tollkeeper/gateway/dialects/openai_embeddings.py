@@ -12,11 +12,11 @@ import orjson
 
 from tollkeeper.contracts.chat import Batch, Call, Chunk, Operation
 from tollkeeper.core.errors import BadRequest, UpstreamError
+from tollkeeper.core.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.openai_edge import OpenAIEdge
 from tollkeeper.gateway.openai_fields import missing, read_common, write_call, wrong_type
 from tollkeeper.gateway.openai_repair import raise_error
 from tollkeeper.gateway.openai_usage import read_usage
-from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 
 # OpenAI, "Create embeddings": at most 2,048 inputs in one call, 2026-08.
 _MOST_INPUTS: Final = 2048

@@ -12,6 +12,7 @@ import orjson
 
 from tollkeeper.contracts.chat import Amounts, Batch, Call, Chunk, Operation, Usage
 from tollkeeper.core.errors import BadRequest, UnsupportedMediaType, UpstreamError
+from tollkeeper.core.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.dialect import Writer
 from tollkeeper.gateway.multipart import is_form, write_form
 from tollkeeper.gateway.openai_documents import files_of, read_document, read_form_call, read_text, refuse_stream
@@ -19,7 +20,6 @@ from tollkeeper.gateway.openai_edge import OpenAIEdge
 from tollkeeper.gateway.openai_events import NamedEventWriter, read_typed_events
 from tollkeeper.gateway.openai_fields import check_count, missing, read_common, write_call, wrong_type
 from tollkeeper.gateway.openai_usage import read_responses_usage
-from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.usage_counts import mapping
 
 # "Create image edit", OpenAI's API reference, 2026-10.

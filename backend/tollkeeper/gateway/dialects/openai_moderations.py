@@ -7,11 +7,11 @@ import orjson
 
 from tollkeeper.contracts.chat import Amounts, Batch, Call, Chunk, Operation
 from tollkeeper.core.errors import BadRequest, UpstreamError
+from tollkeeper.core.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.openai_documents import read_document, refuse_stream
 from tollkeeper.gateway.openai_edge import OpenAIEdge
 from tollkeeper.gateway.openai_fields import missing, read_common, write_call, wrong_type
 from tollkeeper.gateway.openai_usage import read_usage
-from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 
 # What OpenAI takes where none is named ("Create moderation", API reference, 2026-10).
 DEFAULT_MODEL: Final = "omni-moderation-latest"

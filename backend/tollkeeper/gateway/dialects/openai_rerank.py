@@ -9,11 +9,11 @@ import orjson
 
 from tollkeeper.contracts.chat import Amounts, Batch, Call, Chunk, Operation, Usage
 from tollkeeper.core.errors import BadRequest, UpstreamError
+from tollkeeper.core.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.openai_documents import read_document, read_text, refuse_stream
 from tollkeeper.gateway.openai_edge import OpenAIEdge
 from tollkeeper.gateway.openai_fields import check_count, missing, read_common, write_call, wrong_type
 from tollkeeper.gateway.openai_usage import read_usage
-from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.usage_counts import mapping, read_count
 
 _MOST_DOCUMENTS: Final = 10_000

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Final
 
 from tollkeeper.contracts.chat import Amounts, Batch, Call, Chunk, Operation
 from tollkeeper.core.errors import BadRequest, TollkeeperError, UpstreamError
+from tollkeeper.core.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.dialect import Writer
 from tollkeeper.gateway.openai_documents import read_document, read_text
 from tollkeeper.gateway.openai_edge import OpenAIEdge
 from tollkeeper.gateway.openai_events import TypedEventWriter, read_typed_events
 from tollkeeper.gateway.openai_fields import missing, read_common, write_call, wrong_type
 from tollkeeper.gateway.openai_usage import read_responses_usage
-from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 
 # By `response_format`; what a vendor has beside these is bytes.
 CONTENT_TYPES: Final[Mapping[str, str]] = {

@@ -7,6 +7,7 @@ import orjson
 
 from tollkeeper.contracts.chat import Call, Chunk
 from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.core.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.dialect import Writer
 from tollkeeper.gateway.dialects.anthropic_messages import names
 from tollkeeper.gateway.dialects.anthropic_messages.read_request import read_request
@@ -14,7 +15,6 @@ from tollkeeper.gateway.dialects.anthropic_messages.write_errors import status_o
 from tollkeeper.gateway.dialects.anthropic_messages.write_headers import headers_of
 from tollkeeper.gateway.dialects.anthropic_messages.write_message import write_message
 from tollkeeper.gateway.dialects.anthropic_messages.write_stream import MessageWriter
-from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 
 
 class AnthropicCaller:

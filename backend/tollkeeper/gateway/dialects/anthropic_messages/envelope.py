@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from tollkeeper.core.errors import BadRequest
-from tollkeeper.gateway.strict_json import read_object
+from tollkeeper.core.strict_json import read_object
 
 MARK: Final = "tk1."
 _DEPTH: Final = 32

@@ -9,6 +9,7 @@ import orjson
 
 from tollkeeper.contracts.chat import Call, Chunk
 from tollkeeper.core.errors import TollkeeperError
+from tollkeeper.core.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.dialect import Writer
 from tollkeeper.gateway.dialects.gemini.name import CHAT
 from tollkeeper.gateway.dialects.gemini.read_fields import read_fields
@@ -16,7 +17,6 @@ from tollkeeper.gateway.dialects.gemini.read_request import read_model, read_req
 from tollkeeper.gateway.dialects.gemini.write_answer import write_answer
 from tollkeeper.gateway.dialects.gemini.write_errors import write_error_body
 from tollkeeper.gateway.dialects.gemini.write_stream import AnswerWriter, ArrayWriter
-from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 
 _NOTHING: Final[Mapping[str, str]] = {}
 

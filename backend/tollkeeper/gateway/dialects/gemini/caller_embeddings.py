@@ -7,13 +7,13 @@ import orjson
 
 from tollkeeper.contracts.chat import Call, Chunk, Operation
 from tollkeeper.core.errors import BadRequest, UpstreamError
+from tollkeeper.core.strict_json import read_object
 from tollkeeper.gateway.dialects.gemini.caller import GeminiCaller
 from tollkeeper.gateway.dialects.gemini.name import EMBEDDINGS
 from tollkeeper.gateway.dialects.gemini.read_fields import Json, read_count, read_fields, read_list, read_text
 from tollkeeper.gateway.dialects.gemini.read_parts import Told
 from tollkeeper.gateway.dialects.gemini.read_request import read_model
 from tollkeeper.gateway.openai_fields import missing
-from tollkeeper.gateway.strict_json import read_object
 
 _READ: Final = frozenset({"model", "content", "outputDimensionality"})
 _MOST: Final = 2048

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from tollkeeper.core.errors import BadRequest
-from tollkeeper.gateway.strict_json import read_object
+from tollkeeper.core.strict_json import read_object
 
 # base64 of it ends with it, and reads the same in both alphabets.
 _MARK: Final = base64.b64encode(b"tollkeeper1:").decode()

@@ -7,6 +7,7 @@ from typing import ClassVar
 import orjson
 
 from tollkeeper.contracts.chat import Call, Chunk
+from tollkeeper.core.strict_json import DEFAULT_DEPTH, read_object
 from tollkeeper.gateway.dialect import Writer
 from tollkeeper.gateway.dialects.openai_responses.read_call import NAME, read_document
 from tollkeeper.gateway.dialects.openai_responses.write_events import Events
@@ -21,7 +22,6 @@ from tollkeeper.gateway.dialects.openai_responses.write_response import (
 )
 from tollkeeper.gateway.dialects.openai_responses.write_stream import ResponsesWriter
 from tollkeeper.gateway.openai_edge import OpenAIEdge
-from tollkeeper.gateway.strict_json import DEFAULT_DEPTH, read_object
 
 
 class ResponsesCaller(OpenAIEdge):
