@@ -164,6 +164,15 @@ def test_each_word_goes_where_it_belongs(clone: Clone, words: list[str], handed_
     assert ("--all-groups" in clone.calls()[0]) is is_development
 
 
+def test_the_local_model_is_installed_where_it_is_asked_for(clone: Clone) -> None:
+    clone.run("bench", "--quick")
+    clone.run("bench", "cache")
+    clone.run("bench", "cache")
+    clone.environment["TOLLKEEPER_EXTRAS"] = "embed"
+    clone.run("serve")
+    assert ["--extra embed" in call for call in clone.calls()] == [False, True]
+
+
 def test_what_development_installed_serves_as_well(clone: Clone) -> None:
     clone.run("check")
     clone.run("serve")
