@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None, *, console: Path = DIST) -> App
         redirect_slashes=False,
     )
     app.include_router(health.router)
-    app.include_router(v1.router)
+    app.include_router(v1.router, prefix=v1.PREFIX)
     app.include_router(pages.make_router(console))
     install_kernel(app)
     plain = app.openapi

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from sqlalchemy import select, update
 
 from tests.domains.counters import HandCounters
-from tollkeeper.api.v1 import router
+from tollkeeper.api.v1 import PREFIX, router
 from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import MasterKey, SecretBox
@@ -132,7 +132,7 @@ class ControlPlane:
         app = FastAPI(redirect_slashes=False)
         app.state.services = self.services
         install_kernel(app)
-        app.include_router(router)
+        app.include_router(router, prefix=PREFIX)
         return app
 
     @asynccontextmanager

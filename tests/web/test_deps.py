@@ -13,6 +13,7 @@ from sqlalchemy import select, text
 
 from tests.callers import someone
 from tests.domains.control_plane import ControlPlane, running_plane
+from tollkeeper.api.v1 import PREFIX
 from tollkeeper.api.v1 import router as api
 from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.core.errors import DependencyUnavailable
@@ -102,7 +103,7 @@ async def ask(plane: ControlPlane, path: str = "/api/v1/things", **headers: str)
 
 def test_every_route_declares_exactly_one_permission() -> None:
     app = FastAPI()
-    app.include_router(api)
+    app.include_router(api, prefix=PREFIX)
     contexts = [context for context in iter_route_contexts(app.routes) if context.path.startswith("/api/")]
     assert len(contexts) > 20
     for context in contexts:
@@ -126,7 +127,7 @@ PUBLIC = {
 
 def test_public_routes_are_these_few() -> None:
     app = FastAPI()
-    app.include_router(api)
+    app.include_router(api, prefix=PREFIX)
     open_paths = {
         context.path
         for context in iter_route_contexts(app.routes)
@@ -140,7 +141,7 @@ async def test_every_route_refuses_strangers_before_anything_else(plane: Control
     app = FastAPI(redirect_slashes=False)
     app.state.services = plane.services
     install_kernel(app)
-    app.include_router(api)
+    app.include_router(api, prefix=PREFIX)
     asked = 0
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver") as client:
         for context in iter_route_contexts(app.routes):

@@ -1,5 +1,7 @@
 """Table of contents of the control plane: one line per domain."""
 
+from typing import Final
+
 from fastapi import APIRouter
 
 from tollkeeper.domains.audit.routes import router as audit
@@ -31,7 +33,10 @@ from tollkeeper.domains.tenants.routes import router as tenants
 from tollkeeper.domains.usage.routes import router as usage
 from tollkeeper.domains.users.routes import router as users
 
-router = APIRouter(prefix="/api/v1")
+# Given where it is included: FastAPI makes every route of a router twice that is included without one.
+PREFIX: Final = "/api/v1"
+
+router = APIRouter()
 router.include_router(auth)
 router.include_router(oidc)
 router.include_router(oidc_callback)
