@@ -7,6 +7,7 @@
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -53,9 +54,36 @@ def checks() -> Iterator[Step]:
     yield Step("lint", [program("ruff"), "check", "--quiet", *sources])
     yield Step("types", [program("mypy")])
     yield Step("import contracts", [program("lint-imports")])
-    if (FRONTEND / "package.json").exists() and (npm := shutil.which("npm")):
-        yield Step("frontend types", [npm, "run", "--silent", "typecheck"], FRONTEND)
-        yield Step("frontend lint", [npm, "run", "--silent", "lint"], FRONTEND)
+    yield from frontend_checks()
+
+
+def frontend_checks() -> Iterator[Step]:
+    npm = shutil.which("npm")
+    if npm is None:
+        print("\nnpm is not installed: the console is neither checked nor built nor tested here", flush=True)
+        return
+    if not has_packages():
+        # A copy of the lock tells the next run, and the bootstrap, that all of it is there.
+        install = (
+            f"{shlex.quote(npm)} ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/.lock"
+        )
+        yield Step("frontend packages", ["sh", "-c", install], FRONTEND)
+    yield Step("frontend schema", [sys.executable, "-m", "tests.frontend_schema"])
+    yield Step("frontend types", [npm, "run", "--silent", "typecheck"], FRONTEND)
+    yield Step("frontend lint", [npm, "run", "--silent", "lint"], FRONTEND)
+
+
+def has_packages() -> bool:
+    lock, kept = FRONTEND / "package-lock.json", FRONTEND / "node_modules" / ".lock"
+    return kept.exists() and kept.read_bytes() == lock.read_bytes()
+
+
+def frontend_build() -> Iterator[Step]:
+    """Before pytest, whose browser looks at it."""
+    if npm := shutil.which("npm"):
+        yield Step("frontend build", [sys.executable, str(ROOT / "tollkeeper"), "console", "build"])
+        yield Step("frontend budget", [npm, "run", "--silent", "budget"], FRONTEND)
+        yield Step("frontend tests", [npm, "run", "--silent", "test"], FRONTEND)
 
 
 def tests(arguments: list[str], *, full: bool, notes: Path) -> Iterator[Step]:
@@ -65,6 +93,7 @@ def tests(arguments: list[str], *, full: bool, notes: Path) -> Iterator[Step]:
     if arguments:
         yield Step("pytest", [*command, *arguments], environment=long)
         return
+    yield from frontend_build()
     workers = str(max(2, min(8, os.cpu_count() or 2)))
     yield Step(
         "pytest",
@@ -78,8 +107,6 @@ def tests(arguments: list[str], *, full: bool, notes: Path) -> Iterator[Step]:
     )
     yield Step("coverage", [sys.executable, "-m", "tests.covering", str(notes / "coverage")])
     yield Step("canaries", [sys.executable, "-m", "tests.canaries", str(notes)])
-    if (FRONTEND / "package.json").exists() and (npm := shutil.which("npm")):
-        yield Step("frontend tests", [npm, "run", "--silent", "test"], FRONTEND)
 
 
 def run(step: Step) -> Result:

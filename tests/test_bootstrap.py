@@ -322,6 +322,36 @@ def test_console_is_built_once_and_again_when_its_sources_change(with_console: C
     assert builds() == 2
 
 
+def test_a_test_of_the_console_or_a_word_about_it_builds_nothing(with_console: Clone) -> None:
+    dist = with_console.root / "backend" / "tollkeeper" / "console" / "dist"
+    log = with_console.folder / "log"
+    with_console.add_program("npm", f'#!/bin/sh\necho "npm $@" >> {log}\nmkdir -p {dist}\n')
+    frontend = with_console.root / "frontend"
+    with_console.run("console", "build")
+    (frontend / "README.md").write_text("new")
+    (frontend / "KeysPage.test.tsx").write_text("new")
+    for folder in ("node_modules", "e2e"):
+        (frontend / folder).mkdir()
+        (frontend / folder / "index.js").write_text("new")
+    with_console.run("console", "build")
+    assert [call for call in with_console.calls() if call.startswith("npm ")] == [
+        "npm ci --omit=dev --no-audit --no-fund",
+        "npm run build",
+    ]
+
+
+def test_packages_that_the_checks_installed_are_not_installed_again(with_console: Clone) -> None:
+    dist = with_console.root / "backend" / "tollkeeper" / "console" / "dist"
+    log = with_console.folder / "log"
+    with_console.add_program("npm", f'#!/bin/sh\necho "npm $@" >> {log}\nmkdir -p {dist}\n')
+    frontend = with_console.root / "frontend"
+    (frontend / "node_modules").mkdir()
+    for path in (frontend / "package-lock.json", frontend / "node_modules" / ".lock"):
+        path.write_text("{}")
+    with_console.run("serve")
+    assert [call for call in with_console.calls() if call.startswith("npm ")] == ["npm run build"]
+
+
 def _without_npm(clone: Clone) -> Path:
     """What the stand-ins themselves need, and nothing else."""
     folder = clone.folder / "few"

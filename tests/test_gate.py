@@ -88,6 +88,25 @@ def exiting(code: int) -> list[str]:
 
 @pytest.mark.parametrize("arguments", [[], ["tests/faults/test_random_scripts.py"]])
 def test_a_full_run_is_full_whatever_is_run(arguments: list[str], tmp_path: Path) -> None:
-    step = next(gate.tests(arguments, full=True, notes=tmp_path))
-    assert step.environment["TOLLKEEPER_TEST_FULL"] == "1"
-    assert "TOLLKEEPER_TEST_FULL" not in next(gate.tests(arguments, full=False, notes=tmp_path)).environment
+    def pytest_of(*, full: bool) -> gate.Step:
+        return next(step for step in gate.tests(arguments, full=full, notes=tmp_path) if step.name == "pytest")
+
+    assert pytest_of(full=True).environment["TOLLKEEPER_TEST_FULL"] == "1"
+    assert "TOLLKEEPER_TEST_FULL" not in pytest_of(full=False).environment
+
+
+def test_the_console_is_checked_built_and_tested_where_npm_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gate.shutil, "which", lambda name: f"/somewhere/{name}")
+    steps = [step.name for step in (*gate.checks(), *gate.tests([], full=False, notes=tmp_path))]
+    assert {"frontend schema", "frontend types", "frontend lint", "frontend budget", "frontend tests"} <= set(steps)
+    assert steps.index("frontend build") < steps.index("pytest")
+
+
+def test_without_npm_the_rest_is_tested_and_a_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(gate.shutil, "which", lambda name: None)
+    steps = [step.name for step in (*gate.checks(), *gate.tests([], full=False, notes=tmp_path))]
+    assert "pytest" in steps
+    assert not [name for name in steps if name.startswith("frontend")]
+    assert capsys.readouterr().out.count("npm is not installed") == 1

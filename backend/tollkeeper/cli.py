@@ -12,6 +12,7 @@ from tollkeeper.commands import (
     catalog,
     chat,
     config,
+    console,
     demo,
     docs,
     doctor,
@@ -67,7 +68,9 @@ def version(*, as_json: Json = False) -> None:
 @app.command()
 def openapi(
     *,
-    control: Annotated[bool, typer.Option("--control", help="The control plane alone: what the console calls.")] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="The control plane alone: what the console calls.")
+    ] = False,
     as_json: Json = True,  # noqa: ARG001 - it is JSON in any case
 ) -> None:
     """Print the OpenAPI document; no server is started."""
@@ -100,6 +103,7 @@ app.add_typer(guardrails.app, name="guardrails")
 app.add_typer(limits.app, name="limits")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(config.app, name="config")
+app.add_typer(console.app, name="console")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(audit.app, name="audit")
 app.add_typer(ledger.app, name="ledger")

@@ -34,6 +34,7 @@ def test_every_noun_of_the_issue_is_there() -> None:
         "chat",
         "demo",
         "config",
+        "console",
         "docs",
         "doctor",
         "guardrails",
