@@ -1,4 +1,7 @@
-"""`./tollkeeper bench`: measure Tollkeeper against the floor, print the table, write `bench/results/<name>.json`."""
+"""`./tollkeeper bench`: measure Tollkeeper against the floor, print the table, write `bench/results/<name>.json`.
+
+`./tollkeeper bench guardrails` measures the guardrails instead: what they find, and what that costs.
+"""
 
 import argparse
 import sys
@@ -6,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from bench import report, targets, wrk
+from bench.guardrails import command as guardrails
 from bench.harness import run_suite
 from bench.processes import ROOT, StartFailed
 from bench.rig import set_up
@@ -17,6 +21,9 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["guardrails"]:
+        guardrails.main(sys.argv[2:])
+        return
     names = [scenario.name for scenario in suite(is_quick=True).scenarios]
     parser = argparse.ArgumentParser(prog="tollkeeper bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="about half a minute instead of two to three minutes")
