@@ -43,7 +43,12 @@ def before(text: str, start: int, reach: int = REACH) -> str:
 
 
 # By which borders a word has; each is looked up once for all words of its kind.
-_KINDS: Final = {"whole": r"(?<![^\W\d_])(?:%s)(?![^\W\d_])", "stem": r"(?<![^\W\d_])(?:%s)", "free": "(?:%s)"}
+_LETTER: Final = r"[^\W\d_\u2e80-\U0010ffff]"
+_KINDS: Final = {
+    "whole": f"(?<!{_LETTER})(?:%s)(?!{_LETTER})",
+    "stem": f"(?<!{_LETTER})(?:%s)",
+    "free": "(?:%s)",
+}
 
 
 def _kind(word: str) -> str:

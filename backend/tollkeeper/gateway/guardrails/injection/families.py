@@ -137,9 +137,9 @@ PHRASES: Final = (
 
 # Words around a match that say it is spoken about, not spoken.
 ABOUT: Final = (
-    r"(?:for example|for instance|e\.g\.|such as|known as|phrases? like|called|so-called|the phrase|attack(?:er|s|ed)?|injection|"
+    r"(?:for example|for instance|e\.g\.|such as|known as|phrases? like|so-called|the phrase|attack(?:er|s|ed)?|injection|"
     r"jailbreaks?|adversar|vulnerab|owasp|detect(?:s|or|ion|ing)?|classif|research|paper|study|benchmark|dataset|blog|article|"
-    r"security (?:team|training|policy|guide|review|researcher)|mitigat|defen[sc]e|explain|what (?:is|does|are)|how (?:do|can|would) "
+    r"security (?:team|training|policy|guide|review|researcher)|mitigat|defen[sc]e|how (?:do|can|would) "
     r"(?:i|we|you) (?:detect|prevent|stop|defend|protect)|unit test|test case|regex|filter for|guardrail|red team|warn(?:s|ing)?|beispiel|"
     r"par exemple|por ejemplo|angriff|attaque|ataque|注入|攻击|攻撃)"
 )

@@ -83,6 +83,7 @@ def _hints() -> re2.Set:
 _HINTS: Final = _hints()
 _MOST_LAYERS: Final = 24
 _LONGEST_LAYER: Final = 20_000
+_SHORT: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def layers(text: str) -> Iterator[Layer]:
     plain, places = _plain(text)
     yield Layer(plain, "", 0, len(text), places)
     # One pass says which other readings there may be at all: to look for each would cost more than all the rest.
-    hints = frozenset(_HINTS.Match(text.encode("utf-8", "surrogatepass")) or ())
+    hints = frozenset(_HINTS.Match(text.encode("utf-8", "replace")) or ())
     for how, start, end, hidden in islice(_hidden(text, hints), _MOST_LAYERS):
         yield Layer(_plain(hidden[:_LONGEST_LAYER])[0], how, start, end)
     if _Hint.LEETY in hints:
@@ -111,9 +112,9 @@ def layers(text: str) -> Iterator[Layer]:
         joined = _SPACED_LETTERS.sub(_joined, plain)
         if joined != plain:
             yield Layer(joined, "spaced letters", 0, len(text))
-    if _Hint.COMMON not in hints and len(plain) < _LONGEST_LAYER:
+    if _Hint.COMMON not in hints and len(plain) < _LONGEST_LAYER and plain.isascii():
         for how, turned in (("rot13", codecs.encode(plain, "rot13")), ("reversed", plain[::-1])):
-            if _COMMON_WORDS.search(turned) is not None:
+            if len(_COMMON_WORDS.findall(turned)) >= (1 if len(plain) < _SHORT else 2):
                 yield Layer(turned, how, 0, len(text))
 
 
@@ -126,9 +127,9 @@ def _plain(text: str) -> tuple[str, "array[int] | None"]:
     if text.isascii():
         return text.lower().replace("\t", " "), None
     folded, places = fold(text)
-    disguised = _DISGUISE.search(folded.encode("utf-8", "surrogatepass")) is not None
-    if disguised:
-        mixed = _latin_words(folded)
+    is_disguised = _DISGUISE.search(folded.encode("utf-8", "replace")) is not None
+    mixed = _latin_words(folded) if is_disguised else None
+    if mixed is not None:
         pieces = [
             _LOOK_ALIKE[letter].lower() if mixed[index] and letter in _LOOK_ALIKE else _LETTERS[letter]
             for index, letter in enumerate(folded)
@@ -162,16 +163,23 @@ _LETTERS: Final = _Letters()
 _DISGUISE: Final = re2.compile("[" + "".join(_LOOK_ALIKE) + "]")
 
 
-def _latin_words(text: str) -> bytearray:
+def _latin_words(text: str) -> bytearray | None:
     """For each letter whether its word has a Latin one, or stands among Latin words: then foreign ones are in disguise."""
+    ascii_letters = text.encode("ascii", "ignore").translate(None, _NO_LETTERS)
+    is_latin = len(ascii_letters) > len(text) - len(text.encode("ascii", "ignore"))
+    if not is_latin and _MIXED.search(text.encode("utf-8", "replace")) is None:
+        return None
     flags = bytearray(len(text))
-    latin_text = sum(letter.isascii() and letter.isalpha() for letter in text) * 2 > sum(map(str.isalpha, text))
     for match in re.finditer(r"[^\W\d_]+", text):
         word = match.group(0)
-        if latin_text or any(letter.isascii() for letter in word):
-            for index in range(*match.span()):
-                flags[index] = 1
+        if is_latin or (not word.isascii() and _ASCII_LETTER.search(word) is not None):
+            flags[match.start() : match.end()] = b"\1" * len(word)
     return flags
+
+
+_NO_LETTERS: Final = bytes(code for code in range(128) if not chr(code).isalpha())
+_ASCII_LETTER: Final = re.compile("[A-Za-z]")
+_MIXED: Final = re2.compile(f"[A-Za-z]{_DISGUISE.pattern}|{_DISGUISE.pattern}[A-Za-z]")
 
 
 def _hidden(text: str, hints: frozenset[int]) -> Iterator[tuple[str, int, int, str]]:

@@ -1,6 +1,7 @@
 """Where a person is found: mail, network addresses, streets; and what stands in a passport."""
 
 import ipaddress
+import re
 from typing import Final
 
 from tollkeeper.gateway.context_words import Words
@@ -26,6 +27,7 @@ _LICENCE_WORDS: Final = Words(
 _PLATE_WORDS: Final = Words(
     "license plate", "licence plate", "number plate", "registration", "kennzeichen", "immatriculation", "matrícula",
 )  # fmt: skip
+_PREFIX_LENGTH: Final = re.compile(r"/[0-9]{1,3}(?![0-9])")
 _MONTHS: Final = (
     "jan(?:uary|uar)?|feb(?:ruary|ruar)?|mar(?:ch)?|märz|apr(?:il)?|may|mai|jun[ei]?|jul[iy]?|aug(?:ust)?|sep(?:t(?:ember)?)?|"
     "o[ck]t(?:ober)?|nov(?:ember)?|de[cz](?:ember)?|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|"
@@ -54,7 +56,11 @@ def _ip4(text: str, start: int, end: int) -> float:
         return 0.0
     if text[end : end + 2].startswith(".") and text[end + 1 : end + 2].isdigit():
         return 0.0
-    if text[start - 1 : start] in {".", "-", "_"} or _VERSION_WORDS.stand_before(text, start, 20):
+    if (
+        _is_network(text, start, end)
+        or text[start - 1 : start] in {".", "-", "_"}
+        or _VERSION_WORDS.stand_before(text, start, 20)
+    ):
         return 0.0
     # Nobody's: of this host, of the link, of everybody.
     return 0.0 if value in {"127.0.0.1", "0.0.0.0", "255.255.255.255"} else 0.9  # noqa: S104 - compared, not bound
@@ -68,7 +74,20 @@ def _ip6(text: str, start: int, end: int) -> float:
         address = ipaddress.IPv6Address(value)
     except ValueError:
         return 0.0
-    return 0.0 if address.is_loopback or address.is_unspecified or len(value) < 6 else 0.95
+    is_nobodys = address.is_loopback or address.is_unspecified or len(value) < 6 or _is_network(text, start, end)
+    return 0.0 if is_nobodys else 0.95
+
+
+def _is_network(text: str, start: int, end: int) -> bool:
+    """`10.0.0.0/8`: a range, in code and rules for firewalls."""
+    length = _PREFIX_LENGTH.match(text, end)
+    if length is None:
+        return False
+    try:
+        ipaddress.ip_network(text[start:end] + length.group())
+    except ValueError:
+        return False
+    return True
 
 
 def _mac(text: str, start: int, end: int) -> float:
@@ -85,10 +104,11 @@ def _mrz(text: str, start: int, end: int) -> float:
 
 
 def shapes() -> list[Shape]:
-    local = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~\-\p{L}]"
+    # Quotes and signs that stand around one are no part of it.
+    local = r"[A-Za-z0-9_+\p{L}][A-Za-z0-9.!#$%&'*+/=?^_`{|}~\-\p{L}]*"
     return [
         # Lengths are looked at afterwards: repeats that count make automata large.
-        Shape("email", rf"{local}+@(?:[A-Za-z0-9\p{{L}}\-]+\.)+[A-Za-z\p{{L}}]+", word, _email, is_word=False),
+        Shape("email", rf"{local}@(?:[A-Za-z0-9\p{{L}}\-]+\.)+[A-Za-z\p{{L}}]+", word, _email, is_word=False),
         Shape("ip_address", r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}", word, _ip4),
         Shape("ip_address", r"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}", word, _ip6),
         Shape("mac_address", r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}", word, _mac),

@@ -1,5 +1,6 @@
 """Payment cards and bank accounts: cards by their issuers' ranges and Luhn's digit, IBANs by length and check digits."""
 
+import re
 from typing import Final
 
 from tollkeeper.gateway.context_words import Words
@@ -31,6 +32,8 @@ _OTHERS: Final = Words(
 _NEAR: Final = 24
 _BIC_WORDS: Final = Words("bic", "swift")
 _US_WORDS: Final = Words("routing", "aba", "transit")
+_GROUP_BEFORE: Final = re.compile(r"(?<![0-9])(?:[A-Za-z]{2}[0-9]{2}|[0-9]{4})[ ./\t-]$")
+_GROUP_BEHIND: Final = re.compile(r"[ ./\t-][0-9]{4}(?![0-9])")
 # As cards print them; the longest first.
 _GROUPED: Final = ((4, 4, 4, 4, 3), (6, 13), (4, 4, 4, 4), (8, 8), (4, 6, 5), (4, 6, 4), (4, 4, 4, 1))
 
@@ -44,8 +47,13 @@ def _is_card(digits: str) -> bool:
 
 
 def _grouped_card(text: str, start: int, end: int) -> float:
-    """Nothing else is written so."""
-    return 1.0 if _is_card(_digits_of(text, start, end)) else 0.0
+    """Nothing else is written so, but for the middle of an account and for columns of numbers."""
+    if not _is_card(_digits_of(text, start, end)):
+        return 0.0
+    if _CARD_WORDS.stand_before(text, start):
+        return 1.0
+    before, behind = text[max(0, start - 6) : start], text[end : end + 6]
+    return 0.0 if _GROUP_BEFORE.search(before) or _GROUP_BEHIND.match(behind) else 0.95
 
 
 def _plain_card(text: str, start: int, end: int) -> float:
