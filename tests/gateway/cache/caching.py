@@ -53,7 +53,9 @@ def before(
     vendor: FakeUpstream, *attachments: CacheAttachment, kind: str = "openai_compatible", **fields: Any
 ) -> Snapshot:
     routes: list[ModelRoute] = [route(name, ("one", name), **fields) for name in MODELS]
-    return with_caches(snapshot([provider("one", vendor.base_url, kind=kind)], routes), *attachments)
+    # So that a call nobody waits for is closed, and not read to its end.
+    config = provider("one", vendor.base_url, kind=kind, options={"cancel_stops_billing": True, "visible_output": True})
+    return with_caches(snapshot([config], routes), *attachments)
 
 
 @dataclass

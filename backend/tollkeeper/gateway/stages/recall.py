@@ -17,7 +17,7 @@ from tollkeeper.contracts.cache import HEADER, CachePolicy, CacheResult, Settle
 from tollkeeper.contracts.chat import Chunk, Reply, Usage
 from tollkeeper.contracts.routing import Target
 from tollkeeper.core.clock import Clock
-from tollkeeper.core.errors import NotFound, RequestTimeout, TollkeeperError, UpstreamError
+from tollkeeper.core.errors import BadRequest, NotFound, RequestTimeout, TollkeeperError, UpstreamError
 from tollkeeper.core.money import format_usd
 from tollkeeper.gateway.cache.asking import Asking, ask
 from tollkeeper.gateway.cache.controls import FIELD, NONE, Controls, read_controls, without_field
@@ -450,7 +450,9 @@ def _is_good(exchange: Exchange) -> bool:
 
 
 def _is_for_all(error: Exception | None) -> bool:
-    """What the vendor says of the call itself: it would say so again."""
+    """What is said of the call itself would be said again; whose time was up is its own affair."""
+    if isinstance(error, BadRequest):
+        return not isinstance(error, RequestTimeout)
     return isinstance(error, UpstreamError) and error.status < 500
 
 
