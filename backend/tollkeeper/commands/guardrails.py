@@ -7,13 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
-from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Url
+from tollkeeper.commands import guardrail_policies
+from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Tenant, Url
 from tollkeeper.commands.levels import sent
 from tollkeeper.commands.output import Json, fail, note, print_json, print_line, print_rows
 
-app = typer.Typer(help="See which rules look at calls, and try texts against them.", no_args_is_help=True)
+app = typer.Typer(help="Say what may be said: policies, what they found, and texts tried.", no_args_is_help=True)
+app.add_typer(guardrail_policies.app, name="policies")
 
 _PATH = "/api/v1/guardrails"
+_EVENTS = (
+    "created_at",
+    "policy",
+    "rule",
+    "label",
+    "action",
+    "is_monitored",
+    "direction",
+    "model",
+    "api_key_id",
+    "count",
+)
 _FINDINGS = ("policy", "rule", "label", "action", "score", "text", "because")
 
 
@@ -24,6 +38,30 @@ def list_rules(
     """List every kind of rule; --json shows the schema of its settings."""
     found = Client(url, key, data_dir).request("GET", f"{_PATH}/rules")
     print_rows(found["data"], ("name", "title"), as_json=as_json)
+
+
+@app.command("events")
+def list_events(
+    *,
+    since: Annotated[str | None, typer.Option("--from", help="From this moment on; else the last week.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Before this moment.")] = None,
+    rule: Annotated[str | None, typer.Option("--rule", help="Of this rule, by its name in the policy.")] = None,
+    action: Annotated[str | None, typer.Option("--action", help="block, redact, redact_reversibly or flag.")] = None,
+    direction: Annotated[str | None, typer.Option("--direction", help="input or output.")] = None,
+    api_key: Annotated[str | None, typer.Option("--of", help="Of the calls of this key: key_…")] = None,
+    request: Annotated[str | None, typer.Option("--request", help="Of this call: req_…")] = None,
+    most: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many.")] = 100,
+    tenant: Tenant = None,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Json = False,
+) -> None:
+    """What guardrails found in calls, newest first."""
+    client = Client(url, key, data_dir)
+    wanted = {"from": since, "to": until, "rule": rule, "action": action, "direction": direction}
+    wanted |= {"api_key_id": api_key, "request_id": request, "tenant_id": client.tenant_id(tenant)}
+    print_rows(client.pages(f"{_PATH}/events", most=most, **wanted), _EVENTS, as_json=as_json)
 
 
 @app.command("test")

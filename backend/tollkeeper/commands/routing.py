@@ -1,8 +1,6 @@
 """`tollkeeper routing`: explain where a call would go, and manage the policies that decide it."""
 
-import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +9,7 @@ import typer
 
 from tollkeeper.commands import routing_health
 from tollkeeper.commands.client import DEFAULT_DATA_DIR, Client, DataDir, Key, Tenant, Url
+from tollkeeper.commands.documents import read_json, read_policy
 from tollkeeper.commands.levels import sent
 from tollkeeper.commands.output import (
     Json,
@@ -31,6 +30,7 @@ routing_health.register(app)
 PolicyId = Annotated[str, typer.Argument(help="The policy's id (rtp_…) or its name.")]
 _PATH = "/api/v1/route-policies"
 _COLUMNS = ("id", "name", "tenant_id", "strategy", "published_version", "draft_version", "managed_by", "description")
+_MEMBERS = "name, strategy, branches …"
 _TARGETS = ("order", "provider", "model", "input_per_million", "output_per_million", "latency_ms", "in_flight", "state")
 
 
@@ -60,7 +60,7 @@ def explain(
     question = sent(
         model=model,
         key_id=key if is_asked_for else None,
-        body=None if body is None else _read_json(body),
+        body=None if body is None else read_json(body),
         endpoint=endpoint,
         headers=dict(_header(one) for one in header or ()),
         share=share,
@@ -104,7 +104,7 @@ def create(
 ) -> None:
     """Save a new policy as a draft; every fault is told with its path."""
     client = Client(url, key, data_dir)
-    body = {**_read_policy(source), **sent(tenant_id=client.tenant_id(tenant)), "publish": publish}
+    body = {**read_policy(source, _MEMBERS), **sent(tenant_id=client.tenant_id(tenant)), "publish": publish}
     print_object(client.request("POST", _PATH, body), as_json=as_json)
 
 
@@ -120,7 +120,7 @@ def change(
 ) -> None:
     """Change the draft, or begin one. Calls follow what is published until `publish`."""
     client = Client(url, key, data_dir)
-    changes = {name: value for name, value in _read_policy(source).items() if name != "name"}
+    changes = {name: value for name, value in read_policy(source, _MEMBERS).items() if name != "name"}
     print_object(client.request("PATCH", f"{_PATH}/{_id_of(client, policy)}", changes), as_json=as_json)
 
 
@@ -187,34 +187,6 @@ def _id_of(client: Client, named: str) -> str:
     if len(found) > 1:
         fail(f"{len(found)} route policies of several tenants are named {named}: use an id ({', '.join(found)})")
     return found[0]
-
-
-def _read_text(source: Path) -> str:
-    try:
-        return sys.stdin.read() if str(source) == "-" else source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{source} cannot be read: {error}", code=2)
-
-
-def _read_json(source: Path) -> Any:
-    try:
-        return json.loads(_read_text(source))
-    except ValueError as error:
-        fail(f"{source} is no JSON: {error}", code=2)
-
-
-def _read_policy(source: Path) -> Mapping[str, Any]:
-    # Not for every command: it takes longer to load than most of them to run.
-    import yaml
-
-    try:
-        # JSON is YAML too.
-        document = yaml.safe_load(_read_text(source))
-    except yaml.YAMLError as error:
-        fail(f"{source} is no YAML: {error}", code=2)
-    if not isinstance(document, dict):
-        fail(f"{source} holds no policy: expected name, strategy, branches …", code=2)
-    return document
 
 
 def _header(text: str) -> tuple[str, str]:
