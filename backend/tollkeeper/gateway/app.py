@@ -122,7 +122,7 @@ class Gateway:
         if method not in METHODS:
             await self._answer_plainly(scope, receive, send, ", ".join(METHODS), None)
             return
-        run = self._pass(PassedRequest(method, scope["raw_path"], scope["query_string"]))
+        run = self._pass(PassedRequest(method, scope["raw_path"], scope["query_string"], scope["headers"]))
         dialect = self._paths.dialect_of(path, dict(scope["headers"]))
         await self._serve(Operation.PASSTHROUGH, dialect, scope, receive, send, run)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tollkeeper.contracts.chat import Batch, Chunk, Reply
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.provider import UpstreamRequest, UpstreamResponse
-from tollkeeper.gateway.secrecy import hide_secrets
+from tollkeeper.gateway.secrecy import Hiding, echoed_secrets, hide_secrets
 from tollkeeper.gateway.stage import Attempt, Exchange
 
 
@@ -20,7 +20,7 @@ class Passed(Reply):
 
 
 class PassedBody:
-    """The body as it arrives, after its first piece. Closed early, it cancels the vendor's work."""
+    """The body as it arrives, after its first piece, without our own secrets. Closed early, it cancels the vendor's work."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class PassedBody:
         self._reads = reads
         self._clock = clock
         self._is_over = False
+        self._hiding = Hiding(echoed_secrets(request.config, request.credential, request.signed_headers))
 
     def __aiter__(self) -> AsyncIterator[Batch]:
         return self
@@ -50,7 +51,7 @@ class PassedBody:
             piece = await anext(self._reads)
         except StopAsyncIteration:
             self._is_over = True
-            return (Chunk({}, native=b"", is_final=True),)
+            return (Chunk({}, native=self._hiding.end(), is_final=True),)
         except UpstreamError as error:
             self._is_over = True
             attempt, request = self._attempt, self._request
@@ -59,7 +60,7 @@ class PassedBody:
             return (Chunk({}, native=b"", is_final=True, error=error),)
         finally:
             self._exchange.upstream_seconds += self._clock() - begun
-        return (Chunk({}, native=piece),)
+        return (Chunk({}, native=self._hiding.feed(piece)),)
 
     async def aclose(self) -> None:
         response, self._response = self._response, None

@@ -4,7 +4,7 @@ The caller is proven, admitted, paid for and recorded as for every call, and gua
 nothing is touched: method, query, body, status and answer stay as they are. What is replaced is what belongs to a connection or to a credential.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -15,7 +15,7 @@ from tollkeeper.contracts.chat import Amounts, Call, Operation, Reply
 from tollkeeper.contracts.passthrough import USUAL_HEADERS, Passthrough
 from tollkeeper.contracts.principal import Environment, Principal, name_allowed
 from tollkeeper.contracts.routing import Target
-from tollkeeper.core.errors import Forbidden, NotFound
+from tollkeeper.core.errors import BadRequest, Forbidden, NotFound
 from tollkeeper.gateway.carrier import Carrier, Line
 from tollkeeper.gateway.passthrough_paths import PassedPath, operation_path, read_passed_path
 from tollkeeper.gateway.provider import Provider, UpstreamRequest
@@ -23,6 +23,7 @@ from tollkeeper.gateway.stage import Exchange, Next
 from tollkeeper.gateway.stages.read import timeout_seconds
 
 _ONCE: Final = "idempotency-key"
+_SINGLE: Final = frozenset({_ONCE, "content-type", "range"})
 # Gives back what may leave of a body, or refuses it.
 Look = Callable[[Exchange, bytes], Awaitable[bytes]]
 
@@ -36,6 +37,8 @@ class PassedRequest:
     method: str
     raw_path: bytes
     query: bytes
+    # All of them, also those that came several times.
+    headers: Sequence[tuple[bytes, bytes]]
 
 
 def model_of(provider: str) -> str:
@@ -97,7 +100,10 @@ class PassThrough:
         return UpstreamRequest(
             method=self._request.method,
             url=(config.base_url or "").rstrip("/") + self._path.url_path,
-            headers={**provider.fixed_headers(config, exchange.call), **_of_caller(exchange, config)},
+            headers={
+                **provider.fixed_headers(config, exchange.call),
+                **_of_caller(exchange, config, self._request.headers),
+            },
             body=self._body,
             config=config,
             deadline=exchange.deadline,
@@ -127,14 +133,25 @@ def _route(config: ProviderConfig, opened: Passthrough, target: Target) -> Model
     return ModelRoute(id=config.id, name=model_of(config.name), targets=(target,), price=price)
 
 
-def _of_caller(exchange: Exchange, config: ProviderConfig) -> dict[str, str]:
-    """What the vendor may see of the caller's headers: a list, so that no credential can be forgotten."""
+def _of_caller(exchange: Exchange, config: ProviderConfig, headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """What the vendor may see of the caller's headers: a list, so that no credential can be forgotten.
+
+    One that came several times is the list of its values (RFC 9110, 5.3), where it is no single value by its nature.
+    """
     assert config.passthrough is not None
     found = {}
     for name in sorted(USUAL_HEADERS | config.passthrough.headers):
-        value = exchange.headers.get(name.encode("ascii"))
-        if value is not None:
-            found[name] = _of_key(exchange.principal, value) if name == _ONCE else value.decode("latin-1")
+        values = [value for own, value in headers if own == name.encode("ascii")]
+        if not values:
+            continue
+        if name in _SINGLE and len(set(values)) > 1:
+            raise BadRequest(
+                f"The header '{name}' came twice with different values; send one.", code="duplicate_header"
+            )
+        if name == _ONCE:
+            found[name] = _of_key(exchange.principal, values[0])
+        else:
+            found[name] = (values[0] if name in _SINGLE else b", ".join(values)).decode("latin-1")
     return found
 
 

@@ -13,6 +13,9 @@ from tollkeeper.contracts.cloud import secrets_of
 from tollkeeper.core.errors import TollkeeperError
 
 HIDDEN: Final = "***"
+# What an answer that is well is looked through for: shorter ones could be its own words.
+_SHORTEST_ECHOED: Final = 12
+_SECRET_NAMES: Final = re.compile(r"auth|cookie|key|secret|token")
 # Shorter values of headers are names of teams and the like, and would be found in any sentence.
 _SHORTEST: Final = 8
 _REQUEST_ID: Final = re.compile(r"[0-9A-Za-z._:/=+-]{1,128}")
@@ -47,6 +50,53 @@ def hide_in_bytes(
     for secret in (*_secrets(config, credential), *_words((signed or {}).values())):
         content = content.replace(secret.encode("latin-1", "replace"), HIDDEN.encode("ascii"))
     return content
+
+
+def echoed_secrets(
+    config: ProviderConfig, credential: Credential | None, signed: Mapping[str, str] | None
+) -> tuple[bytes, ...]:
+    """What is our own secret without doubt, and in no answer by chance; the longest first."""
+    found = set() if credential is None else set(secrets_of(credential.secret))
+    found |= {value for name, value in config.headers.items() if _SECRET_NAMES.search(name.lower())}
+    found |= {word for word in _words((signed or {}).values()) if len(word) > 2 * _SHORTEST_ECHOED}
+    kept = [secret.encode("latin-1", "replace") for secret in found if len(secret) >= _SHORTEST_ECHOED]
+    return tuple(sorted(kept, key=len, reverse=True))
+
+
+class Hiding:
+    """Takes secrets out of bytes that arrive in pieces, and keeps back only what may still become one."""
+
+    __slots__ = ("_held", "_secrets")
+
+    def __init__(self, secrets: tuple[bytes, ...]) -> None:
+        self._secrets = secrets
+        self._held = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        content = self._hide(self._held + piece)
+        kept = max((_begun(content, secret) for secret in self._secrets), default=0)
+        self._held = content[len(content) - kept :]
+        return content[: len(content) - kept]
+
+    def end(self) -> bytes:
+        held, self._held = self._held, b""
+        return held
+
+    def _hide(self, content: bytes) -> bytes:
+        for secret in self._secrets:
+            if secret in content:
+                content = content.replace(secret, HIDDEN.encode("ascii"))
+        return content
+
+
+def _begun(content: bytes, secret: bytes) -> int:
+    """How many of the last bytes are the beginning of a secret."""
+    place = content.find(secret[:1], max(0, len(content) - len(secret) + 1))
+    while place >= 0:
+        if secret.startswith(content[place:]):
+            return len(content) - place
+        place = content.find(secret[:1], place + 1)
+    return 0
 
 
 def read_request_id(headers: Mapping[str, str], credential: Credential | None) -> str | None:

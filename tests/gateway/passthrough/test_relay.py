@@ -306,6 +306,51 @@ async def test_key_in_the_address_is_refused(passing: Serving, vendor: FakeUpstr
     assert vendor.seen == []
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "token=abc", "access_token=abc", "sig=abc", "X-Amz-Signature=abc", "limit=2&Api-Key=abc", "limit=2;secret=abc",
+        "%74oken=abc", "%2574oken=abc", "token[]=abc", "Ocp-Apim-Subscription-Key=abc", f"cursor={KEY}",
+    ],
+)  # fmt: skip
+async def test_no_name_of_a_credential_is_passed_on(passing: Serving, vendor: FakeUpstream, query: str) -> None:
+    response = await send(passing, "GET", f"/v1/providers/one/assistants?{query}")
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "credential_in_query")
+    assert vendor.seen == []
+
+
+async def test_names_that_are_like_a_credentials_are_passed_on(passing: Serving, vendor: FakeUpstream) -> None:
+    query = "page_token=a&max_tokens=4&next_token=b&keyword=c&order=desc"
+    assert (await send(passing, "GET", f"/v1/providers/one/assistants?{query}")).status_code == 200
+    assert vendor.seen[0].path == f"/v1/assistants?{query}"
+
+
+async def test_a_header_that_came_several_times_is_a_list_for_the_vendor(
+    passing: Serving, vendor: FakeUpstream
+) -> None:
+    head = [("openai-beta", "assistants=v2"), ("openai-project", "one"), ("openai-beta", "other=v1"), ("accept", "a/b")]
+    await passing.client.request("POST", "/v1/providers/one/files", headers=[("authorization", f"Bearer {KEY}"), *head])
+    (seen,) = vendor.seen
+    assert [value for name, value in seen.headers if name == "openai-beta"] == ["assistants=v2, other=v1"]
+    assert seen.header("openai-project") == "one"
+
+
+@pytest.mark.parametrize("name", ["idempotency-key", "range"])
+async def test_a_header_of_one_value_that_came_with_two_is_refused(
+    passing: Serving, vendor: FakeUpstream, name: str
+) -> None:
+    head = [("authorization", f"Bearer {KEY}"), (name, "bytes=0-1"), (name, "bytes=2-3")]
+    response = await passing.client.request("GET", "/v1/providers/one/files/a", headers=head)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "duplicate_header")
+    assert vendor.seen == []
+
+
+async def test_an_answer_that_repeats_our_secret_comes_without_it(passing: Serving, vendor: FakeUpstream) -> None:
+    vendor.script = answer(200, f'{{"sent": ["Bearer {SECRET}", "{SECRET[:9]}"]}}'.encode(), [], "application/json")
+    response = await send(passing, "POST", "/v1/providers/one/files")
+    assert response.text == f'{{"sent": ["Bearer ***", "{SECRET[:9]}"]}}'
+
+
 async def test_credential_does_not_leave_for_another_origin(tmp_path: Path, vendor: FakeUpstream) -> None:
     config = opened(vendor)
     bound = replace(config.credentials[0], origins=frozenset({"https://api.openai.com:443"}))
