@@ -20,12 +20,14 @@ from tollkeeper.contracts.guardrails import (
 from tollkeeper.contracts.principal import Environment, Principal
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.guardrail import Part, PartKind
-from tollkeeper.gateway.guardrails import RULES
+from tollkeeper.gateway.guardrails import OPERATORS, RULES
 from tollkeeper.gateway.placeholders import Placeholders, apply
 from tollkeeper.gateway.screen import Hit, Screen
 from tollkeeper.gateway.screens import policies_for
 
 _NOBODY = UUID(int=0)
+# Of one policy: what patterns come to together nobody can say before, and every call waits for all of them.
+_MOST_PATTERNS = 200
 
 
 class GuardTrial:
@@ -39,6 +41,7 @@ class GuardTrial:
         """What is wrong with its rules: the rule's place and why."""
         found: list[tuple[int, str]] = []
         names: set[str] = set()
+        patterns = 0
         for place, use in enumerate(policy.rules):
             if use.rule not in RULES:
                 found.append((place, f"there is no rule '{use.rule}': known are {', '.join(sorted(RULES))}"))
@@ -46,6 +49,11 @@ class GuardTrial:
             if use.name in names:
                 found.append((place, f"two rules are called '{use.name}': give one a name of its own"))
             names.add(use.name)
+            own = use.settings.get("patterns")
+            patterns += len(own) if isinstance(own, dict) else 0
+            if patterns > _MOST_PATTERNS:
+                found.append((place, f"the policy has more than {_MOST_PATTERNS} patterns of its own"))
+                break
             try:
                 Screen([GuardrailPolicy(_NOBODY, policy.name, 0, (use,))], RULES)
             except ValidationError as error:
@@ -78,7 +86,11 @@ class GuardTrial:
 async def _try(screen: Screen, text: TriedText, policies: Sequence[GuardrailPolicy]) -> Tried:
     lane = screen.input if text.direction is Direction.INPUT else screen.output
     began = time.perf_counter()
-    hits = await lane.look_long(Part(text.text, PartKind(text.kind), text.role, text.direction))
+    kind = PartKind(text.kind)
+    if kind is PartKind.TEXT and text.direction is Direction.OUTPUT:
+        kind = PartKind.ANSWER
+    hits = await lane.look_long(Part(text.text, kind, text.role, text.direction))
+    hits += lane.not_asked(len(text.text))
     seconds = time.perf_counter() - began
     acting = [hit for hit in hits if not hit.is_monitored]
     action = min((hit.action for hit in acting), key=STRICTEST.index, default=None)

@@ -190,6 +190,14 @@ async def test_policies_of_the_file_are_shown_and_cannot_be_changed(site: Site) 
         ([{"rule": "pii", "settings": {"only": ["soul"]}}], "rules[0]", "soul"),
         ([{"rule": "regex", "settings": {"patterns": {"p": "((a{100}){100}){100}"}}}], "rules[0]", "p"),
         ([{"rule": "regex", "settings": {"patterns": {f"p{n}": "x" for n in range(101)}}}], "rules[0]", "patterns"),
+        (
+            [
+                {"rule": "regex", "name": f"r{rule}", "settings": {"patterns": {f"p{n}": f"x{n}" for n in range(90)}}}
+                for rule in range(3)
+            ],
+            "rules[2]",
+            "more than 200 patterns",
+        ),
     ],
 )
 async def test_a_fault_is_told_with_its_path_and_nothing_is_saved(site: Site, rules: Any, path: str, told: str) -> None:
@@ -210,6 +218,18 @@ async def test_a_policy_has_an_end_to_its_size(site: Site) -> None:
     )
     assert (answer.status_code, answer.json()["code"]) == (400, "guardrail_invalid")
     assert "KiB" in answer.json()["detail"]
+
+
+async def test_not_any_number_of_policies_holds_at_one_place(site: Site) -> None:
+    place = {"tenant": shown("ten", site.our_tenant)}
+    answers = []
+    for number in range(11):
+        policy = await site.made(site.ours, f"p{number}")
+        answers.append(await site.ask(site.ours, "POST", f"{PATH}/{policy['id']}/attachments", place))
+    assert [answer.status_code for answer in answers] == [201] * 10 + [409]
+    assert answers[-1].json()["code"] == "too_many_guardrails"
+    elsewhere = await site.ask(site.ours, "POST", f"{PATH}/{policy['id']}/attachments", {"model": "gpt-4o"})
+    assert elsewhere.status_code == 201
 
 
 async def test_changes_made_for_an_older_version_are_refused(site: Site) -> None:

@@ -27,6 +27,7 @@ from tollkeeper.domains.guardrail_policies.schemas import (
 from tollkeeper.web.caller import Caller
 
 MOST_ATTACHMENTS: Final = 200
+MOST_AT_ONE_PLACE: Final = 10
 MOST_EXEMPTIONS: Final = 200
 _LONGEST_EXEMPTION: Final = timedelta(days=366)
 
@@ -70,6 +71,10 @@ class GuardrailHolding:
             attachment.subject_tenant_id = await self._tenant_of(session, row, level, subject)
             if level is not Level.TENANT:
                 setattr(attachment, f"{level.value}_id", subject)
+        if await repository.count_at(session, attachment) >= MOST_AT_ONE_PLACE:
+            raise TooMany(
+                f"{MOST_AT_ONE_PLACE} policies hold there already, and every call is held against all: put rules together."
+            )
         session.add(attachment)
         try:
             await session.flush()

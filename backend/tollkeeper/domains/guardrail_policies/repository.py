@@ -129,6 +129,15 @@ async def count_attachments(session: AsyncSession, policy_id: UUID) -> int:
     return await session.scalar(query) or 0
 
 
+async def count_at(session: AsyncSession, attachment: GuardrailAttachment) -> int:
+    """How many policies of the same owner hold at the same place."""
+    same = (
+        getattr(GuardrailAttachment, name).is_not_distinct_from(getattr(attachment, name))
+        for name in ("tenant_id", "level", "subject_tenant_id", "team_id", "project_id", "key_id", "model")
+    )
+    return await session.scalar(select(func.count()).select_from(GuardrailAttachment).where(*same)) or 0
+
+
 async def list_exemptions(
     session: AsyncSession, policy_id: UUID, after: UUID | None, limit: int
 ) -> Sequence[GuardrailExemption]:
