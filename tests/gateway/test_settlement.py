@@ -2,8 +2,7 @@
 nothing stays held.
 
 A row is a way to end. Its vendor counts 10 tokens in and 5 out where it counts; where nobody does, four characters of
-what was produced are a token. Guardrails (block before and after), cache hits and batches do not exist yet: each adds its
-rows here when it comes.
+what was produced are a token. Answers out of the cache have their rows in `cache/test_settled.py`.
 """
 
 import asyncio

@@ -11,6 +11,7 @@ from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.money.cuttable import can_cut
 from tollkeeper.gateway.money.hold import Hold
 from tollkeeper.gateway.openai_fields import dropped_fields
+from tollkeeper.gateway.prompt_marks import with_marks
 from tollkeeper.gateway.provider import Failure, FailureClass, Provider, UpstreamRequest
 from tollkeeper.gateway.stage import Exchange
 
@@ -42,6 +43,11 @@ def prepare(
         dialect = provider.dialect(config, sent, target)
         if sent.needs_native is not None and not _has_native(sent, sent.needs_native, dialect):
             raise _unsupported(sent.needs_native, target)
+        if exchange.wants_marks and getattr(dialect, "TAKES_MARKS", False):
+            sent = with_marks(sent, dialect.NAME)
+        if exchange.salt is not None and _is_salted(provider, config, sent):
+            # A server's memory of prompts tells by its speed what others have asked: each tenant has one of its own.
+            sent = sent.replace(cache_salt=exchange.salt())
         prepared = provider.prepare(config, sent, target)
         dropped = _dropped(exchange, sent, prepared, dialect)
         request = UpstreamRequest(
@@ -79,6 +85,12 @@ def _dropped(exchange: Exchange, sent: Call, prepared: Call, dialect: VendorDial
             param=dropped[0],
         )
     return dropped
+
+
+def _is_salted(provider: Provider, config: ProviderConfig, call: Call) -> bool:
+    # Of providers that share what they keep of prompts between all that ask them.
+    salts = getattr(provider, "salts", None)
+    return salts is not None and salts(config, call)
 
 
 def _streamed(call: Call) -> Call:

@@ -157,6 +157,8 @@ class Exchange:
     # recall: the answer has passed those rules before; vendors that want prompt-cache marks are to have them.
     is_screened: bool = False
     wants_marks: bool = False
+    # Of its tenant, for vendors that share what they keep of prompts between all who ask them.
+    salt: Callable[[], str] | None = None
     # recall: its request goes on for others when it ends; told what to do once that is over.
     goes_on: Callable[[Callable[[], None]], None] | None = None
     # authenticate

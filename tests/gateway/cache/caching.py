@@ -109,7 +109,7 @@ async def worker(
         shelf = Shelf(memory, store, SEAL, told, clock)
         flights = SingleFlight()
         made.append(Worker(None, shelf, memory, flights))  # type: ignore[arg-type]
-        return Recalling(shelf, flights, told, semantic)
+        return Recalling(shelf, flights, told, semantic, b"s" * 32)
 
     async with serving(folder, snap, make_recalling=make, **options) as running:
         made[0].gateway = running

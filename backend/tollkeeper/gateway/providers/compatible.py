@@ -135,6 +135,11 @@ class Compatible:
             changes |= dict.fromkeys(vendor.drops & body.keys(), ABSENT)
         return call.replace(**changes) if changes else call
 
+    def salts(self, config: ProviderConfig, call: Call) -> bool:
+        """Whether calls say whose they are, so that what the server keeps of prompts is kept apart."""
+        says = config.options.get("cache_salt", self.vendor.takes_salt)
+        return says is True and call.operation in _WITH_STREAM_OPTIONS
+
     def billing(self, config: ProviderConfig, model: str) -> Billing:
         vendor, options = self.vendor, config.options
         stops, shows = options.get("cancel_stops_billing"), options.get("visible_output")

@@ -68,6 +68,8 @@ class Vendor:
     # Embeddings: whether token arrays mean the same there, and whether base64 is understood.
     takes_tokens: bool = False
     embeds_base64: bool = False
+    # What it keeps of prompts is kept apart by a `cache_salt` (vLLM, "Automatic Prefix Caching", 2026-08).
+    takes_salt: bool = False
     auth_header: str = "authorization"
     auth_scheme: str = "Bearer "
     # Whether closing a stream ends the billing (per OpenRouter's published list); unknown counts as no.
@@ -119,6 +121,7 @@ def _local(
     *,
     embeds_base64: bool = False,
     takes_tokens: bool = False,
+    takes_salt: bool = False,
     offers: frozenset[Operation] = frozenset(),
     reasoning_fields: tuple[str, ...] = (),
     max_tokens_field: str | None = None,
@@ -137,6 +140,7 @@ def _local(
         embeds_base64=embeds_base64,
         reasoning_fields=reasoning_fields,
         takes_tokens=takes_tokens,
+        takes_salt=takes_salt,
         cancel_stops_billing=True,
         offers=offers,
     )
@@ -262,6 +266,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         8000,
         embeds_base64=True,
         takes_tokens=True,
+        takes_salt=True,
         offers=_LISTENING | _RANKING,
         # It reads the newer name alone, its older versions the older one (vllm#38488).
         reasoning_fields=("reasoning", "reasoning_content"),

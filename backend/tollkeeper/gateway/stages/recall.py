@@ -7,11 +7,12 @@ policy: whatever the cache cannot say is a miss.
 
 import asyncio
 import copy
+import hmac
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from tollkeeper.contracts.cache import HEADER, CachePolicy, CacheResult, Settle
 from tollkeeper.contracts.chat import Chunk, Reply, Usage
@@ -50,6 +51,8 @@ class Recalling:
     flights: SingleFlight
     metrics: CacheMetrics
     semantic: SemanticTier | None = None
+    # Makes each tenant's `cache_salt`; empty: calls have none.
+    salt_key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class Recall:
     def __call__(self, exchange: Exchange, next_stage: Next) -> Awaitable[Reply]:
         # No coroutine of its own where nothing holds.
         policy = None
+        if self._parts is not None and self._parts.salt_key:
+            exchange.salt = partial(_salt, self._parts.salt_key, exchange.principal.tenant_id)
         if self._parts is not None and exchange.snapshot.caches:
             policy = self._policies.find(exchange.snapshot, exchange.principal, exchange.call.model)
         if policy is None or self._parts is None:
@@ -440,6 +445,10 @@ class _Recall:
         is_kept = self._shelf.keep(entry, asking.ttl_seconds, self._begun_at)
         if is_kept and asking.question is not None and self._parts.semantic is not None:
             self._parts.semantic.remember(asking.question, entry, looked)
+
+
+def _salt(key: bytes, tenant_id: UUID) -> str:
+    return hmac.digest(key, tenant_id.bytes, "sha256").hex()[:32]
 
 
 def _is_good(exchange: Exchange) -> bool:

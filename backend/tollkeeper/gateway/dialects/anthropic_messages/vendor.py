@@ -18,6 +18,7 @@ from tollkeeper.gateway.dialects.anthropic_messages.vendor_stream import Message
 
 class AnthropicVendor:
     NAME: ClassVar[str] = NAME
+    TAKES_MARKS: ClassVar[bool] = True
 
     def write_call(self, call: Call) -> bytes:
         return orjson.dumps(request_of(call))

@@ -14,6 +14,7 @@ from tollkeeper.gateway.dialects.bedrock_converse.stream import ConverseStream
 
 class ConverseVendor:
     NAME: ClassVar[str] = NAME
+    TAKES_MARKS: ClassVar[bool] = True
 
     def write_call(self, call: Call) -> bytes:
         """The model and whether it streams stand in the address."""
