@@ -23,7 +23,7 @@ _MOST_MATCHES: Final = 10_000
 # The longest number or code, with all that may stand between its letters.
 _LONGEST_WORD: Final = 96
 # Together they need more states than apart: of so many each, building them costs a fifth and passing them hardly more.
-_SET_SIZE: Final = 40
+_SET_SIZE: Final = 64
 _STRIDE: Final = 256
 _EASTERN: Final = "\u2e80"
 _GUARD: Final = "(?:^|[^0-9A-Za-z])"
@@ -99,7 +99,9 @@ class Shapes:
             *(one.gate for one in words),
             *(one.gate for one in self._groups),
         ]
-        self._sets = [(first, _set(gates[first : first + _SET_SIZE])) for first in range(0, len(gates), _SET_SIZE)]
+        self._sets = [
+            (first, _set(gates[first : first + _SET_SIZE]).Match) for first in range(0, len(gates), _SET_SIZE)
+        ]
         self._is_empty = not every
         self._tails = list(dict.fromkeys(one.shape.tail for one in every))
 
@@ -110,9 +112,14 @@ class Shapes:
         folded, places = fold(text)
         # Half of a surrogate pair is a sign like any other, and one character in both.
         data = folded.encode("utf-8", "replace")
-        present = frozenset(first + index for first, gates in self._sets for index in gates.Match(data) or ())
-        if not present:
+        found: list[int] = []
+        for first, match in self._sets:
+            here = match(data)
+            if here:
+                found += [first + index for index in here]
+        if not found:
             return []
+        present = frozenset(found)
         looked_at = _Text(folded, data, present)
         findings: list[Finding] = []
         for index in present:
@@ -130,10 +137,12 @@ class Shapes:
     def held_from(self, text: str) -> int:
         """Of an unfinished text: where the earliest thing begins that what follows could complete; its length: nowhere."""
         begin = max(0, len(text) - MOST_HELD)
-        end = text[begin:]
+        end = text[begin:] if begin else text
         held = len(end)
         for tail in self._tails:
-            held = min(held, tail(end))
+            waits = tail(end)
+            if waits < held:
+                held = waits
         return begin + held
 
     def _can_be(self, own: _Own, present: frozenset[int]) -> bool:

@@ -45,13 +45,16 @@ def line(text: str) -> int:
 
 def digits(text: str) -> int:
     """The last run of digits and of what stands between them."""
+    last = text[-1:]
+    if last not in _DIGIT_RUN:
+        return len(text)
     begin = max(0, len(text) - 40)
-    run = text[begin:]
+    run = text[begin:] if begin else text
     rest = len(run.rstrip(_DIGIT_RUN))
     first = _DIGIT.search(run, rest)
     if first is None:
         # A sign or a bracket may open a number.
-        return len(text) - 1 if run[-1:] in {"+", "("} else len(text)
+        return len(text) - 1 if last in {"+", "("} else len(text)
     return begin + rest + (len(run) - rest - len(run[rest:].lstrip(" .-/")))
 
 
@@ -59,8 +62,10 @@ def groups(text: str) -> int:
     # Prose mostly ends in lower case, and to look at one letter is cheaper than to look for a group.
     last = text[-1:]
     before = text[text.rfind(" ", 0, -1) + 1 : -1] if last == " " else text[word(text) :]
-    first = before[:1]
-    if not (first.isupper() or first.isdigit() or any(map(str.isdigit, before))):
+    # No digit in it, and no capital before it.
+    if not before or (before.isalpha() and not before[0].isupper()):
+        return len(text)
+    if not (before[0].isupper() or any(map(str.isdigit, before))):
         return len(text)
     return _search(_GROUPS, text, 48)
 

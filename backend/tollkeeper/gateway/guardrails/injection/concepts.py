@@ -159,7 +159,7 @@ PAIRS: Final = (
     Pair("persona", 0.42, "limitless", "machine", 40, in_any_order=True),
     Pair("exfiltration", 0.4, "send", "private", 40),
     Pair("exfiltration", 0.4, "private", "receiver", 60),
-    Pair("exfiltration", 0.6, "picture", "receiver", 40),
+    Pair("exfiltration", 0.4, "picture", "receiver", 40),
     Pair("exfiltration", 0.45, "tool", "private", 60),
     Pair("exfiltration", 0.3, "tool", "receiver", 100),
     Pair("exfiltration", 0.55, "secret file", "receiver", 60),
