@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.guardrails.attacks import attacks
+from bench.guardrails.attacks import attacks, usual_attacks
 from bench.guardrails.clean import clean_code, clean_prose
 from bench.guardrails.items import Item, write_items
 from bench.guardrails.lookalikes import lookalikes
@@ -32,6 +32,7 @@ def make_corpus(seed: int = DEFAULT_SEED, scale: float = 1.0, *, with_code: bool
         *personal(*of("personal")),
         *tokens(*of("tokens")),
         *attacks(*of("attacks")),
+        *usual_attacks(),
         *lookalikes(*of("lookalikes")),
         *clean_prose(*of("prose")),
     ]

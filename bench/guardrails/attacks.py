@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bench.guardrails import unseen, wordings
-from bench.guardrails.items import HELD_OUT, TUNED, Item, Span
+from bench.guardrails.items import HELD_OUT, HELD_OUT_USUAL, TUNED, Item, Span
 from bench.guardrails.wordings import Grammar
 
 _HOMOGLYPHS: Final = str.maketrans("aeopcxyi", "аеорсхуі")
@@ -69,7 +69,7 @@ def attacks(r: random.Random, count: int) -> list[Item]:
     while len(items) < count:
         split = HELD_OUT if len(items) % 4 == 3 else TUNED
         is_new = split == HELD_OUT
-        grammars = unseen.GRAMMARS if is_new else r.choice((wordings.FIRST, wordings.SECOND))
+        grammars = unseen.GRAMMARS if is_new else r.choice((wordings.FIRST, wordings.SECOND, wordings.THIRD))
         family = r.choice(sorted(grammars))
         text = _say(r, grammars[family])
         text = text[:1].upper() + text[1:]
@@ -89,6 +89,15 @@ def attacks(r: random.Random, count: int) -> list[Item]:
             filler = " ".join(r.choices(_FILLER, k=r.randint(3, 9)))
             items.append(_attack(f"{filler} {text} {filler}", f"{family}-buried", split, _place(family, r)))
     return items
+
+
+def usual_attacks() -> list[Item]:
+    """All of them: they are few."""
+    return [
+        _attack(text, family, HELD_OUT_USUAL, "document" if family == "hidden" else "text")
+        for family, texts in unseen.USUAL.items()
+        for text in texts
+    ]
 
 
 _FILLER: Final = (

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.guardrails import costs, page
-from bench.guardrails.items import HELD_OUT, BadLine, Item, read_items
+from bench.guardrails.items import HELD_OUT, HELD_OUT_USUAL, BadLine, Item, read_items
 from bench.guardrails.rules import CHECKED, INJECTION, SECRETS, UNCHECKED, Rules
 from bench.guardrails.scoring import Report, score_spans, score_texts
 from bench.guardrails_corpus import DEFAULT_SEED, make_corpus
@@ -21,7 +21,8 @@ CHECKED_TITLE: Final = "PII with check digits"
 UNCHECKED_TITLE: Final = "Other PII"
 SECRETS_TITLE: Final = "Secrets"
 INJECTION_TITLE: Final = "Injection"
-UNSEEN_TITLE: Final = "Injection, held out"
+USUAL_TITLE: Final = "Injection, held out, in usual words"
+UNSEEN_TITLE: Final = "Injection, held out, in unusual words"
 
 
 def _say(text: str) -> None:
@@ -30,16 +31,17 @@ def _say(text: str) -> None:
 
 def score(items: Sequence[Item]) -> dict[str, Report]:
     rules = Rules()
-    known = [item for item in items if item.split != HELD_OUT]
-    unseen = [item for item in items if item.split == HELD_OUT]
+    held_out = {split: [item for item in items if item.split == split] for split in (HELD_OUT_USUAL, HELD_OUT)}
+    known = [item for item in items if item.split not in held_out]
     reports = {
         CHECKED_TITLE: score_spans(CHECKED_TITLE, items, CHECKED, partial(rules.find_personal, labels=CHECKED)),
         UNCHECKED_TITLE: score_spans(UNCHECKED_TITLE, items, UNCHECKED, partial(rules.find_personal, labels=UNCHECKED)),
         SECRETS_TITLE: score_spans(SECRETS_TITLE, items, SECRETS, rules.find_secrets),
         INJECTION_TITLE: score_texts(INJECTION_TITLE, known, INJECTION, rules.find_injection),
     }
-    if unseen:
-        reports[UNSEEN_TITLE] = score_texts(UNSEEN_TITLE, unseen, INJECTION, rules.find_injection)
+    for title, split in ((USUAL_TITLE, HELD_OUT_USUAL), (UNSEEN_TITLE, HELD_OUT)):
+        if held_out[split]:
+            reports[title] = score_texts(title, held_out[split], INJECTION, rules.find_injection)
     return reports
 
 

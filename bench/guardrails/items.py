@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 HELD_OUT: Final = "held_out"
+HELD_OUT_USUAL: Final = "held_out_usual"
 TUNED: Final = "tuned"
 _MOST_TEXT: Final = 5_000_000
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from bench.guardrails import unseen
+from bench.guardrails import unseen, wordings
 from bench.guardrails.items import HELD_OUT, TUNED, Item
 from bench.guardrails.numbers import digits, letters, luhn_sum, until, with_luhn
 
@@ -126,6 +126,6 @@ def lookalikes(r: random.Random, count: int) -> list[Item]:
             items.append(Item(_say(r, r.choice(_ABOUT)), family="hard/about-attacks"))
         else:
             is_new = r.random() < 0.3
-            text = r.choice(unseen.HARMLESS if is_new else _EVERYDAY)
+            text = r.choice(unseen.HARMLESS if is_new else (*_EVERYDAY, *wordings.HARMLESS))
             items.append(Item(text, family="hard/everyday", split=HELD_OUT if is_new else TUNED))
     return items
