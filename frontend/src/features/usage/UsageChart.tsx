@@ -1,6 +1,6 @@
 /** The chart alone, so that its library is loaded where one is drawn. */
 import "@mantine/charts/styles.css";
-import { BarChart, LineChart } from "@mantine/charts";
+import { BarChart } from "@mantine/charts";
 import { formatMoment, type Zone } from "@/lib/format";
 import type { Bucket } from "./question";
 import { type Chart, METRICS, type MetricName, OTHER } from "./series";
@@ -46,16 +46,8 @@ export default function UsageChart({
   };
   return (
     <div role="img" aria-label={`${label} by ${bucket}; the same figures are in the table below`}>
-      {isSum ? (
-        <BarChart {...shared} type="stacked" barProps={{ isAnimationActive: false }} />
-      ) : (
-        <LineChart
-          {...shared}
-          curveType="linear"
-          withDots={data.length < 40}
-          lineProps={{ isAnimationActive: false }}
-        />
-      )}
+      {/* Averages stand beside one another: stacked they would say nothing. */}
+      <BarChart {...shared} type={isSum ? "stacked" : "default"} barProps={{ isAnimationActive: false }} />
     </div>
   );
 }

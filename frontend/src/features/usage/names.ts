@@ -4,7 +4,7 @@ import { $api } from "@/api/client";
 import { useMay, useSession } from "@/lib/session";
 import type { GroupName } from "./question";
 
-const PAGE = { params: { query: { limit: 200 } } };
+const PAGE = { params: { query: { limit: 100 } } };
 const KEPT = { staleTime: 300_000 };
 
 export function useNames(group: GroupName): (id: string) => string {
