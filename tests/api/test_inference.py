@@ -12,6 +12,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from tollkeeper.api import inference
 from tollkeeper.api.inference import TAG, with_inference_paths
+from tollkeeper.contracts.passthrough import METHODS
 from tollkeeper.core.errors import TollkeeperError
 from tollkeeper.gateway.dialects.anthropic_messages import AnthropicCaller, AnthropicTokenCount
 from tollkeeper.gateway.dialects.openai_chat import OpenAIChat
@@ -61,7 +62,12 @@ def test_every_path_the_gateway_serves_is_documented_and_nothing_else(document: 
     served |= {(prefix + path, method) for prefix in PREFIXES for path, method in (*stored, listed)}
     kept = {"/files": ("get", "post"), "/files/{file_id}": ("get", "delete"), "/files/{file_id}/content": ("get",)}
     run = {"/batches": ("get", "post"), "/batches/{batch_id}": ("get",), "/batches/{batch_id}/cancel": ("post",)}
-    paths = {**kept, **run}
+    job = "/fine_tuning/jobs/{fine_tuning_job_id}"
+    made = {"/fine_tuning/jobs": ("get", "post"), job: ("get",)}
+    made |= {f"{job}/{word}": ("get",) for word in ("events", "checkpoints")}
+    made |= {f"{job}/{word}": ("post",) for word in ("cancel", "pause", "resume")}
+    passed = {"/providers/{provider}/{path}": tuple(method.lower() for method in METHODS)}
+    paths = {**kept, **run, **made, **passed}
     served |= {(prefix + path, method) for prefix in PREFIXES for path, methods in paths.items() for method in methods}
     # Under `/v1` and `/api/v1` too, where the document only says so.
     methods = {"/models/{model}:" + method for method in GEMINI_METHODS}

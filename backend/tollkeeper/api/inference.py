@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tollkeeper.api import inference_schemas as schemas
+from tollkeeper.api.inference_beyond import BEYOND
 from tollkeeper.api.inference_files import FILES
 from tollkeeper.api.inference_gemini import GEMINI, GEMINI_PREFIXES
 from tollkeeper.api.inference_media import MEDIA
@@ -141,6 +142,7 @@ _OPERATIONS: Final = (
     *MEDIA,
     *FILES,
     *MESSAGES,
+    *BEYOND,
 )
 
 # The schemes of one credential: whichever header carries it, it is read by one function.
