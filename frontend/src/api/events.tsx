@@ -3,7 +3,7 @@
  *
  * It is open while somebody listens and the tab is seen, and begins again after a fault, ever more slowly.
  */
-import { createParser, type EventSourceMessage } from "eventsource-parser";
+import type { EventSourceMessage } from "eventsource-parser";
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useState } from "react";
 import { send } from "./client";
 
@@ -72,6 +72,7 @@ class Stream {
   }
 
   private async read(response: Response): Promise<void> {
+    const { createParser } = await import("eventsource-parser");
     const parser = createParser({ onEvent: (event) => this.hand(event) });
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     if (!reader) return;

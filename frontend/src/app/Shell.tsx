@@ -15,7 +15,6 @@ import {
   useMantineColorScheme,
 } from "@mantine/core";
 import { useDisclosure, useHotkeys } from "@mantine/hooks";
-import { spotlight } from "@mantine/spotlight";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { CircleHelp, LogOut, Search, UserRound } from "lucide-react";
 import { lazy, Suspense, useEffect } from "react";
@@ -28,6 +27,7 @@ import { navigation } from "./registry";
 import classes from "./Shell.module.css";
 import { TenantSwitcher } from "./TenantSwitcher";
 
+const openPalette = () => void import("@mantine/spotlight").then(({ spotlight }) => spotlight.open());
 // Nobody sees these before the first page: they come after it.
 const Overlays = lazy(() => import("./Overlays"));
 
@@ -71,13 +71,13 @@ export function Shell() {
               variant="default"
               size="xs"
               leftSection={<Search size={14} aria-hidden />}
-              onClick={spotlight.open}
+              onClick={openPalette}
               visibleFrom="xs"
               rightSection={<Kbd size="xs">Ctrl K</Kbd>}
             >
               Search
             </Button>
-            <ActionIcon hiddenFrom="xs" aria-label="Search" onClick={spotlight.open} color="gray">
+            <ActionIcon hiddenFrom="xs" aria-label="Search" onClick={openPalette} color="gray">
               <Search size={18} aria-hidden />
             </ActionIcon>
             <ActionIcon aria-label="Keyboard shortcuts" onClick={help.open} color="gray" visibleFrom="sm">

@@ -1,18 +1,24 @@
 /** A word in passing, at the corner: what was done, or why not. */
-import { notifications } from "@mantine/notifications";
+import type { NotificationData } from "@mantine/notifications";
 import { problemOf } from "./states";
 
 export function say(message: string): void {
-  notifications.show({ message, withBorder: true });
+  show({ message });
 }
 
 export function sayProblem(error: unknown): void {
   const problem = problemOf(error);
-  notifications.show({
+  show({
     title: problem.message,
     message: problem.requestId ? `Request id: ${problem.requestId}` : "",
     color: "red",
     autoClose: 12_000,
-    withBorder: true,
   });
+}
+
+/** Its code comes with the first notice that needs it. */
+function show(notice: NotificationData): void {
+  void import("@mantine/notifications").then(({ notifications }) =>
+    notifications.show({ withBorder: true, ...notice }),
+  );
 }
