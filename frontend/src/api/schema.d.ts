@@ -1958,6 +1958,243 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/guardrails/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Guardrail Events
+         * @description What guardrails found in calls, newest first; who may not see the tenant sees their own keys' alone.
+         */
+        get: operations["guardrails_list_guardrail_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guardrail-policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Guardrail Policies
+         * @description By name. Platform administrators see everybody's, the platform's and those of the configuration file.
+         */
+        get: operations["guardrail-policies_list_guardrail_policies"];
+        put?: never;
+        /**
+         * Create Guardrail Policy
+         * @description A draft, or with `publish` a policy that holds as soon as it is attached. Every fault is told with its path.
+         */
+        post: operations["guardrail-policies_create_guardrail_policy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guardrail-policies/{policy_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Guardrail Policy */
+        get: operations["guardrail-policies_get_guardrail_policy"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Guardrail Policy
+         * @description With its versions, attachments and exemptions: it holds nowhere any more.
+         */
+        delete: operations["guardrail-policies_delete_guardrail_policy"];
+        options?: never;
+        head?: never;
+        /**
+         * Update Guardrail Policy
+         * @description Change the draft; calls are held against what is published until `publish`.
+         */
+        patch: operations["guardrail-policies_update_guardrail_policy"];
+        trace?: never;
+    };
+    "/api/v1/guardrail-policies/{policy_id}/publish": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Publish Guardrail Policy
+         * @description Hold calls against the draft, on every worker within a second.
+         */
+        post: operations["guardrail-policies_publish_guardrail_policy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guardrail-policies/{policy_id}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Roll Back Guardrail Policy
+         * @description Hold calls against a version that was published before.
+         */
+        post: operations["guardrail-policies_roll_back_guardrail_policy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guardrail-policies/{policy_id}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Guardrail Policy Versions
+         * @description What the policy has said, the latest first.
+         */
+        get: operations["guardrail-policies_list_guardrail_policy_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guardrail-policies/{policy_id}/dry-run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Dry Run Guardrail Policy
+         * @description What the draft makes of texts, beside what the published version makes of them. Nothing is kept of them.
+         */
+        post: operations["guardrail-policies_dry_run_guardrail_policy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guardrail-policies/{policy_id}/attachments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Guardrail Attachments
+         * @description Where the policy holds.
+         */
+        get: operations["guardrail-policies_list_guardrail_attachments"];
+        put?: never;
+        /**
+         * Attach Guardrail Policy
+         * @description Let it hold for everybody (the platform's alone), a tenant, team, project, key or model. It adds to what holds.
+         */
+        post: operations["guardrail-policies_attach_guardrail_policy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guardrail-policies/{policy_id}/attachments/{attachment_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Detach Guardrail Policy
+         * @description It holds there no more, on every worker within a second.
+         */
+        delete: operations["guardrail-policies_detach_guardrail_policy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guardrail-policies/{policy_id}/exemptions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Guardrail Exemptions
+         * @description Who is exempt from what, why, by whom and until when; those that have ended among them.
+         */
+        get: operations["guardrail-policies_list_guardrail_exemptions"];
+        put?: never;
+        /**
+         * Exempt From Guardrail Policy
+         * @description A rule of the policy does not hold for a key, until then and for that reason.
+         */
+        post: operations["guardrail-policies_exempt_from_guardrail_policy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/guardrail-policies/{policy_id}/exemptions/{exemption_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End Guardrail Exemption
+         * @description Before its time.
+         */
+        delete: operations["guardrail-policies_end_guardrail_exemption"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/usage": {
         parameters: {
             query?: never;
@@ -2401,6 +2638,59 @@ export interface components {
              * @description Refuses nothing.
              */
             is_shadow: boolean;
+        };
+        /**
+         * AttachFields
+         * @description Where it holds: exactly one of these. Lower levels add to what lies above them.
+         */
+        AttachFields: {
+            /**
+             * Everyone
+             * @description Every call.
+             */
+            everyone?: true | null;
+            /** Tenant */
+            tenant?: string | null;
+            /** Team */
+            team?: string | null;
+            /** Project */
+            project?: string | null;
+            /** Key */
+            key?: string | null;
+            /**
+             * Model
+             * @description As callers name it; * may end it.
+             */
+            model?: string | null;
+        };
+        /** AttachmentOut */
+        AttachmentOut: {
+            /**
+             * Id
+             * @example gra_00000000000000000000000000000000
+             */
+            id: string;
+            /**
+             * Policy Id
+             * @example grp_00000000000000000000000000000000
+             */
+            policy_id: string;
+            level: components["schemas"]["Level"];
+            /** Tenant */
+            tenant: string | null;
+            /** Team */
+            team: string | null;
+            /** Project */
+            project: string | null;
+            /** Key */
+            key: string | null;
+            /** Model */
+            model: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
         };
         /** Attribute[Literal['none', 'metadata', 'redacted', 'full']] */
         Attribute_Literal__none____metadata____redacted____full___: {
@@ -3479,6 +3769,80 @@ export interface components {
          */
         Direction: "input" | "output";
         /**
+         * DryRunIn
+         * @description Texts to hold against a version that does not hold yet, and against the one that does.
+         */
+        DryRunIn: {
+            /** Texts */
+            texts: components["schemas"]["DryRunText"][];
+            /**
+             * Version
+             * @description Left out: the draft, else what is published.
+             */
+            version?: number | null;
+        };
+        /** DryRunOut */
+        DryRunOut: {
+            /** Version */
+            version: number;
+            /** Published Version */
+            published_version: number | null;
+            /**
+             * Changed
+             * @description How many of the texts would be treated otherwise than now.
+             */
+            changed: number;
+            /** Results */
+            results: components["schemas"]["DryRunResult"][];
+        };
+        /** DryRunResult */
+        DryRunResult: {
+            tried: components["schemas"]["DryRunVerdict"];
+            /** @description What the published version makes of it; null: none is. */
+            published: components["schemas"]["DryRunVerdict"] | null;
+            /**
+             * Is Changed
+             * @description Whether action, text or what was found differ from the published version's.
+             */
+            is_changed: boolean;
+        };
+        /** DryRunText */
+        DryRunText: {
+            /** Text */
+            text: string;
+            /** @default input */
+            direction?: components["schemas"]["Direction"];
+            /**
+             * Role
+             * @default user
+             * @enum {string}
+             */
+            role?: "system" | "user" | "assistant" | "tool";
+            /**
+             * Kind
+             * @default text
+             * @enum {string}
+             */
+            kind?: "text" | "tool_arguments" | "tool_result" | "document" | "transcript";
+        };
+        /** DryRunVerdict */
+        DryRunVerdict: {
+            /** Findings */
+            findings: components["schemas"]["GuardrailFinding"][];
+            /**
+             * Action
+             * @description The strictest that is not only monitored.
+             */
+            action: components["schemas"]["Action"] | "allow";
+            /**
+             * Text
+             * @description What would go on; null where nothing would.
+             */
+            text: string | null;
+            /** Milliseconds */
+            milliseconds: number;
+        };
+        /**
          * Effective
          * @description Null where a value is a limit that nobody has set.
          */
@@ -3532,6 +3896,76 @@ export interface components {
          * @enum {string}
          */
         Environment: "live" | "test";
+        /**
+         * ExemptionCreate
+         * @description A rule of the policy does not hold for a key, for a while and for a reason.
+         */
+        ExemptionCreate: {
+            /**
+             * Rule
+             * @description The rule's own name in the policy.
+             */
+            rule: string;
+            /**
+             * Label
+             * @description Only for what it finds by this label; left out: for all that it finds.
+             */
+            label?: string | null;
+            /**
+             * Key
+             * @example key_00000000000000000000000000000000
+             */
+            key: string;
+            /** Reason */
+            reason: string;
+            /**
+             * Expires At
+             * Format: date-time
+             * @description At most a year ahead. It ends by the clock, without anybody.
+             */
+            expires_at: string;
+        };
+        /** ExemptionOut */
+        ExemptionOut: {
+            /**
+             * Id
+             * @example gre_00000000000000000000000000000000
+             */
+            id: string;
+            /**
+             * Policy Id
+             * @example grp_00000000000000000000000000000000
+             */
+            policy_id: string;
+            /** Rule */
+            rule: string;
+            /** Label */
+            label: string | null;
+            /**
+             * Key
+             * @example key_00000000000000000000000000000000
+             */
+            key: string;
+            /** Reason */
+            reason: string;
+            /**
+             * Created By
+             * @example usr_00000000000000000000000000000000
+             */
+            created_by: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /** Is Expired */
+            is_expired: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
         /**
          * ExplainedRouteOut
          * @description The decision such a call would get now, on the worker that answers. Nobody was called, nothing is held.
@@ -3712,6 +4146,80 @@ export interface components {
              */
             window_usd: string | null;
         };
+        /**
+         * GuardrailEventOut
+         * @description What one rule found in one text of a call.
+         */
+        GuardrailEventOut: {
+            /**
+             * Id
+             * @example grv_00000000000000000000000000000000
+             */
+            id: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Tenant Id
+             * @example ten_00000000000000000000000000000000
+             */
+            tenant_id: string;
+            /**
+             * Request Id
+             * @example req_00000000000000000000000000000000
+             */
+            request_id: string;
+            /**
+             * Api Key Id
+             * @example key_00000000000000000000000000000000
+             */
+            api_key_id: string;
+            /** User Id */
+            user_id: string | null;
+            /** Model */
+            model: string | null;
+            /**
+             * Policy Id
+             * @example grp_00000000000000000000000000000000
+             */
+            policy_id: string;
+            /** Policy */
+            policy: string;
+            /** Policy Version */
+            policy_version: number;
+            /** Is Platform */
+            is_platform: boolean;
+            /** Rule */
+            rule: string;
+            /**
+             * Label
+             * @description What kind of thing was found.
+             */
+            label: string;
+            action: components["schemas"]["Action"];
+            /**
+             * Is Monitored
+             * @description Found and told, and nothing done about it.
+             */
+            is_monitored: boolean;
+            direction: components["schemas"]["Direction"];
+            /**
+             * Place
+             * @description text, tool_arguments, tool_result, document or transcript.
+             */
+            place: string;
+            /** Role */
+            role: string;
+            /** Count */
+            count: number;
+            /**
+             * Text
+             * @description Where the policy keeps it, for who may read the audit trail.
+             */
+            text: string | null;
+        };
         /** GuardrailFinding */
         GuardrailFinding: {
             /** Policy */
@@ -3737,6 +4245,231 @@ export interface components {
             is_monitored: boolean;
             /** Because */
             because: string;
+        };
+        /**
+         * GuardrailPolicyCreate
+         * @description The first version: a draft, unless it is published at once. It holds nowhere until it is attached.
+         */
+        GuardrailPolicyCreate: {
+            /**
+             * Starter
+             * @description Take these rules too, shipped and maintained with the product.
+             */
+            starter?: ("baseline" | "strict-pii" | "finance" | "health" | "developer") | null;
+            /**
+             * Rules
+             * @description What looks, and what becomes of what it finds.
+             * @default []
+             */
+            rules?: components["schemas"]["RuleFields"][];
+            /**
+             * @description monitor tells and changes nothing.
+             * @default enforce
+             */
+            mode?: components["schemas"]["Mode"];
+            /**
+             * @description during looks at the input beside the call and holds the answer.
+             * @default before
+             */
+            when?: components["schemas"]["When"];
+            /**
+             * Keeps Text
+             * @description Whether events may hold the text that was found.
+             * @default false
+             */
+            keeps_text?: boolean;
+            /**
+             * Message
+             * @description Told to the caller instead of our own sentence.
+             */
+            message?: string | null;
+            /** Name */
+            name: string;
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            /**
+             * Is Platform
+             * @description The platform's; for platform administrators.
+             * @default false
+             */
+            is_platform?: boolean;
+            /**
+             * Tenant Id
+             * @description Another tenant's; for platform administrators.
+             */
+            tenant_id?: string | null;
+            /**
+             * Publish
+             * @description Let it hold at once, wherever it is attached.
+             * @default false
+             */
+            publish?: boolean;
+        };
+        /**
+         * GuardrailPolicyOut
+         * @description A policy as its draft says where there is one, else as it is published.
+         */
+        GuardrailPolicyOut: {
+            /**
+             * Starter
+             * @description Take these rules too, shipped and maintained with the product.
+             */
+            starter?: ("baseline" | "strict-pii" | "finance" | "health" | "developer") | null;
+            /**
+             * Rules
+             * @description What looks, and what becomes of what it finds.
+             * @default []
+             */
+            rules?: components["schemas"]["RuleFields"][];
+            /**
+             * @description monitor tells and changes nothing.
+             * @default enforce
+             */
+            mode?: components["schemas"]["Mode"];
+            /**
+             * @description during looks at the input beside the call and holds the answer.
+             * @default before
+             */
+            when?: components["schemas"]["When"];
+            /**
+             * Keeps Text
+             * @description Whether events may hold the text that was found.
+             * @default false
+             */
+            keeps_text?: boolean;
+            /**
+             * Message
+             * @description Told to the caller instead of our own sentence.
+             */
+            message?: string | null;
+            /**
+             * Id
+             * @example grp_00000000000000000000000000000000
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Description */
+            description: string;
+            /** Tenant Id */
+            tenant_id: string | null;
+            /** Is Platform */
+            is_platform: boolean;
+            /**
+             * Published Version
+             * @description The version that holds; null: none yet.
+             */
+            published_version: number | null;
+            /**
+             * Draft Version
+             * @description The version that the next publication puts in force.
+             */
+            draft_version: number | null;
+            /**
+             * Managed By
+             * @enum {string}
+             */
+            managed_by: "api" | "file";
+            /** Declared At */
+            declared_at?: string | null;
+            /** Created At */
+            created_at?: string | null;
+            /** Updated At */
+            updated_at?: string | null;
+            /**
+             * Version
+             * @description Of this object, for If-Match.
+             */
+            version?: number | null;
+        };
+        /** GuardrailPolicyRollback */
+        GuardrailPolicyRollback: {
+            /**
+             * Version
+             * @description One that was published before; left out: the latest before the present one.
+             */
+            version?: number | null;
+        };
+        /**
+         * GuardrailPolicyUpdate
+         * @description Changes the draft, or begins one from the version that is published. The name stays.
+         */
+        GuardrailPolicyUpdate: {
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            /** Starter */
+            starter?: ("baseline" | "strict-pii" | "finance" | "health" | "developer") | null;
+            /**
+             * Rules
+             * @default []
+             */
+            rules?: components["schemas"]["RuleFields"][];
+            /** @default enforce */
+            mode?: components["schemas"]["Mode"];
+            /** @default before */
+            when?: components["schemas"]["When"];
+            /**
+             * Keeps Text
+             * @default false
+             */
+            keeps_text?: boolean;
+            /** Message */
+            message?: string | null;
+        };
+        /** GuardrailPolicyVersionOut */
+        GuardrailPolicyVersionOut: {
+            /**
+             * Starter
+             * @description Take these rules too, shipped and maintained with the product.
+             */
+            starter?: ("baseline" | "strict-pii" | "finance" | "health" | "developer") | null;
+            /**
+             * Rules
+             * @description What looks, and what becomes of what it finds.
+             * @default []
+             */
+            rules?: components["schemas"]["RuleFields"][];
+            /**
+             * @description monitor tells and changes nothing.
+             * @default enforce
+             */
+            mode?: components["schemas"]["Mode"];
+            /**
+             * @description during looks at the input beside the call and holds the answer.
+             * @default before
+             */
+            when?: components["schemas"]["When"];
+            /**
+             * Keeps Text
+             * @description Whether events may hold the text that was found.
+             * @default false
+             */
+            keeps_text?: boolean;
+            /**
+             * Message
+             * @description Told to the caller instead of our own sentence.
+             */
+            message?: string | null;
+            /** Number */
+            number: number;
+            /** Is Published */
+            is_published: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Published At
+             * @description The first time; null: a draft.
+             */
+            published_at: string | null;
         };
         /** GuardrailRuleOut */
         GuardrailRuleOut: {
@@ -4838,6 +5571,12 @@ export interface components {
             /** Detail */
             detail: string;
         };
+        /**
+         * Level
+         * @description Where a policy is attached. Lower levels add; none takes away.
+         * @enum {string}
+         */
+        Level: "platform" | "tenant" | "team" | "project" | "key" | "model";
         /** LimitCreate */
         LimitCreate: {
             /** Name */
@@ -5356,6 +6095,11 @@ export interface components {
             /** Cost Usd */
             cost_usd: string;
         };
+        /**
+         * Mode
+         * @enum {string}
+         */
+        Mode: "enforce" | "monitor";
         /** ModelCreate */
         ModelCreate: {
             /**
@@ -5625,6 +6369,13 @@ export interface components {
          * @enum {string}
          */
         Outcome: "success" | "refused";
+        /** Page[AttachmentOut] */
+        Page_AttachmentOut_: {
+            /** Data */
+            data: components["schemas"]["AttachmentOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[AuditView] */
         Page_AuditView_: {
             /** Data */
@@ -5646,10 +6397,38 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[ExemptionOut] */
+        Page_ExemptionOut_: {
+            /** Data */
+            data: components["schemas"]["ExemptionOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[FlagView] */
         Page_FlagView_: {
             /** Data */
             data: components["schemas"]["FlagView"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[GuardrailEventOut] */
+        Page_GuardrailEventOut_: {
+            /** Data */
+            data: components["schemas"]["GuardrailEventOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[GuardrailPolicyOut] */
+        Page_GuardrailPolicyOut_: {
+            /** Data */
+            data: components["schemas"]["GuardrailPolicyOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[GuardrailPolicyVersionOut] */
+        Page_GuardrailPolicyVersionOut_: {
+            /** Data */
+            data: components["schemas"]["GuardrailPolicyVersionOut"][];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -5868,7 +6647,7 @@ export interface components {
          * Permission
          * @enum {string}
          */
-        Permission: "gateway:use" | "me:view" | "me:update" | "api_keys:view" | "api_keys:create" | "api_keys:update" | "api_keys:delete" | "api_keys:import" | "users:view" | "users:create" | "users:update" | "users:delete" | "tenants:view" | "tenants:create" | "tenants:update" | "tenants:delete" | "teams:view" | "teams:create" | "teams:update" | "teams:delete" | "teams:maintain" | "projects:view" | "projects:create" | "projects:update" | "projects:delete" | "roles:view" | "roles:create" | "roles:update" | "roles:delete" | "identity_providers:view" | "identity_providers:update" | "catalog:view" | "catalog:update" | "router:view" | "router:update" | "guardrails:view" | "guardrails:test" | "usage:view" | "requests:view" | "limits:view" | "limits:create" | "limits:update" | "limits:delete" | "budgets:view" | "budgets:create" | "budgets:update" | "budgets:delete" | "audit:view" | "audit:export" | "jobs:view" | "jobs:update" | "system:update" | "platform:all_tenants";
+        Permission: "gateway:use" | "me:view" | "me:update" | "api_keys:view" | "api_keys:create" | "api_keys:update" | "api_keys:delete" | "api_keys:import" | "users:view" | "users:create" | "users:update" | "users:delete" | "tenants:view" | "tenants:create" | "tenants:update" | "tenants:delete" | "teams:view" | "teams:create" | "teams:update" | "teams:delete" | "teams:maintain" | "projects:view" | "projects:create" | "projects:update" | "projects:delete" | "roles:view" | "roles:create" | "roles:update" | "roles:delete" | "identity_providers:view" | "identity_providers:update" | "catalog:view" | "catalog:update" | "router:view" | "router:update" | "guardrails:view" | "guardrails:test" | "guardrails:update" | "usage:view" | "requests:view" | "limits:view" | "limits:create" | "limits:update" | "limits:delete" | "budgets:view" | "budgets:create" | "budgets:update" | "budgets:delete" | "audit:view" | "audit:export" | "jobs:view" | "jobs:update" | "system:update" | "platform:all_tenants";
         /** PermissionView */
         PermissionView: {
             name: components["schemas"]["Permission"];
@@ -8985,6 +9764,12 @@ export interface components {
              */
             token: string;
         };
+        /**
+         * When
+         * @description When the input is looked at: before the provider is called, or beside it while the answer is held.
+         * @enum {string}
+         */
+        When: "before" | "during";
         /**
          * Scope
          * @description What a key may be used for; the first key has both.
@@ -15074,6 +15859,746 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["GuardrailTestOut"];
                 };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    guardrails_list_guardrail_events: {
+        parameters: {
+            query?: {
+                /** @description From here on; the last 7 days without it. */
+                from?: string | null;
+                /** @description Before. */
+                to?: string | null;
+                /** @description One tenant; for platform administrators. */
+                tenant_id?: string | null;
+                policy_id?: string | null;
+                /** @description The rule's name in its policy. */
+                rule?: string | null;
+                /** @description What kind of thing was found. */
+                label?: string | null;
+                action?: components["schemas"]["Action"] | null;
+                direction?: components["schemas"]["Direction"] | null;
+                api_key_id?: string | null;
+                request_id?: string | null;
+                /** @description Rows of a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_GuardrailEventOut_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_list_guardrail_policies": {
+        parameters: {
+            query?: {
+                /** @description One tenant's; for platform administrators. */
+                tenant_id?: string | null;
+                /** @description Rows of a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_GuardrailPolicyOut_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_create_guardrail_policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GuardrailPolicyCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GuardrailPolicyOut"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_get_guardrail_policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GuardrailPolicyOut"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_delete_guardrail_policy": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `ETag` of the version the change was made for, like `"3"`. */
+                "if-match"?: string | null;
+            };
+            path: {
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_update_guardrail_policy": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `ETag` of the version the change was made for, like `"3"`. */
+                "if-match"?: string | null;
+            };
+            path: {
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GuardrailPolicyUpdate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GuardrailPolicyOut"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_publish_guardrail_policy": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `ETag` of the version the change was made for, like `"3"`. */
+                "if-match"?: string | null;
+            };
+            path: {
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GuardrailPolicyOut"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_roll_back_guardrail_policy": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description `ETag` of the version the change was made for, like `"3"`. */
+                "if-match"?: string | null;
+            };
+            path: {
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GuardrailPolicyRollback"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GuardrailPolicyOut"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_list_guardrail_policy_versions": {
+        parameters: {
+            query?: {
+                /** @description Rows of a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_GuardrailPolicyVersionOut_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_dry_run_guardrail_policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DryRunIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DryRunOut"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_list_guardrail_attachments": {
+        parameters: {
+            query?: {
+                /** @description Rows of a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AttachmentOut_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_attach_guardrail_policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AttachFields"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AttachmentOut"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_detach_guardrail_policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                policy_id: string;
+                attachment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_list_guardrail_exemptions": {
+        parameters: {
+            query?: {
+                /** @description Rows of a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ExemptionOut_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_exempt_from_guardrail_policy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                policy_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExemptionCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExemptionOut"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "guardrail-policies_end_guardrail_exemption": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                policy_id: string;
+                exemption_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused */
             "4XX": {
