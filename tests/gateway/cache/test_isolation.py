@@ -142,18 +142,20 @@ def key(body: dict[str, Any], **said: Any) -> bytes:
     )
 
 
-@settings(max_examples=200 if not IS_FULL else 2_000)
+@settings(max_examples=100 if not IS_FULL else 2_000, deadline=None)
 @given(st.dictionaries(NAMES, JSON, max_size=4), NAMES, JSON, JSON)
 def test_every_parameter_is_part_of_the_key(body: dict[str, Any], name: str, one: Any, other: Any) -> None:
     same = repr(one) == repr(other)
     assert (key({**body, name: one}) == key({**body, name: other})) is same
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(NAMES, JSON, max_size=4), st.sampled_from(sorted(IDLE_FIELDS)), JSON)
 def test_what_cannot_change_the_answer_is_not(body: dict[str, Any], name: str, value: Any) -> None:
     assert key({**body, name: value}) == key(body)
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(NAMES, JSON, min_size=2, max_size=4))
 def test_the_order_of_fields_is_not(body: dict[str, Any]) -> None:
     assert key(dict(reversed(body.items()))) == key(body)

@@ -40,7 +40,7 @@ class Asking:
     max_age: float
     ttl_seconds: float
     # None: it is made alone.
-    shared_key: tuple[bytes, bool, int | None] | None = None
+    shared_key: tuple[bytes, bytes, bool, int | None] | None = None
     question: Question | None = None
     # None: nothing of it is kept.
     keeping: Keeping | None = None
@@ -113,7 +113,7 @@ def _asking(
     shared = None
     if coalesce is not None and _may_share(exchange, controls):
         same = found if found is not None and kept_by is not None and kept_by.sharing is coalesce.sharing else None
-        shared = (same or key(coalesce.sharing, body), call.is_stream, controls.max_age)
+        shared = (tenant_id.bytes, same or key(coalesce.sharing, body), call.is_stream, controls.max_age)
     return Asking(tenant_id, policy, controls, found, max_age, ttl, shared, question, keeping)
 
 

@@ -46,8 +46,8 @@ NONE: Final = Controls()
 def read_controls(headers: Mapping[bytes, bytes], call: Call) -> Controls:
     """Raises `BadRequest`."""
     text = headers.get(_HEADER)
-    asked = call.body.get(FIELD)
-    if text is None and not isinstance(asked, dict):
+    asked = _asked(call)
+    if text is None and asked is None:
         return NONE
     controls = NONE
     if text is not None:
@@ -57,7 +57,7 @@ def read_controls(headers: Mapping[bytes, bytes], call: Call) -> Controls:
             name, has_value, value = item.strip().partition("=")
             if name.strip():
                 controls = _with(controls, HEADER, name.strip().lower(), value.strip() if has_value else True)
-    if isinstance(asked, dict):
+    if asked is not None:
         for name, value in asked.items():
             controls = _with(controls, FIELD, name, value)
     return controls
@@ -65,15 +65,28 @@ def read_controls(headers: Mapping[bytes, bytes], call: Call) -> Controls:
 
 def without_field(call: Call) -> Call:
     """The call as providers see it."""
-    if not isinstance(call.body.get(FIELD), dict):
+    if _asked(call) is None:
         return call
     native = call.native
-    stripped = call.replace(**{FIELD: ABSENT})
+    changes: dict[str, Any] = {FIELD: ABSENT} if FIELD in call.body else {}
+    stripped = call.replace(**changes)
     if native is not None:
         stripped.native = {name: value for name, value in native.items() if name != FIELD}
     stripped.unexpressed = tuple(name for name in call.unexpressed if name != FIELD)
     stripped.estimated_input_tokens = call.estimated_input_tokens
     return stripped
+
+
+def has_field(call: Call) -> bool:
+    return FIELD in call.body or (call.native is not None and FIELD in call.native)
+
+
+def _asked(call: Call) -> dict[str, Any] | None:
+    """In the canonical body, or in the caller's own document where its dialect has no place for it."""
+    asked = call.body.get(FIELD)
+    if asked is None and call.native is not None:
+        asked = call.native.get(FIELD)
+    return asked if isinstance(asked, dict) else None
 
 
 def _with(controls: Controls, where: str, name: str, value: Any) -> Controls:

@@ -21,7 +21,7 @@ from tollkeeper.core.clock import Clock
 from tollkeeper.core.errors import BadRequest, NotFound, RequestTimeout, TollkeeperError, UpstreamError
 from tollkeeper.core.money import format_usd
 from tollkeeper.gateway.cache.asking import Asking, ask
-from tollkeeper.gateway.cache.controls import FIELD, NONE, Controls, read_controls, without_field
+from tollkeeper.gateway.cache.controls import NONE, Controls, has_field, read_controls, without_field
 from tollkeeper.gateway.cache.entry import Entry
 from tollkeeper.gateway.cache.metrics import CacheMetrics
 from tollkeeper.gateway.cache.policies import Policies
@@ -88,7 +88,7 @@ class Recall:
         if self._parts is not None and exchange.snapshot.caches:
             policy = self._policies.find(exchange.snapshot, exchange.principal, exchange.call.model)
         if policy is None or self._parts is None:
-            if FIELD in exchange.call.body:
+            if has_field(exchange.call):
                 read_controls(exchange.headers, exchange.call)
                 exchange.call = without_field(exchange.call)
             return next_stage(exchange)
