@@ -23,11 +23,13 @@ _BEGUN: Final = re.compile(r"(?:<|&|\\)[A-Za-z0-9_;&\\]{0,80}$")
 class Placeholders:
     """Of one call. Originals live in here alone and go with it."""
 
-    __slots__ = ("_by_original", "_originals")
+    __slots__ = ("_by_original", "_originals", "_taken")
 
     def __init__(self) -> None:
         self._by_original: dict[tuple[str, str], str] = {}
         self._originals: dict[str, str] = {}
+        # What the caller wrote that reads like one: it leads back to nothing.
+        self._taken: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._originals)
@@ -39,15 +41,25 @@ class Placeholders:
         placeholder = self._by_original.get((label, original))
         if placeholder is None:
             number = sum(known == label for known, _ in self._by_original) + 1
+            while f"{label}_{number}" in self._taken or f"{label}_{number}" in self._originals:
+                number += 1
             placeholder = f"<{label}_{number}>"
             self._by_original[label, original] = placeholder
             self._originals[placeholder[1:-1]] = original
         return placeholder
 
+    def avoid(self, texts: Iterable[str]) -> None:
+        """Before anything is taken out of them: a caller's own `<CARD_1>` must not come back as somebody's card."""
+        for text in texts:
+            if "_" in text:
+                self._taken.update(match.group(1).upper() for match in _BACK.finditer(text))
+
     def edits(self, text: str, hits: Iterable[Hit]) -> list[tuple[int, int, str]]:
         """What to replace, in order and without overlap: where matches meet, the longer one and the stricter."""
         chosen: list[Hit] = []
         changing = [hit for hit in hits if hit.is_changing]
+        if changing:
+            self.avoid((text,))
         changing.sort(key=lambda hit: (hit.finding.start, hit.action is not Action.REDACT, -hit.finding.end))
         for hit in changing:
             if chosen and hit.finding.start < chosen[-1].finding.end:

@@ -199,3 +199,12 @@ async def test_no_field_of_a_chunk_is_overlooked(deltas: list[dict[str, Any]]) -
     assert "1111 1111" not in str([chunk.data for chunk in chunks])
     assert "bob@" not in str([chunk.data for chunk in chunks])
     assert "[" in "".join(str(chunk.data) for chunk in chunks)
+
+
+def test_a_callers_own_placeholder_leads_back_to_nothing() -> None:
+    placeholders = Placeholders()
+    text = "I wrote <EMAIL_1> myself, my mail is bob@example.com"
+    placeholders.avoid(["and <email_2> elsewhere"])
+    sent = apply(text, placeholders.edits(text, REVERSIBLE.input.look(Part(text))))
+    assert sent == "I wrote <EMAIL_1> myself, my mail is <EMAIL_3>"
+    assert placeholders.restore("<EMAIL_1> <EMAIL_2> <EMAIL_3>") == "<EMAIL_1> <EMAIL_2> bob@example.com"

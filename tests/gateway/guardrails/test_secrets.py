@@ -189,3 +189,16 @@ def test_a_private_key_is_found_with_all_its_lines() -> None:
 def test_labels_can_be_chosen() -> None:
     chosen = Secrets(SecretSettings(only=frozenset({"jwt"}))).shapes()
     assert [shape.label for shape in chosen] == ["jwt"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"only": ["jwtt"]}, "there is no label 'jwtt'"),
+        ({"ignore": ["nothing_has_this"]}, "there is no label"),
+        ({"only": ["jwt"], "ignore": ["jwt"]}, "leave nothing to look for"),
+    ],
+)
+def test_labels_that_nothing_has_are_refused(settings: dict[str, list[str]], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        SecretSettings.model_validate(settings)

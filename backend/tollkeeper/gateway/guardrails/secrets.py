@@ -11,10 +11,10 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tollkeeper.gateway.guardrail import Accept, Shape, accept_all
 from tollkeeper.gateway.tails import word
@@ -42,13 +42,6 @@ def _opening(text: str) -> int:
 _BEGIN: Final = r"-----BEGIN (?:[A-Z0-9 ]{0,40} )?PRIVATE KEY(?: BLOCK)?-----"
 _BODY: Final = r"[A-Za-z0-9+/=\s\\:,.\-]"
 _NAMES: Final = r"api[_\-]?key|secret(?:[_\-]?key)?|access[_\-]?token|auth[_\-]?token|client[_\-]?secret|passw(?:or)?d"
-
-
-class SecretSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    only: frozenset[str] | None = Field(None, description="Labels to look for; unset looks for all.")
-    ignore: frozenset[str] = Field(frozenset(), description="Labels to leave alone.")
 
 
 def _random(text: str, start: int, end: int) -> float:
@@ -265,6 +258,23 @@ _SHAPES: Final = tuple(
     )
     for label, pattern, accept in _FORMS
 )
+
+
+class SecretSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    only: frozenset[str] | None = Field(None, description="Labels to look for; unset looks for all.")
+    ignore: frozenset[str] = Field(frozenset(), description="Labels to leave alone.")
+
+    @model_validator(mode="after")
+    def _knows_labels(self) -> Self:
+        """A label that nothing has would look for nothing, and nobody would hear of it."""
+        unknown = sorted((self.ignore | (self.only or frozenset())) - set(LABELS))
+        if unknown:
+            raise ValueError(f"there is no label '{unknown[0]}': known are {', '.join(sorted(LABELS))}")
+        if self.only is not None and not self.only - self.ignore:
+            raise ValueError("'only' and 'ignore' leave nothing to look for")
+        return self
 
 
 class Secrets:
