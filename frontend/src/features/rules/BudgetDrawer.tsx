@@ -21,7 +21,7 @@ import { type Budget, budgetForm, createBody, formOf, NEW_BUDGET, updateBody } f
 import { burnDown } from "./burnDown";
 import { useRulesChanged } from "./changes";
 import { useScopeNames } from "./names";
-import { scopeWords, usageFilter } from "./scope";
+import { scopeWords, titleOf, usageFilter } from "./scope";
 
 const BurnDownChart = lazy(() => import("./BurnDownChart"));
 type Status = Schemas["BudgetStatus"];
@@ -57,7 +57,7 @@ export function BudgetDrawer({ id, neighbours, onClose }: { id: string; neighbou
     <DetailDrawer
       id={id}
       idLabel="budget id"
-      title={budget.data?.name ?? "Budget"}
+      title={budget.data ? titleOf(budget.data) : "Budget"}
       badge={
         budget.data && (
           <StatusBadge tone={budget.data.mode === "hard" ? "info" : "calm"}>{budget.data.mode}</StatusBadge>

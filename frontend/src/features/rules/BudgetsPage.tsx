@@ -18,7 +18,7 @@ import { BudgetBar } from "./BudgetBar";
 import { BudgetDrawer, CreateBudget } from "./BudgetDrawer";
 import type { Budget } from "./budgetForm";
 import { useScopeNames } from "./names";
-import { KINDS, type Kind, scopeWords } from "./scope";
+import { KINDS, type Kind, scopeWords, titleOf } from "./scope";
 
 const EVERY_MS = 15_000;
 
@@ -60,7 +60,7 @@ export default function BudgetsPage() {
   const rows = useRows<Budget>(list.data);
   const columns = useMemo<Column<Budget>[]>(
     () => [
-      { id: "name", header: "Name", cell: (budget) => <strong>{budget.name}</strong>, isFixed: true },
+      { id: "name", header: "Name", cell: (budget) => <strong>{titleOf(budget)}</strong>, isFixed: true },
       { id: "on", header: "Calls of", cell: (budget) => scopeWords(budget.scope, named) },
       { id: "gone", header: "Spent in this window", cell: (budget) => <Gone id={budget.id} />, width: 240 },
       { id: "out", header: "Runs out", cell: (budget) => <RunsOut id={budget.id} /> },
@@ -70,9 +70,9 @@ export default function BudgetsPage() {
         header: "Once spent",
         cell: (budget) =>
           budget.mode === "hard" ? (
-            <StatusBadge tone="info">calls are refused</StatusBadge>
+            <StatusBadge tone="info">refuses</StatusBadge>
           ) : (
-            <StatusBadge tone="calm">it is told</StatusBadge>
+            <StatusBadge tone="calm">tells</StatusBadge>
           ),
       },
       { id: "models", header: "Models", cell: (budget) => budget.models?.join(", ") ?? "all", isOptional: true },
@@ -102,7 +102,7 @@ export default function BudgetsPage() {
         columns={columns}
         rows={rows}
         rowId={(budget) => budget.id}
-        rowLabel={(budget) => `Budget ${budget.name}`}
+        rowLabel={(budget) => `Budget ${titleOf(budget)}`}
         query={list}
         openId={openId}
         onOpen={setOpenId}

@@ -18,7 +18,7 @@ import { useRulesChanged } from "./changes";
 import { LimitFields } from "./LimitFields";
 import { createBody, formOf, type Limit, limitForm, NEW_LIMIT, rateWords, updateBody } from "./limitForm";
 import { useScopeNames } from "./names";
-import { scopeWords } from "./scope";
+import { scopeWords, titleOf } from "./scope";
 
 export function LimitDrawer({ id, neighbours, onClose }: { id: string; neighbours: string[]; onClose: () => void }) {
   const limit = $api.useQuery("get", "/api/v1/limits/{limit_id}", { params: { path: { limit_id: id } } });
@@ -38,7 +38,7 @@ export function LimitDrawer({ id, neighbours, onClose }: { id: string; neighbour
     <DetailDrawer
       id={id}
       idLabel="limit id"
-      title={limit.data?.name ?? "Limit"}
+      title={limit.data ? titleOf(limit.data) : "Limit"}
       badge={limit.data?.is_shadow && <StatusBadge tone="calm">shadow</StatusBadge>}
       tabs={tabs}
       call={{ method: "GET", path: `/api/v1/limits/${id}/status` }}

@@ -17,7 +17,7 @@ import { TenantFilter, useTenantFilter } from "@/ui/TenantFilter";
 import { CreateLimit, LimitDrawer } from "./LimitDrawer";
 import { type Limit, rateWords } from "./limitForm";
 import { useScopeNames } from "./names";
-import { KINDS, scopeWords } from "./scope";
+import { KINDS, scopeWords, titleOf } from "./scope";
 
 export default function LimitsPage() {
   const [url, setUrl] = useUrlState();
@@ -36,7 +36,7 @@ export default function LimitsPage() {
   const rows = useRows<Limit>(list.data);
   const columns = useMemo<Column<Limit>[]>(
     () => [
-      { id: "name", header: "Name", cell: (limit) => <strong>{limit.name}</strong>, isFixed: true },
+      { id: "name", header: "Name", cell: (limit) => <strong>{titleOf(limit)}</strong>, isFixed: true },
       { id: "rate", header: "At most", cell: (limit) => rateWords(limit) },
       { id: "on", header: "Calls of", cell: (limit) => scopeWords(limit.scope, named) },
       { id: "models", header: "Models", cell: (limit) => limit.models?.join(", ") ?? "all" },
@@ -82,7 +82,7 @@ export default function LimitsPage() {
         columns={columns}
         rows={rows}
         rowId={(limit) => limit.id}
-        rowLabel={(limit) => `Limit ${limit.name}`}
+        rowLabel={(limit) => `Limit ${titleOf(limit)}`}
         query={list}
         openId={openId}
         onOpen={setOpenId}

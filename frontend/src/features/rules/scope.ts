@@ -26,6 +26,11 @@ export function hasId(kind: Kind): boolean {
   return "prefix" in kindOf(kind);
 }
 
+/** Those behind a field of a tenant or a key have no name but that field's. */
+export function titleOf(rule: { name: string; origin: string | null }): string {
+  return rule.name || (rule.origin ?? "without a name").replaceAll("_", " ");
+}
+
 /** `named`: what the ids in it are called. */
 export function scopeWords(scope: Scope, named: (id: string) => string): string {
   const { label } = kindOf(scope.kind);
