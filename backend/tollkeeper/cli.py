@@ -8,6 +8,7 @@ import typer
 from tollkeeper import __version__
 from tollkeeper.commands import (
     audit,
+    batches,
     budgets,
     catalog,
     chat,
@@ -109,6 +110,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(usage.app, name="usage")
 app.add_typer(requests.app, name="requests")
+app.add_typer(batches.app, name="batches")
 app.add_typer(docs.app, name="docs")
 
 

@@ -30,6 +30,7 @@ def test_every_noun_of_the_issue_is_there() -> None:
     firsts = {path[0] for path in COMMANDS}
     assert firsts == {
         "audit",
+        "batches",
         "budgets",
         "chat",
         "demo",

@@ -128,6 +128,24 @@ class Client:
         except httpx.HTTPError as error:
             fail(f"the answer of {self.origin} broke off ({str(error) or type(error).__name__}).", code=UNREACHABLE)
 
+    def upload(self, path: str, file: Path, **fields: str) -> Any:
+        """The JSON answer to a form with one file, which is read as it is sent."""
+        import httpx
+
+        try:
+            with file.open("rb") as content, self._client(600) as client:
+                answer = client.post(
+                    f"{self.origin}{path}", data=fields, files={"file": (file.name, content)}, headers=self._headers
+                )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            self._unreachable(error)
+        if answer.is_error:
+            fail(_refusal(answer.status_code, answer.content, answer.headers), code=REFUSED)
+        try:
+            return answer.json()
+        except ValueError:
+            self._stranger()
+
     def download(self, path: str, **query: Any) -> Iterator[bytes]:
         """The bytes of a long answer as they come. One that breaks off ends the command as a failure."""
         import httpx
