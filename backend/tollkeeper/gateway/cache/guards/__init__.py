@@ -6,13 +6,14 @@ know, they refuse. `GUARDS` is the list; one guard is a function of two readings
 """
 
 from collections.abc import Callable
+from hashlib import blake2b
 
 from tollkeeper.gateway.cache.guards import alignment, asked, details, language, turns
 from tollkeeper.gateway.cache.guards.reader import read
 from tollkeeper.gateway.cache.guards.reading import Reading
 from tollkeeper.gateway.cache.guards.verdict import Verdict
 
-__all__ = ["GUARDS", "Reading", "Verdict", "find_refusal", "judge", "read"]
+__all__ = ["GUARDS", "Reading", "Verdict", "find_refusal", "judge", "read", "signature"]
 
 GUARDS: tuple[tuple[str, Callable[[Reading, Reading], str]], ...] = (
     ("size", language.check_size),
@@ -46,3 +47,14 @@ def find_refusal(mine: Reading, theirs: Reading) -> Verdict | None:
         if reason := check(mine, theirs):
             return Verdict(name, reason)
     return None
+
+
+def signature(reading: Reading) -> bytes | None:
+    """What two questions must have in common for all guards to agree: a look-up instead of a comparison with each.
+
+    None where no guard would ever let it pass.
+    """
+    if reading.is_too_long or reading.is_deictic or not reading.sequence:
+        return None
+    words = (reading.language, reading.script, *reading.asks, "", *sorted(reading.sequence))
+    return blake2b("\x1f".join(words).encode("utf-8", "surrogatepass"), digest_size=16).digest()
