@@ -74,3 +74,10 @@ def native_texts(frames: bytes, known: Callable[[str], bool]) -> list[Part]:
         texts = flat(read_texts(document, Direction.OUTPUT, Operation.CHAT))
         parts += [text.part for text in texts if not known(text.part.text)]
     return parts
+
+
+def forget_tokens(data: dict[str, Any]) -> None:
+    """Log probabilities spell the text out once more."""
+    for choice in data.get("choices") or ():
+        if isinstance(choice, dict) and choice.get("logprobs"):
+            choice["logprobs"] = None

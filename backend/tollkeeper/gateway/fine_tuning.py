@@ -28,7 +28,7 @@ from tollkeeper.core.errors import (
     UpstreamError,
 )
 from tollkeeper.gateway.carrier import Carrier, Line
-from tollkeeper.gateway.passed import Passed
+from tollkeeper.gateway.passed import FindWatch, Passed
 from tollkeeper.gateway.provider import Provider, TunesModels, UpstreamRequest
 from tollkeeper.gateway.same_call import digest_of
 from tollkeeper.gateway.stage import Exchange, Next
@@ -46,8 +46,11 @@ _USUAL_LISTED: Final = 20
 class TuningDesk:
     """What all requests about jobs have in common; one for a gateway."""
 
-    def __init__(self, line: Line, resolve: Resolve, jobs: FineTuningJobs | None, files: TuningFiles) -> None:
+    def __init__(
+        self, line: Line, resolve: Resolve, jobs: FineTuningJobs | None, files: TuningFiles, find_watch: FindWatch
+    ) -> None:
         self.line = line
+        self.find_watch = find_watch
         self.carrier = Carrier(line)
         self.resolve = resolve
         self.tuners = {kind: one for kind, one in line.providers.items() if isinstance(one, TunesModels)}
@@ -112,11 +115,14 @@ class Tuning:
         principal = exchange.principal
         # A store that is away is known before anything is made: nobody could find the job again.
         await self._desk.jobs.list_page(principal, None, 1)
+        watch = self._desk.find_watch(exchange)
         body = dict(self._body)
+        if watch is not None:
+            body = orjson.loads(await watch.look_at_bytes(orjson.dumps(body)))
         for field, stored in self._files.items():
             upload = self._request(exchange, provider, config, credential, "POST", "/files")
             await self._desk.carrier.authorize(exchange, provider, upload)
-            body[field] = await self._desk.files.upload(principal, stored, upload)
+            body[field] = await self._desk.files.upload(principal, stored, upload, watch)
         body["model"] = exchange.plan[0].model
         content = orjson.dumps(body)
         passed = await self._carry(exchange, provider, config, credential, "POST", self._place.below, content)

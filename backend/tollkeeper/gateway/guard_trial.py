@@ -49,6 +49,9 @@ class GuardTrial:
             if use.name in names:
                 found.append((place, f"two rules are called '{use.name}': give one a name of its own"))
             names.add(use.name)
+            if not policy.is_managed_by_file:
+                given = [name for name in OPERATORS if use.settings.get(name)]
+                found += [(place, f"settings.{name}: only the operator's file may say this") for name in given]
             own = use.settings.get("patterns")
             patterns += len(own) if isinstance(own, dict) else 0
             if patterns > _MOST_PATTERNS:

@@ -11,10 +11,11 @@ from typing import Any, Final
 from tollkeeper.contracts.chat import Batch, Chunk
 from tollkeeper.contracts.guardrails import Direction
 from tollkeeper.gateway.asking import AskAbout
-from tollkeeper.gateway.chunk_texts import native_texts, texts_of
+from tollkeeper.gateway.chunk_texts import forget_tokens, native_texts, texts_of
+from tollkeeper.gateway.error_texts import look_at_error
 from tollkeeper.gateway.guardrail import MOST_HELD, WHOLE, Part, PartKind
 from tollkeeper.gateway.placeholders import Placeholders, slice_of
-from tollkeeper.gateway.runs import Piece, Run, Waiting, held_from, look, moved
+from tollkeeper.gateway.runs import Piece, Run, Waiting, ask_about, held_from, look, moved
 from tollkeeper.gateway.screen import Hit, Lane
 
 # Of what has left: a value's name stands before it.
@@ -123,6 +124,8 @@ class HoldBack:
             pieces.append(Piece(run, container, key, start, run.end))
         if chunk.native:
             self._look_at_native(chunk)
+        if chunk.error is not None:
+            look_at_error(chunk.error, lambda part: self._kept(self._lane.look(part)), self._told)
         self._waiting.append(Waiting(chunk, pieces))
 
     def _look_at_native(self, chunk: Chunk) -> None:
@@ -149,30 +152,15 @@ class HoldBack:
                 return
 
     async def _ask_outside(self, ask: AskAbout, *, is_final: bool) -> None:
-        """About all that is due, at once."""
-        looked = []
-        runs = []
-        for name, run in self._runs.items():
-            new, each = run.end - run.asked, self._lane.asks_each
-            is_due = is_final or (each != WHOLE and (new >= each or self._is_paused(name, run)))
-            if not new or not is_due:
-                continue
-            part = Part(run.text, run.kind, "assistant", Direction.OUTPUT, is_final)
-            hits = self._kept(self._lane.look(part))
-            before, run.asked = run.asked, run.end
-            # What does not leave here is told nobody else.
-            if not any(hit.is_blocking for hit in hits):
-                looked.append((part, hits))
-                runs.append((run, before))
-        if not looked:
-            return
-        for (run, before), (part, _), found in zip(runs, looked, await ask(looked), strict=True):
-            hits = [hit for hit in self._kept(found) if hit.finding.end + run.base > before]
-            only_told = [hit for hit in hits if not (hit.is_blocking or hit.is_changing)]
-            if only_told:
-                self._told(only_told, part)
-            run.told_outside += [moved(hit, run.base) for hit in hits if hit.is_blocking or hit.is_changing]
-            run.is_dirty = run.is_dirty or bool(hits)
+        each = self._lane.asks_each
+        due = [
+            run
+            for name, run in self._runs.items()
+            if run.end > run.asked
+            and (is_final or (each != WHOLE and (run.end - run.asked >= each or self._is_paused(name, run))))
+        ]
+        if due:
+            await ask_about(due, self._lane, ask, self._kept, self._told, is_final=is_final)
 
     def _is_paused(self, name: tuple[Any, ...], run: Run) -> bool:
         """Most likely no more of it comes."""
@@ -326,10 +314,3 @@ class HoldBack:
         rest = self._rest
         if rest is not None:
             await rest.aclose()  # type: ignore[attr-defined]
-
-
-def forget_tokens(data: dict[str, Any]) -> None:
-    """Log probabilities spell the text out once more."""
-    for choice in data.get("choices") or ():
-        if isinstance(choice, dict) and choice.get("logprobs"):
-            choice["logprobs"] = None

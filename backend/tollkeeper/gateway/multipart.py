@@ -5,7 +5,7 @@ requests in the same bytes (bare line feeds, text outside of parts, a name twice
 them as well and is paid by what they say.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tollkeeper.contracts.chat import Call
@@ -83,7 +83,26 @@ def write_form(call: Call) -> bytes:
     return b"".join(pieces)
 
 
+def rename_files(form: Form, names: Sequence[str]) -> Form:
+    """The same with other names of its files, one for each part; those of texts are looked over."""
+    view = memoryview(form.content)
+    pieces: list[bytes | memoryview] = []
+    for (part, end), name in zip(_with_ends(form), names, strict=True):
+        if not part.is_file or part.filename == name:
+            pieces.append(view[part.begin : end])
+            continue
+        head = b'--%b\r\ncontent-disposition: form-data; name="%b"; filename="%b"\r\n'
+        kind = b"" if part.content_type is None else b"content-type: %b\r\n" % part.content_type.encode("latin-1")
+        plain = name.translate(_UNQUOTED).encode("utf-8", "replace")
+        pieces += [head % (form.boundary, part.name.encode(), plain), kind, b"\r\n", view[part.start : end]]
+    pieces.append(b"--%b--\r\n" % form.boundary)
+    content = b"".join(pieces)
+    return Form(content, form.boundary, *_scan(content, form.boundary), form.values)
+
+
 _GONE: Final = object()
+# What would end the name.
+_UNQUOTED: Final = str.maketrans('"\\\r\n\0', "_____")
 
 
 def _with_ends(form: Form) -> Iterator[tuple[FormPart, int]]:

@@ -1,13 +1,17 @@
 """Answers of a vendor that are passed on as they are: status, chosen headers and bytes, in no dialect."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from tollkeeper.contracts.chat import Batch, Chunk, Reply
 from tollkeeper.core.errors import UpstreamError
 from tollkeeper.gateway.provider import UpstreamRequest, UpstreamResponse
 from tollkeeper.gateway.secrecy import Hiding, echoed_secrets, hide_secrets
 from tollkeeper.gateway.stage import Attempt, Exchange
+
+# What holds of the bytes as the vendor sent them.
+_OF_BYTES: Final = frozenset({"etag", "content-range", "accept-ranges"})
 
 
 @dataclass(slots=True)
@@ -17,6 +21,33 @@ class Passed(Reply):
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     failure: UpstreamError | None = None
+
+    async def read(self, most_bytes: int) -> bytes:
+        """All of it, and the end of the request behind it. Raises `UpstreamError`."""
+        parts = [chunk.native or b"" for chunk in self.primed]
+        size = sum(map(len, parts))
+        rest, self.rest = self.rest, None
+        if rest is None:
+            return b"".join(parts)
+        try:
+            async for batch in rest:
+                for chunk in batch:
+                    if chunk.error is not None:
+                        raise chunk.error
+                    parts.append(chunk.native or b"")
+                    size += len(parts[-1])
+                if size > most_bytes:
+                    raise UpstreamError(
+                        "The provider's answer is too large to be looked at.", code="upstream_too_large"
+                    )
+        finally:
+            await rest.aclose()  # type: ignore[attr-defined]
+        return b"".join(parts)
+
+    def with_content(self, content: bytes) -> "Passed":
+        chunk = Chunk({}, native=content, is_final=True)
+        headers = {name: value for name, value in self.headers.items() if name not in _OF_BYTES}
+        return Passed(is_stream=True, primed=(chunk,), status=self.status, headers=headers, failure=self.failure)
 
 
 class PassedBody:
@@ -70,3 +101,17 @@ class PassedBody:
             await response.finish()
         else:
             await response.aclose()
+
+
+class Watch(Protocol):
+    """Looks at what is passed on, both ways. Raises `BadRequest` for what may not pass."""
+
+    async def look_at_words(self, words: Iterable[str]) -> None: ...
+
+    async def look_at_bytes(self, body: bytes) -> bytes: ...
+
+    async def look_at_passed(self, passed: Passed) -> Passed: ...
+
+
+# None: nobody looks.
+FindWatch = Callable[[Exchange], Watch | None]

@@ -1,13 +1,14 @@
 """Metered pass-through: paths of a provider that an operator has opened, at a flat price per request.
 
-The caller is proven, admitted, paid for and recorded as for every call, and guardrails look at what is sent; beside that
-nothing is touched: method, query, body, status and answer stay as they are. What is replaced is what belongs to a connection or to a credential.
+The caller is proven, admitted, paid for and recorded as for every call, and guardrails look at what is sent and answered;
+beside that nothing is touched: method, query, body, status and answer stay as they are. What is replaced is what belongs to a connection or to a credential.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
+from urllib.parse import parse_qsl
 from uuid import uuid5
 
 from tollkeeper.contracts.catalog import Credential, ModelRoute, Price, ProviderConfig
@@ -17,6 +18,7 @@ from tollkeeper.contracts.principal import Environment, Principal, name_allowed
 from tollkeeper.contracts.routing import Target
 from tollkeeper.core.errors import BadRequest, Forbidden, NotFound
 from tollkeeper.gateway.carrier import Carrier, Line
+from tollkeeper.gateway.passed import FindWatch
 from tollkeeper.gateway.passthrough_paths import PassedPath, operation_path, read_passed_path
 from tollkeeper.gateway.provider import Provider, UpstreamRequest
 from tollkeeper.gateway.stage import Exchange, Next
@@ -24,8 +26,6 @@ from tollkeeper.gateway.stages.read import timeout_seconds
 
 _ONCE: Final = "idempotency-key"
 _SINGLE: Final = frozenset({_ONCE, "content-type", "range"})
-# Gives back what may leave of a body, or refuses it.
-Look = Callable[[Exchange, bytes], Awaitable[bytes]]
 
 _HOW: Final = "An operator opens paths of a provider with 'passthrough' in its configuration."
 
@@ -49,9 +49,9 @@ def model_of(provider: str) -> str:
 class PassThrough:
     """One request. Its two stages: `find`, which admits the path and reads the body, and `send`, which answers."""
 
-    def __init__(self, line: Line, request: PassedRequest, look: Look) -> None:
+    def __init__(self, line: Line, request: PassedRequest, find_watch: FindWatch) -> None:
         self._line = line
-        self._look = look
+        self._find_watch = find_watch
         self._request = request
         self._carrier = Carrier(line)
         self._path = PassedPath("", (), "")
@@ -90,9 +90,14 @@ class PassThrough:
         config = exchange.snapshot.providers[self._path.provider]
         provider = self._line.providers[config.kind]
         credential = config.credentials[0] if config.credentials else None
-        self._body = await self._look(exchange, self._body)
+        watch = self._find_watch(exchange)
+        if watch is not None:
+            query = parse_qsl(self._request.query.decode("ascii"), keep_blank_values=True)
+            await watch.look_at_words([*self._path.parts, *(word for pair in query for word in pair)])
+            self._body = await watch.look_at_bytes(self._body)
         request = self._write(exchange, config, provider, credential)
-        return await self._carrier.carry(exchange, provider, request)
+        passed = await self._carrier.carry(exchange, provider, request)
+        return passed if watch is None else await watch.look_at_passed(passed)
 
     def _write(
         self, exchange: Exchange, config: ProviderConfig, provider: Provider, credential: Credential | None

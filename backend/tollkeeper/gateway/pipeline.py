@@ -210,7 +210,8 @@ def make_tuning(services: Services, authenticate: Authenticate) -> Callable[[Tun
     wait, admit = Wait(services.slots), Admit(services.admission, services.appraise, services.providers)
     claim = Claim(services.claims, services.clock)
     files = TuningFiles(services.files, services.channel, services.settings.max_body_bytes)
-    desk = TuningDesk(make_line(services), make_resolve(services), services.fine_tuning, files)
+    guard = make_guard(services)
+    desk = TuningDesk(make_line(services), make_resolve(services), services.fine_tuning, files, guard.watch)
 
     def make(place: TuningPlace, method: str, query: bytes) -> Next:
         tuning = Tuning(desk, place, method, query)
@@ -230,7 +231,7 @@ def make_passthrough(services: Services, authenticate: Authenticate) -> Callable
     line, guard = make_line(services), make_guard(services)
 
     def make(request: PassedRequest) -> Next:
-        passing = PassThrough(line, request, guard.look_at_bytes)
+        passing = PassThrough(line, request, guard.watch)
         return compose([authenticate, passing.find, meter, wait, admit, passing.send])
 
     return make

@@ -2,10 +2,13 @@
 sees them, without JSON's escapes.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tollkeeper.contracts.chat import Chunk
+from tollkeeper.contracts.guardrails import Direction
+from tollkeeper.gateway.asking import AskAbout
 from tollkeeper.gateway.guardrail import MOST_HELD, Part, PartKind
 from tollkeeper.gateway.screen import Hit, Lane
 from tollkeeper.gateway.unescaping import begun, readings
@@ -77,6 +80,37 @@ def held_from(lane: Lane, kind: PartKind, text: str) -> int:
         for plain, places in readings(end):
             held = min(held, begin + places[lane.held_from(plain)])
     return held
+
+
+async def ask_about(
+    due: Sequence[Run],
+    lane: Lane,
+    ask: AskAbout,
+    kept: Callable[[list[Hit]], list[Hit]],
+    told: Callable[[Sequence[Hit], Part], None],
+    *,
+    is_final: bool,
+) -> None:
+    """Those outside, about all at once; what they have found waits in the runs to be judged."""
+    looked = []
+    asked = []
+    for run in due:
+        part = Part(run.text, run.kind, "assistant", Direction.OUTPUT, is_final)
+        hits = kept(lane.look(part))
+        before, run.asked = run.asked, run.end
+        # What does not leave here is told nobody else.
+        if not any(hit.is_blocking for hit in hits):
+            looked.append((part, hits))
+            asked.append((run, before))
+    if not looked:
+        return
+    for (run, before), (part, _), found in zip(asked, looked, await ask(looked), strict=True):
+        hits = [hit for hit in kept(found) if hit.finding.end + run.base > before]
+        only_told = [hit for hit in hits if not (hit.is_blocking or hit.is_changing)]
+        if only_told:
+            told(only_told, part)
+        run.told_outside += [moved(hit, run.base) for hit in hits if hit.is_blocking or hit.is_changing]
+        run.is_dirty = run.is_dirty or bool(hits)
 
 
 def moved(hit: Hit, by: int) -> Hit:

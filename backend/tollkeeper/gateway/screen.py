@@ -30,6 +30,7 @@ from tollkeeper.gateway.shapes import Shapes
 log = structlog.get_logger(__name__)
 
 FAILED: Final = "scanner_failed"
+NOT_ASKED: Final = "not_asked"
 # A longer text is looked at in windows, and others have their turn in between.
 _WINDOW: Final = 64 * 1024
 # What two windows share: longer than any match that has an end.
@@ -185,6 +186,19 @@ class Lane:
         return [
             [hit for answer in answers for hit in answer[place] if hit.finding.score >= hit.use.least_score]
             for place in range(len(parts))
+        ]
+
+    def not_asked(self, length: int) -> list[Hit]:
+        """Of a text that is only tried: a rule that asks others would have had its say, and nobody knows which."""
+        return [
+            Hit(
+                Finding(one.use.name, NOT_ASKED, 0, length, 1.0, "nobody is asked about a trial"),
+                one.use,
+                one.policy,
+                Action.FLAG,
+                True,
+            )
+            for one in self._asked
         ]
 
     async def _ask_one(self, asked: _Asked, parts: Sequence[Part], outside: Outside) -> list[list[Hit]]:

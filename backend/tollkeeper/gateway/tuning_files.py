@@ -14,6 +14,7 @@ from tollkeeper.contracts.files import StoredFile, parse_file_id
 from tollkeeper.contracts.ports import FileStore
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.errors import BadRequest, DependencyUnavailable, UpstreamError
+from tollkeeper.gateway.passed import Watch
 from tollkeeper.gateway.provider import Channel, UpstreamRequest
 from tollkeeper.gateway.tuning_paths import VENDOR_ID
 
@@ -67,10 +68,18 @@ class TuningFiles:
             )
         return stored
 
-    async def upload(self, principal: Principal, stored: StoredFile, request: UpstreamRequest) -> str:
-        """The id that the vendor gives the file. `request` has everything but the body, which is written here."""
+    async def upload(
+        self, principal: Principal, stored: StoredFile, request: UpstreamRequest, watch: Watch | None = None
+    ) -> str:
+        """The id that the vendor gives the file. `request` has everything but the body, which is written here.
+
+        `watch` looks at what it says before it leaves.
+        """
         assert self._files is not None
         parts = [part async for part in self._files.read(principal, stored.id)]
+        if watch is not None:
+            await watch.look_at_words([stored.filename])
+            parts = [await watch.look_at_bytes(b"".join(parts))]
         boundary = f"tollkeeper-{secrets.token_hex(16)}"
         head = (
             f'--{boundary}\r\ncontent-disposition: form-data; name="purpose"\r\n\r\n{_PURPOSE}\r\n'

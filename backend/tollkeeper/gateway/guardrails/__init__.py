@@ -19,6 +19,8 @@ from tollkeeper.gateway.guardrails.urls import Urls
 from tollkeeper.gateway.guardrails.webhook import Webhook
 from tollkeeper.gateway.screen import RuleClass
 
+# Settings that lead inside, or to a vendor's account: in the operator's own file alone.
+OPERATORS: Final = frozenset({"allow_private_address", "provider"})
 RULES: Final[Mapping[str, RuleClass]] = MappingProxyType(
     {
         rule.NAME: rule

@@ -6,34 +6,30 @@ the canonical one alike. What a rule may not let pass is refused on the way in, 
 
 import asyncio
 import random
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
 import orjson
 
 from tollkeeper.contracts.chat import Call, Chunk, Operation, Reply
-from tollkeeper.contracts.guardrails import Direction, GuardrailPolicy
-from tollkeeper.core.errors import BadRequest
-from tollkeeper.gateway.asking import Asking
-from tollkeeper.gateway.encoded_texts import parsed
+from tollkeeper.contracts.guardrails import Direction
+from tollkeeper.core.errors import BadRequest, TollkeeperError
+from tollkeeper.gateway.chunk_texts import forget_tokens
+from tollkeeper.gateway.error_texts import look_at_error
 from tollkeeper.gateway.guarded_stream import GuardedStream, blocked_choices
-from tollkeeper.gateway.guardrail import Outside, Part
-from tollkeeper.gateway.hold_back import forget_tokens
+from tollkeeper.gateway.guardrail import Part
+from tollkeeper.gateway.looking import Looking, Told
+from tollkeeper.gateway.multipart import rename_files
 from tollkeeper.gateway.outside import WaysOut
-from tollkeeper.gateway.placeholders import Placeholders, slice_of
+from tollkeeper.gateway.passed_watch import PassedWatch
 from tollkeeper.gateway.screen import Hit, Lane, Screen
 from tollkeeper.gateway.screens import Screens
 from tollkeeper.gateway.stage import Exchange, Next
-from tollkeeper.gateway.texts import Nested, Text, flat, read_texts
 
 _CHOICES: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 # Answers without a text that a model made.
 _TEXTLESS: Final = frozenset({Operation.EMBEDDINGS, Operation.MODERATIONS, Operation.SPEECH})
-
-# Told of everything found: the call, the finds, and the text they are in (for policies that keep it).
-Told = Callable[[Exchange, Sequence[Hit], Part], None]
 
 
 class Guard:
@@ -48,34 +44,47 @@ class Guard:
         screen = self._screens.find(exchange.snapshot, exchange.principal, exchange.call.model)
         if screen is None:
             return next_stage(exchange)
-        return self._guarding(exchange, screen).run(next_stage)
+        return _Guarding(exchange, self._looking(exchange, screen)).run(next_stage)
 
-    async def look_at_bytes(self, exchange: Exchange, body: bytes) -> bytes:
-        """Of a request that is passed on: what may leave of its body, in which no field is known to be no text."""
+    def watch(self, exchange: Exchange) -> PassedWatch | None:
+        """Of a request that is passed on, in which no field is known to be no text. None: nothing holds."""
         screen = self._screens.find(exchange.snapshot, exchange.principal, exchange.call.model)
-        if screen is None or screen.input.is_empty or not body:
-            return body
-        return await self._guarding(exchange, screen).look_at_bytes(body)
+        return None if screen is None else PassedWatch(self._looking(exchange, screen))
 
-    def _guarding(self, exchange: Exchange, screen: Screen) -> "_Guarding":
+    def _looking(self, exchange: Exchange, screen: Screen) -> Looking:
         exchange.guard = screen.digest
-        return _Guarding(exchange, screen, self._told, self._ways, self._share() if screen.samples else 0.0)
+        return Looking(exchange, screen, self._told, self._ways, self._share() if screen.samples else 0.0)
 
 
 class _Guarding:
     """One call under its screen."""
 
-    def __init__(self, exchange: Exchange, screen: Screen, told: Told, ways: WaysOut, share: float) -> None:
-        self._ways = ways
+    def __init__(self, exchange: Exchange, looking: Looking) -> None:
         self._exchange = exchange
-        self._screen = screen
-        self._told = told
-        self._share_millionths = int(share * 1_000_000)
-        self._placeholders = Placeholders()
-        key_id = exchange.principal.key_id
-        self._exempt = [one for one in screen.exemptions if one.key_id == key_id and one.expires_at > time.time()]
+        self._looking = looking
+        self._screen = looking.screen
+        self._placeholders = looking.placeholders
+        self._looked_at = looking.look_at
 
     async def run(self, next_stage: Next) -> Reply:
+        try:
+            reply = await self._called(next_stage)
+        except TollkeeperError as error:
+            # Also a refusal that is the caller's fault says so in the vendor's words.
+            if not self._exchange.is_blocked:
+                look_at_error(error, self._look_back, self._looking.told)
+            raise
+        exchange = self._exchange
+        if exchange.is_screened:
+            return reply
+        if (self._screen.output.is_empty and not self._placeholders) or exchange.operation in _TEXTLESS:
+            return reply
+        return await (self._stream(reply) if reply.is_stream else self._whole(reply))
+
+    def _look_back(self, part: Part) -> list[Hit]:
+        return self._looking.kept(self._screen.output.look(part))
+
+    async def _called(self, next_stage: Next) -> Reply:
         exchange = self._exchange
         if self._screen.input.is_empty:
             reply = await next_stage(exchange)
@@ -86,11 +95,7 @@ class _Guarding:
             # What is not its own gets no answer of others, and gives none.
             exchange.is_reversible = bool(self._placeholders)
             reply = await next_stage(exchange)
-        if exchange.is_screened:
-            return reply
-        if (self._screen.output.is_empty and not self._placeholders) or exchange.operation in _TEXTLESS:
-            return reply
-        return await (self._stream(reply) if reply.is_stream else self._whole(reply))
+        return reply
 
     async def _beside(self, next_stage: Next) -> Reply:
         """The provider works while the input is looked at; nothing of its answer leaves before that is done."""
@@ -123,106 +128,12 @@ class _Guarding:
         native = None if call.native is None else await self._looked_at(call.native, Direction.INPUT, lane, known)
         if body is not None or native is not None:
             exchange.call = _rewritten(call, body, native)
-
-    async def look_at_bytes(self, body: bytes) -> bytes:
-        try:
-            encoding, text = "utf-8", body.decode()
-        except UnicodeDecodeError:
-            # Each byte a letter: what is not changed stays as it is.
-            encoding, text = "latin-1", body.decode("latin-1")
-        value = parsed(text)
-        is_json = isinstance(value, dict | list)
-        holder = {"body": value if is_json else text}
-        changed = await self._looked_at(holder, Direction.INPUT, self._screen.input, {})
-        if changed is None:
-            return body
-        return orjson.dumps(changed["body"]) if is_json else str(changed["body"]).encode(encoding, "replace")
-
-    async def _looked_at(
-        self, document: Any, direction: Direction, lane: Lane, known: dict[Any, list[Hit]]
-    ) -> dict[str, Any] | None:
-        """A copy with what was taken out; None where nothing was. Raises where nothing may pass."""
-        operation = self._exchange.operation
-        texts = list(flat(read_texts(document, direction, operation)))
-        fresh: dict[Any, Text] = {}
-        for text in texts:
-            if text.sign in known:
-                continue
-            lengths = [length for _, _, length in text.pieces]
-            known[text.sign] = self._kept(await lane.look_at_pieces(text.part, lengths))
-            self._tell(known[text.sign], text.part)
-            fresh[text.sign] = text
-        if lane.is_asking and fresh:
-            # Last, and about what is left: the rules here are quick, and keep what they take out from those outside.
-            looked = [(text.part, known[sign]) for sign, text in fresh.items()]
-            for (sign, text), found in zip(fresh.items(), await self._asking(lane)(looked), strict=True):
-                if hits := self._kept(found):
-                    self._tell(hits, text.part)
-                    known[sign] = sorted([*known[sign], *hits], key=lambda hit: hit.finding.start)
-        is_changed = any(hit.is_changing for text in texts for hit in known[text.sign])
-        if not is_changed and (direction is Direction.INPUT or not self._placeholders):
-            return None
-        copied: dict[str, Any] = _copy(document)
-        for one in read_texts(copied, direction, operation):
-            is_changed = self._write_all(one, known) or is_changed
-        return copied if is_changed else None
-
-    def _tell(self, hits: list[Hit], part: Part) -> None:
-        """Raises where one of them lets nothing pass."""
-        if not hits:
-            return
-        self._told(self._exchange, hits, part)
-        if (blocking := next((hit for hit in hits if hit.is_blocking), None)) is not None:
-            self._block()
-            raise blocked_by(blocking, part.direction)
-
-    def _asking(self, lane: Lane) -> Asking:
-        def outside(policy: GuardrailPolicy) -> Outside:
-            return self._ways.of(self._exchange, policy)
-
-        return Asking(lane, self._placeholders, outside, lambda failure: bool(self._kept([failure])))
-
-    def _write_all(self, one: Text | Nested, known: dict[Any, list[Hit]]) -> bool:
-        if isinstance(one, Text):
-            return self._write(one, known.get(one.sign, []))
-        written = [self._write_all(inner, known) for inner in one.texts]
-        if any(written):
-            one.close()
-        return any(written)
-
-    def _write(self, text: Text, hits: Sequence[Hit]) -> bool:
-        value = text.part.text
-        edits = self._placeholders.edits(value, hits)
-        is_output = text.part.direction is Direction.OUTPUT
-        if not edits and not (is_output and self._placeholders.restore(value) != value):
-            return False
-
-        def text_of(start: int, end: int) -> str:
-            piece = slice_of(value, edits, start, end)
-            return self._placeholders.restore(piece) if is_output else piece
-
-        text.write(text_of)
-        return True
-
-    def _block(self) -> None:
-        self._exchange.is_blocked = True
-
-    def _kept(self, hits: list[Hit]) -> list[Hit]:
-        """Without those of rules that were not drawn for this call, or that the key is exempt from."""
-        if not hits or not (self._exempt or self._share_millionths):
-            return hits
-        return [
-            hit
-            for hit in hits
-            if self._share_millionths < hit.use.sample_millionths
-            and not any(
-                one.rule_name == hit.use.name
-                and one.label in {None, hit.finding.label}
-                # Rules of other policies may have the same name.
-                and one in hit.policy.exemptions
-                for one in self._exempt
-            )
-        ]
+        if call.form is not None:
+            files = [part.filename or "" for part in call.form.parts]
+            names = await self._looked_at({"names": files}, Direction.INPUT, lane, known)
+            if names is not None:
+                exchange.call = exchange.call.replace()
+                exchange.call.form = rename_files(call.form, names["names"])
 
     # The way out
 
@@ -268,30 +179,13 @@ class _Guarding:
             reply.rest,
             self._screen.output,
             self._placeholders,
-            told=lambda hits, part: self._told(self._exchange, hits, part),
-            kept=self._kept,
-            blocked=self._block,
+            told=self._looking.told,
+            kept=self._looking.kept,
+            blocked=self._looking.block,
             operation=self._exchange.operation,
-            ask=self._asking(self._screen.output) if self._screen.output.is_asking else None,
+            ask=self._looking.asking(self._screen.output) if self._screen.output.is_asking else None,
         )
         return Reply(is_stream=True, primed=(), rest=stream, taps=reply.taps)
-
-
-def blocked_by(hit: Hit, direction: Direction) -> BadRequest:
-    what = "This request" if direction is Direction.INPUT else "The answer to this request"
-    message = hit.policy.message or (
-        f"{what} was stopped by the guardrail '{hit.use.name}' of the policy '{hit.policy.name}' "
-        f"({hit.finding.label}). Change what it says, or ask an administrator."
-    )
-    return BadRequest(message, code="guardrail_blocked", details={"rule": hit.use.name, "label": hit.finding.label})
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copy(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_copy(inner) for inner in value]
-    return value
 
 
 def _rewritten(call: Call, body: dict[str, Any] | None, native: dict[str, Any] | None) -> Call:
