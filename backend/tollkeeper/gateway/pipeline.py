@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.ports import (
@@ -57,7 +58,7 @@ from tollkeeper.gateway.stages.dispatch import Dispatch
 from tollkeeper.gateway.stages.guard import Guard
 from tollkeeper.gateway.stages.meter import Meter
 from tollkeeper.gateway.stages.read import read
-from tollkeeper.gateway.stages.recall import Recall, Recalling
+from tollkeeper.gateway.stages.recall import NothingKept, Recall, Recalling
 from tollkeeper.gateway.stages.resolve import Reckoning, Resolve
 from tollkeeper.gateway.stages.wait import Wait
 from tollkeeper.gateway.tuning_files import TuningFiles
@@ -146,6 +147,7 @@ def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
     crossing = None
     if services.holds is not None:
         crossing = Crossing(services.admission, services.holds, services.appraise, services.providers, endpoint)
+    guard, recall = make_guard(services), Recall(services.recalling, services.clock)
     return [
         authenticate,
         read,
@@ -161,9 +163,10 @@ def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
             services.appraise,
             services.providers,
             first_cap=settings.applied_cap_tokens if settings.uncapped_calls == "apply_cap" else None,
+            give_kept=None if services.recalling is None else partial(give_kept, guard, recall),
         ),
-        make_guard(services),
-        Recall(services.recalling, services.clock),
+        guard,
+        recall,
         Dispatch(
             services.providers,
             services.channel,
@@ -177,6 +180,20 @@ def make_stages(services: Services, authenticate: Stage) -> list[Stage]:
             first_byte_seconds=settings.upstream_first_byte_seconds,
         ),
     ]
+
+
+async def give_kept(guard: Guard, recall: Recall, exchange: Exchange) -> Reply | None:
+    """An answer that costs nothing, for a call that only money refused: behind the guard as any other."""
+    if not recall.may_have(exchange):
+        return None
+
+    def give(exchange: Exchange) -> Awaitable[Reply]:
+        return recall.give_kept(exchange)
+
+    try:
+        return await guard(exchange, give)
+    except NothingKept:
+        return None
 
 
 def make_count_stages(services: Services, authenticate: Authenticate) -> list[Stage]:

@@ -15,6 +15,7 @@ from tests.gateway.upstream import FakeUpstream, good_stream, silent, stream
 from tests.money.records import FakeHolds
 from tollkeeper.contracts.cache import CachePolicy, Settle
 from tollkeeper.contracts.usage import CallStatus
+from tollkeeper.core.errors import InsufficientQuota, RateLimited
 
 HELD = 10_000_000
 
@@ -120,3 +121,22 @@ async def test_near_a_limit_a_call_neither_leads_nor_follows(tmp_path: Path, ven
         vendor.script = stream(*good_stream("Hel", "lo"))
         assert (await one.ask(json=chat(stream=True))).status_code == 200
         assert not one.flights._open
+
+
+async def test_a_call_that_only_money_refused_gets_the_answer_that_is_there(
+    tmp_path: Path, vendor: FakeUpstream
+) -> None:
+    async with worker(tmp_path, before(vendor, attached(policy())), None) as one:
+        await one.ask()
+        one.gateway.admission.refusal = InsufficientQuota("No budget has room.")
+        kept = await one.ask()
+        assert (kept.status_code, kept.headers["x-tollkeeper-cache"]) == (200, "exact")
+        other = await one.ask(json=chat(temperature=0))
+        assert (other.status_code, other.json()["error"]["code"]) == (429, "insufficient_quota")
+        fresh = await one.ask(headers={"x-tollkeeper-cache": "no-cache"})
+        assert fresh.status_code == 429
+        rows = await one.gateway.settled(2)
+        assert [(row.status, row.charge_nano) for row in rows] == [(CallStatus.OK, COST), (CallStatus.CACHED, 0)]
+        one.gateway.admission.refusal = RateLimited("Slow down.")
+        assert (await one.ask()).status_code == 429
+        assert len(vendor.seen) == len(one.gateway.settlements) - 1 == 1

@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from typing import Final, Protocol
 from uuid import UUID
 
+from tollkeeper.contracts.chat import Reply
 from tollkeeper.contracts.key_bounds import endpoint_of
 from tollkeeper.contracts.principal import Principal
 from tollkeeper.contracts.routing import FallbackKind
@@ -29,6 +30,10 @@ _NOTHING: Final = Appraisal(0, 0, 0, 0)
 FALLBACK: Final = "x-tollkeeper-fallback"
 # Paths come again and again; those that name a model are many.
 endpoint: Final = lru_cache(maxsize=1_024)(endpoint_of)
+
+
+# The answer that is kept for a call, past every guardrail; None: there is none.
+GiveKept = Callable[[Exchange], Awaitable[Reply | None]]
 
 
 class Admits(Protocol):
@@ -61,31 +66,44 @@ class Appraise(Protocol):
 
 class Admit(Step):
     def __init__(
-        self, admission: Admits, appraise: Appraise, providers: Mapping[str, Provider], *, first_cap: int | None = None
+        self,
+        admission: Admits,
+        appraise: Appraise,
+        providers: Mapping[str, Provider],
+        *,
+        first_cap: int | None = None,
+        give_kept: GiveKept | None = None,
     ) -> None:
-        """`first_cap`: the longest answer given to a call without an end under a hard budget; None: it is refused."""
+        """`first_cap`: the longest answer given to a call without an end under a hard budget; None: it is refused.
+
+        `give_kept`: asked for an answer that costs nothing where only money refused (RULING 15); None: there is none.
+        """
         self._admission = admission
         self._appraise = appraise
         self._providers = providers
         self._first_cap = first_cap
+        self._give_kept = give_kept
 
-    def enter(self, exchange: Exchange) -> Awaitable[None] | None:
+    def enter(self, exchange: Exchange) -> Awaitable[Reply | None] | None:
         terms = self._terms(exchange)
         if terms:
             return self._enter_or_tier_down(exchange, terms)
         exchange.entered = exchange.plan[0].provider
         return None
 
-    async def _enter_or_tier_down(self, exchange: Exchange, terms: Sequence[Terms]) -> None:
+    async def _enter_or_tier_down(self, exchange: Exchange, terms: Sequence[Terms]) -> Reply | None:
         try:
             await self._admit(exchange, terms)
         except (RateLimited, InsufficientQuota) as error:
             try:
                 await self._pass_by(exchange, error)
             except InsufficientQuota as refusal:
+                if self._give_kept is not None and (kept := await self._give_kept(exchange)) is not None:
+                    return kept
                 if FallbackKind.BUDGET not in exchange.fallbacks:
                     raise
                 await self._tier_down(exchange, refusal)
+        return None
 
     async def _tier_down(self, exchange: Exchange, refusal: InsufficientQuota) -> None:
         """Once, to the targets that the route's policy keeps for it; the first refusal stands where they are too dear."""

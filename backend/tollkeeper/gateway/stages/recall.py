@@ -95,6 +95,28 @@ class Recall:
         return _Recall(self._parts, self._clock, exchange, next_stage).run(policy)
 
 
+    def may_have(self, exchange: Exchange) -> bool:
+        """Whether anything may be kept for this caller and model."""
+        if self._parts is None or not exchange.snapshot.caches:
+            return False
+        return self._policies.find(exchange.snapshot, exchange.principal, exchange.call.model) is not None
+
+    async def give_kept(self, exchange: Exchange) -> Reply:
+        """In place of the stages below, for a call that nothing pays for. Raises `NothingKept`."""
+        policy = self._policies.find(exchange.snapshot, exchange.principal, exchange.call.model)
+        if policy is None or self._parts is None:
+            raise NothingKept
+        return await _Recall(self._parts, self._clock, exchange, _nobody).give_kept(policy)
+
+
+class NothingKept(Exception):
+    """No answer is there."""
+
+
+async def _nobody(_exchange: Exchange) -> Reply:
+    raise NothingKept
+
+
 class _Recall:
     """One call under a policy."""
 
@@ -144,6 +166,18 @@ class _Recall:
         if isinstance(outcome, _Found):
             return self._give(outcome)
         return self._watched(asking, outcome)
+
+    async def give_kept(self, policy: CachePolicy) -> Reply:
+        exchange = self._exchange
+        controls = read_controls(exchange.headers, exchange.call)
+        exchange.call = without_field(exchange.call)
+        asking = ask(exchange, policy, controls)
+        if asking is None or asking.fingerprint is None or not asking.looks:
+            raise NothingKept
+        entry = await self._shelf.find(asking.tenant_id, asking.fingerprint, asking.max_age)
+        if entry is None:
+            raise NothingKept
+        return self._give(_Found(entry, CacheResult.EXACT))
 
     async def _pass_by(self, controls: Controls) -> Reply:
         if controls.is_only_cached:
