@@ -5,10 +5,13 @@ pid and the worker's number; the settings come as JSON on standard input, becaus
 """
 
 import gc
+import sys
 
 if __name__ == "__main__":
     # What is imported stays: looking through it again and again makes a quarter of the time of a start.
     gc.disable()
+    # structlog takes it where it is there, to paint on terminals, which no worker writes to.
+    sys.modules["rich"] = None  # type: ignore[assignment]
 
 import asyncio
 import ctypes
@@ -16,7 +19,6 @@ import json
 import os
 import signal
 import socket
-import sys
 from typing import Any
 
 import structlog

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tollkeeper.contracts.catalog import ProviderConfig
 from tollkeeper.core.addresses import is_public
@@ -22,7 +22,6 @@ from tollkeeper.gateway.addresses import address_refused, locate
 from tollkeeper.gateway.connection import Connection, Disconnected
 from tollkeeper.gateway.decode import Decoder
 from tollkeeper.gateway.provider import NotSent, UpstreamRequest, UpstreamResponse
-from tollkeeper.gateway.proxied import ProxiedChannel
 from tollkeeper.gateway.upstream_policy import (
     Timeouts,
     check_origin,
@@ -31,6 +30,9 @@ from tollkeeper.gateway.upstream_policy import (
     signed_lines,
     timeouts_for,
 )
+
+if TYPE_CHECKING:
+    from tollkeeper.gateway.proxied import ProxiedChannel
 
 MAX_BODY_BYTES: Final = 64 * MIB
 _SWEEP_SECONDS: Final = 0.1
@@ -286,6 +288,9 @@ class Upstream:
         if not door.allow_private_address and _is_literal(door.host) and not is_public(door.host):
             raise address_refused()
         if self._proxied is None:
+            # A whole HTTP client, which nobody needs without a proxy: a twentieth of a worker's memory and of its start.
+            from tollkeeper.gateway.proxied import ProxiedChannel
+
             self._proxied = ProxiedChannel(self._clock, self._context, MAX_BODY_BYTES)
         assert route.proxy_url is not None
         headers = route.headers
