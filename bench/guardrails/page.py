@@ -105,6 +105,8 @@ def _rate(rate: Rate) -> str:
 
 
 def _share(t: Tally) -> str:
+    if not t.clean:
+        return "–"
     low, high = t.false_positives.interval
     return f"{t.spoiled} of {t.clean:,}: {t.false_positives.value:.2%} ({low:.2%}–{high:.2%})"
 

@@ -43,6 +43,7 @@ CONCEPTS: Final[dict[str, str]] = {
         r"(?:instruction|direction|directive|order|command|prompt|rule|guideline|guidance|constraint|restriction|safeguard|limitation|guardrail)s?\b"
         rf"|\b{_ORDERS} (?:that |which )?(?:(?:you|i) (?:were|was|have been|had been|are|'ve been) |up there|above\b|before this|at the (?:start|beginning|top)|so far|you (?:got|hold|have|follow|obey|received|operate under|run under|live by)|"
         rf"from (?:the|your) {_MAKERS}|(?:that )?c[ao]me before)"
+        r"|\bthe (?:preamble|rulebook|system prompt|developer message|guard ?rails)\b"
         r"|\b(?:opening|first|initial) (?:message|turn|prompt)\b|\bnothing (?:written|said|stated) (?:above|before|earlier|so far)"
         rf"|\b(?:everything|anything|all|whatever|what|things|text|words?)(?: that| which)? (?:you (?:were|have been|had been|'ve been|are) (?:told|given|taught|asked|instructed|set up)|"
         rf"(?:they|your {_MAKERS}|the {_MAKERS}) (?:said|told|wrote|asked|wants?|gave|set|has|have)|(?:in|of|from) (?:the|your) {_MAKERS}'?s? (?:message|prompt))"
@@ -65,7 +66,7 @@ CONCEPTS: Final[dict[str, str]] = {
         r"you (?:were|are|have been|run|operate|started|began)|(?:that )?came before (?:mine|my|this)|before my|above (?:my|this)|given to you|you got)"
         r"|\btext of your (?:instructions|rules|prompt)\b"
         r"|\b(?:guidance|instructions?|rules|directives?|text|message|prompt|setup|set-up|preamble|briefing|configuration|orders) (?:that |which )?you (?:operate|run|follow|obey|work|received|got|hold|live|have|had|must|are bound)"
-        r"|\b(?:hidden|secret|internal|initial|original|developer(?:'s)?|system) (?:preamble|briefing|set-?up|text|configuration|note)\b"
+        r"|\b(?:hidden|secret|internal|initial|original|developer(?:'s)?|system) (?:preamble|briefing|set-?up|text|configuration|note)\b|\bdeveloper(?:'s)? (?:message|prompt|instructions)\b"
         r"|\b(?:at|from) the (?:very )?(?:top|start|beginning|head) of (?:this|the|our) (?:conversation|chat|context|session|prompt)"
         r"|\byour (?:setup|set-up|initiali[sz]ation|preamble|briefing|system text)\b|\bfirst (?:sentence|words?|line|message|thing) you (?:ever )?(?:received|got|saw|were given|read)"
     ),

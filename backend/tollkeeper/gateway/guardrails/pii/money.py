@@ -74,12 +74,14 @@ def _card_shapes() -> list[Shape]:
     grouped = [
         Shape(
             "card",
-            "|".join(separator.join(f"[0-9]{{{count}}}" for count in counts) for separator in (" ", "-", r"\.", "/")),
+            "|".join(separator.join((first, *rest)) for separator in (" ", "-", r"\.", "/")),
             digits,
             _grouped_card,
             start=Start.NUMBER,
         )
-        for counts in _GROUPED
+        for first, rest in (
+            (f"[2-68][0-9]{{{first - 1}}}", [f"[0-9]{{{count}}}" for count in rest]) for first, *rest in _GROUPED
+        )
     ]
     return [
         *grouped,
