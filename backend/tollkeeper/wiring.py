@@ -26,6 +26,7 @@ from tollkeeper.contracts.catalog import ModelRoute
 from tollkeeper.contracts.key_proof import KeyProof
 from tollkeeper.contracts.money import Spend
 from tollkeeper.contracts.ports import CounterView
+from tollkeeper.contracts.request_log import CallRecord
 from tollkeeper.contracts.usage import Settlement
 from tollkeeper.core.access_log import AccessLogWriter
 from tollkeeper.core.announcements import PUBLISHER, Announcement, Listener, Publisher, Topic
@@ -37,8 +38,9 @@ from tollkeeper.core.mail import MailServer, MailSettingsError, Smtp
 from tollkeeper.core.objects import Objects
 from tollkeeper.core.outbound import Outbound
 from tollkeeper.core.passwords import Passwords
-from tollkeeper.core.redis import RedisLink, create_client
+from tollkeeper.core.redis import RedisLink, RedisUnavailable, create_client
 from tollkeeper.core.redis_cluster import make_link
+from tollkeeper.core.resp import pack
 from tollkeeper.core.run_keys import RunKeys
 from tollkeeper.core.secrets import KeyHasher
 from tollkeeper.core.tokens import AccessTokens
@@ -53,6 +55,8 @@ from tollkeeper.domains.budgets.declared import FileRules
 from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
 from tollkeeper.domains.catalog.kept import CatalogFile
 from tollkeeper.domains.catalog.prices import load_price_list
+from tollkeeper.domains.events.service import CHANNEL as EVENTS
+from tollkeeper.domains.events.service import Feed
 from tollkeeper.domains.files.service import Files
 from tollkeeper.domains.files.tasks import file_jobs
 from tollkeeper.domains.fine_tuning.service import StoredFineTuningJobs
@@ -174,6 +178,7 @@ class Services:
     router: Router
     counter_view: CounterView
     readiness: Readiness
+    feed: Feed
     first_run: FirstRun | None = None
     # Set by the supervisor for its workers: each writes its metrics into files there, and any of them reads all.
     is_multiprocess: bool = False
@@ -219,7 +224,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         database = opened.database
         redis_url = required(settings.redis_url, "TOLLKEEPER_REDIS_URL")
         link = await _open_link(make_link(redis_url, clock), stack)
-        _open_publisher(redis_url, database, stack)
+        feed = _open_publishers(redis_url, database, link, stack)
 
         mail = _open_mail(settings, box)
         file_rules = FileRules(database, clock)
@@ -246,13 +251,13 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         targets = _open_targets(catalog, link, money.fleet.worker_id, clock)
         recalling = await _open_cache(settings, redis_url, master, clock, metrics, stack)
         listener = await _open_listener(
-            settings, redis_url, _Hearing(known, catalog, money.counters, targets, recalling.shelf, clock), stack
+            settings, redis_url, _Hearing(known, catalog, money.counters, targets, recalling.shelf, feed, clock), stack
         )
         objects, files = _open_files(settings, database, box, clock)
         audit_heads = Heads(objects, keys, clock)
 
         access_log = _open_access_log(settings, clock, stack)
-        request_log, guard_events = _open_notes(settings, database, box, clock, metrics, stack)
+        request_log, guard_events = _open_notes(settings, database, box, clock, metrics, feed, stack)
         kept_answers = _open_answers(settings, objects, box, clock, stack)
         issuers = Issuers(Outbound(ca_bundle=settings.upstream_ca_bundle, proxy_url=settings.upstream_proxy), clock)
         response_lookup, response_sink = _open_responses(settings, database, box, clock, stack)
@@ -351,6 +356,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 lambda: targets.down(clock.monotonic()),
             ),
             counter_view=LiveCounters(link, clock, money.counters),
+            feed=feed,
             first_run=opened.first_run,
             is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ,
         )
@@ -413,6 +419,7 @@ class _Hearing:
         counters: Counters,
         targets: Targets,
         shelf: Shelf,
+        feed: Feed,
         clock: Clock,
     ) -> None:
         self._keys = keys
@@ -421,6 +428,7 @@ class _Hearing:
         self._targets = targets
         self._shelf = shelf
         self._clock = clock
+        self.feed = feed.hear
 
     def __call__(self, announcement: Announcement) -> None:
         if announcement.topic is Topic.CATALOG:
@@ -594,10 +602,20 @@ def _open_access_log(settings: Settings, clock: Clock, stack: AsyncExitStack) ->
 
 
 def _open_notes(
-    settings: Settings, database: Database, box: SecretBox, clock: Clock, metrics: Metrics, stack: AsyncExitStack
+    settings: Settings,
+    database: Database,
+    box: SecretBox,
+    clock: Clock,
+    metrics: Metrics,
+    feed: Feed,
+    stack: AsyncExitStack,
 ) -> tuple[RequestLog, GuardEvents]:
     """Of finished calls, and of what guardrails found in them."""
-    sink = RequestLogSink(database, clock, retention_days=settings.request_log_retention_days)
+
+    def tell(records: Sequence[CallRecord]) -> None:
+        feed.tell("requests", ((record.principal.tenant_id, record.principal.user_id) for record in records))
+
+    sink = RequestLogSink(database, clock, retention_days=settings.request_log_retention_days, on_written=tell)
     log_of_calls = RequestLog(sink, metrics.registry, share=settings.request_log_sample)
     stack.push_async_callback(log_of_calls.finish, _LOG_SECONDS)
     found = GuardrailEvents(database, box, clock, retention_days=settings.request_log_retention_days)
@@ -679,20 +697,27 @@ def _open_journal(settings: Settings, folder: Path, clock: Clock, stack: AsyncEx
     return journal
 
 
+def _publish(link: RedisLink, message: bytes) -> None:
+    """To the consoles that other workers serve; lost where Redis is away."""
+    with suppress(RedisUnavailable):
+        link.ask(pack(("PUBLISH", EVENTS, message)), 1, lambda _replies: None, None)
+
+
 async def _open_listener(settings: Settings, redis_url: str, hearing: "_Hearing", stack: AsyncExitStack) -> Listener:
     listener = Listener(
         database_url_for_listening(settings),
         create_client(redis_url, operation_seconds=None),
         on_announcement=hearing,
         on_resync=hearing.resync,
-        on_message={HINTS: hearing.hint, PURGES: hearing.purge},
+        on_message={HINTS: hearing.hint, PURGES: hearing.purge, EVENTS: hearing.feed},
     )
     await listener.start()
     stack.push_async_callback(listener.close)
     return listener
 
 
-def _open_publisher(redis_url: str, database: Database, stack: AsyncExitStack) -> None:
+def _open_publishers(redis_url: str, database: Database, link: RedisLink, stack: AsyncExitStack) -> Feed:
     publisher = Publisher(create_client(redis_url))
     stack.push_async_callback(publisher.close)
     database.carry(PUBLISHER, publisher)
+    return Feed(partial(_publish, link))

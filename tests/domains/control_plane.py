@@ -32,6 +32,7 @@ from tollkeeper.db.models import ApiKey, AuditLog, Member, RefreshSession, Tenan
 from tollkeeper.db.session import Database
 from tollkeeper.domains.audit.heads import Heads
 from tollkeeper.domains.audit.security import SecurityEvents
+from tollkeeper.domains.events.service import Feed
 from tollkeeper.domains.identity.lookup import SqlIdentities
 from tollkeeper.domains.identity.throttle import LoginThrottle
 from tollkeeper.domains.identity_providers.issuers import Issuers
@@ -86,6 +87,7 @@ class Services:
     security_events: SecurityEvents = field(init=False)
     counter_view: HandCounters = field(default_factory=HandCounters)
     csrf_key: bytes = b"csrf" * 8
+    feed: Feed = field(default_factory=Feed)
     run_keys: RunKeys = field(default_factory=lambda: RunKeys(MASTER))
 
     def __post_init__(self) -> None:

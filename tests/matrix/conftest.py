@@ -41,6 +41,8 @@ async def world(database_url: str, valkey_url: str, tmp_path_factory: pytest.Tem
         data_dir=tmp_path_factory.mktemp("data"),
         jobs_in_process=False,
         access_log=False,
+        # Whoever reads one reads it to its end.
+        event_stream_seconds=0,
     )
     app = create_app(settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:

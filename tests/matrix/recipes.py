@@ -202,6 +202,7 @@ RECIPES: Final[dict[str, Recipe]] = {
     "POST /api/v1/auth/step-up": Recipe(is_own=True, body=_password),
     "POST /api/v1/auth/switch": Recipe(is_own=True, body=_other_tenant, by_key=(400, "no_session")),
     "GET /api/v1/bootstrap": Recipe(),
+    "GET /api/v1/events": Recipe(),
     "GET /api/v1/me": Recipe(),
     "GET /api/v1/me/sessions": Recipe(),
     "DELETE /api/v1/me/sessions/{session_id}": Recipe(is_personal=True),

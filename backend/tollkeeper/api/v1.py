@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from tollkeeper.domains.audit.routes import router as audit
 from tollkeeper.domains.budgets.routes import router as budgets
 from tollkeeper.domains.catalog.routes import router as catalog
+from tollkeeper.domains.events.routes import router as events
 from tollkeeper.domains.guardrail_policies.policy_routes import router as guardrail_policies
 from tollkeeper.domains.guardrail_policies.routes import router as guardrails
 from tollkeeper.domains.identity.bootstrap_routes import router as bootstrap
@@ -62,6 +63,7 @@ router.include_router(guardrails)
 router.include_router(guardrail_policies)
 router.include_router(usage)
 router.include_router(requests)
+router.include_router(events)
 router.include_router(limits)
 router.include_router(budgets)
 router.include_router(jobs)

@@ -150,6 +150,12 @@ class Settings(BaseSettings):
     )
 
     # Request log
+    event_stream_seconds: float = Field(
+        15.0,
+        ge=0,
+        le=300,
+        description="How long a stream of events to the console lasts before it proves again who listens.",
+    )
     request_log_retention_days: int = Field(30, ge=1, le=3650, description="Days that the log of calls is kept.")
     request_log_sample: float = Field(
         1, ge=0, le=1, description="Share of the calls that went well of which a log is kept; of the others all are."

@@ -54,7 +54,7 @@ class Stream {
     while (!signal.aborted) {
       this.onState("connecting");
       try {
-        const url = `${location.origin}/api/v1/events?${new URLSearchParams({ topics: topics.join(",") })}`;
+        const url = `${location.origin}/api/v1/events?${new URLSearchParams(topics.map((topic) => ["topics", topic]))}`;
         const headers = { accept: "text/event-stream" };
         const response = await send(
           new Request(url, { headers, credentials: "same-origin", cache: "no-store", signal }),

@@ -1,6 +1,6 @@
 """Writes finished calls for the data plane, as `contracts.ports.RequestLogSink`: each once, in its own day."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -24,10 +24,19 @@ _DAYS_AHEAD: Final = 2
 
 
 class RequestLogSink:
-    def __init__(self, database: Database, clock: Clock, *, retention_days: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        retention_days: int,
+        on_written: Callable[[Sequence[CallRecord]], None] | None = None,
+    ) -> None:
+        """`on_written` is told of what is in the table now; it never waits."""
         self._database = database
         self._clock = clock
         self._retention_days = retention_days
+        self._on_written = on_written
 
     async def write(self, records: Sequence[CallRecord]) -> None:
         """Raises `DependencyUnavailable` or, for what the table can never take, `ValueError`: nothing is written then."""
@@ -43,6 +52,8 @@ class RequestLogSink:
             async with self._database.platform() as session:
                 await DAYS.add(session, sorted({_day_of(record) for record in kept}))
             await self._insert(document)
+        if self._on_written is not None:
+            self._on_written(kept)
 
     async def _insert(self, document: str) -> None:
         try:
