@@ -85,6 +85,8 @@ from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.domains.usage.spend import SqlSpend
 from tollkeeper.gateway import pipeline
 from tollkeeper.gateway.cache.entry import Seal
+from tollkeeper.gateway.cache.meaning import Meaning
+from tollkeeper.gateway.cache.meaning import Parts as MeaningParts
 from tollkeeper.gateway.cache.memory import Memory
 from tollkeeper.gateway.cache.metrics import CacheMetrics
 from tollkeeper.gateway.cache.shelf import CHANNEL as PURGES
@@ -383,7 +385,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
             try:
                 # Ended first: what they call is settled as any other call is.
                 async with running(_batch_work(services, files, name=str(money.fleet.worker_id))):
-                    yield services
+                    yield _connected(services)
             finally:
                 await recalling.flights.close()
                 # What is settled then still travels to the ledger.
@@ -563,7 +565,25 @@ async def _open_cache(
     told = CacheMetrics(metrics.registry)
     store = Store(link, tenant_bytes=settings.cache_tenant_bytes)
     shelf = Shelf(Memory(settings.cache_memory_bytes), store, Seal(master.derive("cache")), told, clock)
-    return Recalling(shelf, SingleFlight(), told)
+    parts = MeaningParts(
+        link,
+        master.derive("cache-vectors"),
+        told,
+        clock,
+        tenant_bytes=settings.cache_tenant_bytes,
+        worker_bytes=settings.cache_vector_bytes,
+    )
+    meaning = Meaning(parts)
+    stack.push_async_callback(meaning.close)
+    return Recalling(shelf, SingleFlight(), told, meaning)
+
+
+def _connected(services: Services) -> Services:
+    """The semantic cache may ask a model of the gateway that it is a part of for its vectors."""
+    recalling = services.gateway.recalling
+    if recalling is not None and isinstance(recalling.semantic, Meaning):
+        recalling.semantic.calls = InternalCalls(services.gateway)
+    return services
 
 
 def _open_targets(catalog: CatalogControl, link: RedisLink, worker_id: UUID, clock: Clock) -> Targets:

@@ -1,7 +1,6 @@
 """`./tollkeeper bench cache`: what the semantic cache serves and how often wrongly, on our pairs or on a file of yours."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
@@ -142,5 +141,4 @@ def _holds(held: Sequence[evaluate.Judged], chosen: float | None) -> bool:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(main())

@@ -148,6 +148,11 @@ class Settings(BaseSettings):
     cache_tenant_bytes: int = Field(
         256 * MIB, ge=MIB, description="Answers that Redis keeps of one tenant to be given again."
     )
+    cache_vector_bytes: int = Field(
+        128 * MIB,
+        ge=MIB,
+        description="Bytes that questions and their vectors may take up in each worker, once a policy gives by meaning.",
+    )
 
     # Request log
     event_stream_seconds: float = Field(

@@ -37,6 +37,7 @@ class FakeEmbedder:
 
     def __init__(self, name: str = "fake") -> None:
         self.name = name
+        self.deadline_seconds = 10.0
         self.texts: list[str] = []
         self.far: set[str] = set()
         self.is_away = False
@@ -48,6 +49,17 @@ class FakeEmbedder:
         near = np.array([1.0, 0.0, 0.02 * (len(text) % 5)], dtype=np.float32)
         far = np.array([0.3, 1.0, 0.0], dtype=np.float32)
         return normalised((far if text in self.far else near)[None])[0]
+
+
+class FakeEmbedders:
+    def __init__(self, embedder: FakeEmbedder) -> None:
+        self.embedder = embedder
+
+    def get(self, name: str) -> FakeEmbedder:
+        return self.embedder
+
+    def close(self) -> None:
+        pass
 
 
 @dataclass
@@ -77,14 +89,18 @@ async def tier_on(link: RedisLink | None, embedder: FakeEmbedder | None = None) 
     embedder = embedder or FakeEmbedder()
     draws: list[float] = []
     semantics = Semantics(
-        {"": embedder}, vectors, mirror, ObservationLog(link), SystemClock(), lambda: draws.pop() if draws else 0.99
+        FakeEmbedders(embedder),
+        vectors,
+        mirror,
+        ObservationLog(link),
+        SystemClock(),
+        lambda: draws.pop() if draws else 0.99,
     )
     mirror.start()
     try:
         yield Tier(semantics, embedder, mirror, vectors, registry, draws)
     finally:
         await semantics.close()
-        await mirror.close()
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def _asking(
         if turn is not None and semantic is not None:
             ttl = max(ttl, float(semantic.ttl_seconds))
             partition = key(semantic.sharing, b"semantic" + canonical(without_last_turn(call)))
-            question = Question(tenant_id, partition, turn, semantic, call.model)
+            question = Question(tenant_id, partition, turn, semantic, call.model, principal.key_id)
         if not controls.is_private and principal.logging_policy != _KEEPS_NOTHING:
             keeping = Keeping(most)
     max_age = float(kept_by.ttl_seconds) if kept_by is not None else 0.0

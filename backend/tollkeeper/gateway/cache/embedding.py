@@ -31,6 +31,11 @@ class Embedder(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def deadline_seconds(self) -> float:
+        """How long a caller waits for it."""
+        ...
+
     async def embed(self, text: str, key_id: UUID | None) -> Floats | None:
         """(d,) float32 of length 1. `key_id`: who pays where it costs something."""
         ...
@@ -38,6 +43,8 @@ class Embedder(Protocol):
 
 class LocalEmbedder:
     """Texts that wait together go together; the model is read when the first one comes."""
+
+    deadline_seconds: Final = 0.15
 
     def __init__(self, load: Callable[[], SentenceModel] = embedding_local.load) -> None:
         self.name = embedding_local.NAME

@@ -4,6 +4,7 @@ Comes with the extra `embed`; without it `find_model` says so and a policy must 
 blocks (8 ms a short question on one core): `embedding.LocalEmbedder` calls it from its thread.
 """
 
+import ctypes
 import hashlib
 from importlib import import_module
 from importlib.util import find_spec
@@ -57,10 +58,19 @@ def load(folder: Path | None = None) -> "SentenceModel":
             raise ModelMissing(_MISSING) from error
         if hashlib.sha256(read[name]).hexdigest() != wanted:
             raise ModelMissing(f"{name} of the local embedding model is not the published file: it is not used.")
+    _one_thread()
     tokenizer = import_module("tokenizers").Tokenizer.from_str(read["tokenizer.json"].decode())
     tokenizer.no_padding()
     tokenizer.enable_truncation(MOST_TOKENS)
     return SentenceModel(import_module("safetensors.numpy").load(read["model.safetensors"]), tokenizer)
+
+
+def _one_thread() -> None:
+    """A question is too small to share: OpenBLAS' threads would wait for each other, and for the event loop's core."""
+    for path in Path(np.__file__).parent.parent.glob("numpy.libs/*openblas*"):
+        set_threads = getattr(ctypes.CDLL(str(path)), "scipy_openblas_set_num_threads64_", None)
+        if set_threads is not None:
+            set_threads(1)
 
 
 class SentenceModel:

@@ -28,6 +28,8 @@ class Question:
     turn: str
     rule: SemanticRule
     model: str
+    # Who pays for a vector, where it comes from a model of the gateway.
+    key_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

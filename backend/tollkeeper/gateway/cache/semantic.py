@@ -7,11 +7,11 @@ is asked anyway: whether both answers agree is an observation, and one that does
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -33,7 +33,6 @@ log = structlog.get_logger(__name__)
 EXPLORED: Final = 0.02
 # Two answers that are so alike say the same.
 AGREEMENT: Final = 0.85
-_DEADLINE_SECONDS: Final = 0.15
 _OFF_LOOP_FROM: Final = 5_000
 _MOST_UNDER_WAY: Final = 128
 _NEIGHBOURS: Final = 5
@@ -49,12 +48,20 @@ class _Noted:
     explored: Candidate | None = None
 
 
+class Embedders(Protocol):
+    def get(self, name: str, /) -> Embedder | None:
+        """By its name in a policy; the local one's is empty."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Semantics:
     """One per worker. `chance`: a number in [0, 1) at each call."""
 
     def __init__(
         self,
-        embedders: Mapping[str, Embedder],
+        embedders: Embedders,
         vectors: Vectors,
         mirror: Mirror,
         observations: ObservationLog,
@@ -63,7 +70,6 @@ class Semantics:
         *,
         explored: float = EXPLORED,
     ) -> None:
-        """`embedders`: by their name in a policy; the local one's is empty."""
         self._embedders = embedders
         self._vectors = vectors
         self._mirror = mirror
@@ -78,6 +84,8 @@ class Semantics:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
         self._under_way.clear()
+        await self._mirror.close()
+        self._embedders.close()
 
     async def find(self, question: Question) -> Looked | None:
         embedder = self._embedders.get(question.rule.embedder)
@@ -92,7 +100,7 @@ class Semantics:
         passing = [known for known in alike if find_refusal(reading, read(known.turn)) is None]
         if not passing or limit is None:
             return Looked(vector=_Noted())
-        vector = await self._vector(embedder, question.turn, _DEADLINE_SECONDS)
+        vector = await self._vector(embedder, question.turn, question.key_id, embedder.deadline_seconds)
         if vector is None:
             return None
         candidates = sorted(
@@ -156,9 +164,9 @@ class Semantics:
             return
         vector = noted.vector
         if vector is None:
-            vector = await self._vector(embedder, question.turn, None)
+            vector = await self._vector(embedder, question.turn, question.key_id, None)
         text = text_of(entry.chunks)
-        answer = await self._vector(embedder, text, None) if text else None
+        answer = await self._vector(embedder, text, question.key_id, None) if text else None
         if vector is None:
             return
         name = _partition(question, embedder)
@@ -197,10 +205,10 @@ class Semantics:
                 refused_by = "similarity" if refusal is None else refusal.guard
                 self._observe(question, embedder, candidate, is_asked=True, refused_by=refused_by)
 
-    async def _vector(self, embedder: Embedder, text: str, seconds: float | None) -> Floats | None:
+    async def _vector(self, embedder: Embedder, text: str, key_id: UUID | None, seconds: float | None) -> Floats | None:
         try:
             async with asyncio.timeout(seconds):
-                return await embedder.embed(text, None)
+                return await embedder.embed(text, key_id)
         except TimeoutError:
             return None
 

@@ -39,7 +39,8 @@ class Known:
     @property
     def size(self) -> int:
         answer = 0 if self.answer is None else self.answer.nbytes
-        return self.vector.nbytes + answer + 4 * len(self.turn) + _OVERHEAD_BYTES
+        # Its vector is a row of the matrix as well.
+        return 2 * self.vector.nbytes + answer + 4 * len(self.turn) + _OVERHEAD_BYTES
 
 
 @dataclass(slots=True)
