@@ -30,6 +30,8 @@ _MODELS: Final[Mapping[str, str]] = {
     "vertex": "gemini-3-flash-preview",
 }
 _OTHERS: Final = "gpt-4o-mini"
+# Where other models embed than those that write.
+_EMBED: Final[Mapping[str, str]] = {"bedrock": "amazon.titan-embed-text-v2:0", "vertex": "text-embedding-005"}
 
 
 class Outcome(StrEnum):
@@ -57,10 +59,12 @@ class Trial:
         return self._provider.dialect(self._config, call, self._target).NAME
 
     def has(self, operation: Operation) -> bool:
-        call = self._call(BASE)
+        call, target = self._call(BASE), self._target
         call.operation = operation
+        if operation is Operation.EMBEDDINGS and (model := _EMBED.get(self._provider.kind)) is not None:
+            target = Target(target.provider, model)
         try:
-            self._provider.dialect(self._config, call, self._target)
+            self._provider.dialect(self._config, call, target)
         except BadRequest:
             return False
         return True

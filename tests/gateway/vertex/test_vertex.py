@@ -211,9 +211,55 @@ def test_tier_is_no_field_of_vertex() -> None:
 
 
 def test_other_operations_are_refused() -> None:
-    call = Call(Operation.EMBEDDINGS, GEMINI, is_stream=False, body={})
-    with pytest.raises(BadRequest):
-        VERTEX.dialect(provider("p", None, kind="vertex"), call, Target("p", "*"))
+    for operation, model in ((Operation.MODERATIONS, GEMINI), (Operation.EMBEDDINGS, CLAUDE)):
+        call = Call(operation, model, is_stream=False, body={})
+        with pytest.raises(BadRequest):
+            VERTEX.dialect(provider("p", None, kind="vertex"), call, Target("p", "*"))
+
+
+PREDICTION = {"embeddings": {"statistics": {"truncated": False, "token_count": 4}, "values": [0.25, -0.5]}}
+
+
+async def test_texts_are_embedded_by_predict_and_billed_as_counted(
+    tmp_path: Path, vendor: FakeUpstream, service: FakeUpstream
+) -> None:
+    vendor.script = answer_json({"predictions": [PREDICTION, PREDICTION]})
+    document = service_account(service)
+    async with serving(tmp_path, one_model(vertex(vendor, document), "text-embedding-005")) as gateway:
+        body = {
+            "model": "gpt-4o-mini",
+            "input": ["one", "two"],
+            "dimensions": 2,
+            "task_type": "CLUSTERING",
+            "user": "u",
+        }
+        answer = await gateway.post("/v1/embeddings", body)
+        (row,) = await gateway.settled()
+    (seen,) = vendor.seen
+    assert answer.status_code == 200, answer.text
+    assert [one["embedding"] for one in answer.json()["data"]] == [[0.25, -0.5]] * 2
+    assert answer.json()["usage"] == {"prompt_tokens": 8, "total_tokens": 8}
+    assert answer.headers["x-tollkeeper-dropped"] == "user"
+    assert seen.path == f"{PLACE}/publishers/google/models/text-embedding-005:predict"
+    assert seen.json() == {
+        "instances": [{"content": "one", "task_type": "CLUSTERING"}, {"content": "two", "task_type": "CLUSTERING"}],
+        "parameters": {"autoTruncate": False, "outputDimensionality": 2},
+    }
+    assert row.usage == Usage(input=8)
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [{"predictions": [PREDICTION]}, {"predictions": [{}, {}]}, {"predictions": 5}, {"embedding": []}, []],
+)
+async def test_an_answer_without_each_vector_is_named(
+    tmp_path: Path, vendor: FakeUpstream, service: FakeUpstream, answered: Any
+) -> None:
+    vendor.script = answer_json(answered)
+    document = service_account(service)
+    async with serving(tmp_path, one_model(vertex(vendor, document), "text-embedding-005")) as gateway:
+        answer = await gateway.post("/v1/embeddings", {"model": "gpt-4o-mini", "input": ["one", "two"]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_garbage")
 
 
 def test_kind_is_listed_with_what_it_takes() -> None:

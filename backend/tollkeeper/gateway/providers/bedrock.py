@@ -1,4 +1,4 @@
-"""Amazon Bedrock: Converse for every model, signed with keys of AWS, of assumed roles or of a workload, or by API key.
+"""Amazon Bedrock: Converse for every model that writes, InvokeModel for Titan's and Cohere's embeddings; signed with keys of AWS, of assumed roles or of a workload, or by API key.
 
 The region is in the address (`https://bedrock-runtime.eu-west-1.amazonaws.com`), or the option `region` where the address
 is one of the operator's own. The option `guardrail` (`{id, version}`) holds for every call; `api: anthropic` reaches
@@ -19,6 +19,7 @@ from tollkeeper.gateway.cloud_tokens import Tokens
 from tollkeeper.gateway.dialect import VendorDialect
 from tollkeeper.gateway.dialects.anthropic_messages import prepare_chat as prepare_claude
 from tollkeeper.gateway.dialects.bedrock_converse import ConverseVendor, prepare_chat, read_failure
+from tollkeeper.gateway.dialects.bedrock_embeddings import find_embeddings, prepare_embeddings
 from tollkeeper.gateway.provider import Billing, Channel, CredentialRefused, Failure, UpstreamRequest
 from tollkeeper.gateway.providers.bedrock_claude import BedrockClaude
 
@@ -54,11 +55,16 @@ class Bedrock:
         return ()
 
     def dialect(self, config: ProviderConfig, call: Call, target: Target) -> VendorDialect:
+        model = call.model if target.model == "*" else target.model
+        if call.operation is Operation.EMBEDDINGS and (dialect := find_embeddings(model)) is not None:
+            return dialect
         if call.operation is not Operation.CHAT:
             raise BadRequest(
-                f"{KIND.title} does not offer {call.operation}.", code="unsupported_operation", param="model"
+                f"{KIND.title} does not offer {call.operation} with this model.",
+                code="unsupported_operation",
+                param="model",
             )
-        return _CLAUDE if _speaks_anthropic(config, call.model if target.model == "*" else target.model) else _CONVERSE
+        return _CLAUDE if _speaks_anthropic(config, model) else _CONVERSE
 
     def fixed_headers(self, config: ProviderConfig, call: Call) -> Mapping[str, str]:
         headers = _STREAM_HEADERS if call.is_stream else _WHOLE_HEADERS
@@ -73,7 +79,8 @@ class Bedrock:
 
     def url(self, config: ProviderConfig, call: Call, target: Target) -> str:  # noqa: ARG002 - the interface
         base = (config.base_url or "").rstrip("/")
-        whole, streamed = _INVOKE if _speaks_anthropic(config, call.model) else _VERBS
+        is_invoked = call.operation is Operation.EMBEDDINGS or _speaks_anthropic(config, call.model)
+        whole, streamed = _INVOKE if is_invoked else _VERBS
         return f"{base}/model/{quote(call.model, safe='')}/{streamed if call.is_stream else whole}"
 
     def headers(self, credential: Credential | None) -> Mapping[str, str]:
@@ -101,6 +108,8 @@ class Bedrock:
 
     def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:
         model = call.model if target.model == "*" else target.model
+        if call.operation is Operation.EMBEDDINGS:
+            return prepare_embeddings(call, model)
         if _speaks_anthropic(config, model):
             return prepare_claude(call, model, target.max_output_tokens)
         call = prepare_chat(call, model)

@@ -1,4 +1,4 @@
-"""Google Vertex AI: Gemini in Gemini's own dialect, Claude in Anthropic's, with tokens of Google Cloud or an API key.
+"""Google Vertex AI: Gemini in Gemini's own dialect, Claude in Anthropic's, embeddings by `:predict`, with tokens of Google Cloud or an API key.
 
 The address names project and location (`https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1`),
 or the options `project` and `location` do. Claude's models are known by their name, or by `anthropic/` before it.
@@ -23,6 +23,7 @@ from tollkeeper.gateway.dialects.anthropic_messages import read_failure as read_
 from tollkeeper.gateway.dialects.anthropic_messages import shows_output as claude_shows_output
 from tollkeeper.gateway.dialects.anthropic_messages.vendor_request import request_of
 from tollkeeper.gateway.dialects.gemini import GeminiVendor, method_of, prepare, read_failure
+from tollkeeper.gateway.dialects.vertex_embeddings import VertexEmbeddings, prepare_embeddings
 from tollkeeper.gateway.provider import Billing, Channel, Failure, UpstreamRequest
 
 KIND: Final = ProviderKind("vertex", "Google Vertex AI", needs_base_url=True, document=DocumentFamily.GOOGLE)
@@ -57,6 +58,7 @@ class VertexClaude:
 # Vertex' own documents have no ids for calls of functions: their order tells.
 _GEMINI: Final = GeminiVendor(sends_ids=False)
 _CLAUDE: Final = VertexClaude()
+_EMBEDDINGS: Final = VertexEmbeddings()
 
 
 class Vertex:
@@ -73,11 +75,15 @@ class Vertex:
         return ("anthropic-beta",)
 
     def dialect(self, config: ProviderConfig, call: Call, target: Target) -> VendorDialect:  # noqa: ARG002 - the interface
+        publisher, _ = _split(call.model if target.model == "*" else target.model)
+        if call.operation is Operation.EMBEDDINGS and publisher == _GOOGLE:
+            return _EMBEDDINGS
         if call.operation is not Operation.CHAT:
             raise BadRequest(
-                f"{KIND.title} does not offer {call.operation}.", code="unsupported_operation", param="model"
+                f"{KIND.title} does not offer {call.operation} with this model.",
+                code="unsupported_operation",
+                param="model",
             )
-        publisher, _ = _split(call.model if target.model == "*" else target.model)
         return _CLAUDE if publisher == _ANTHROPIC else _GEMINI
 
     def fixed_headers(self, config: ProviderConfig, call: Call) -> Mapping[str, str]:  # noqa: ARG002 - the interface
@@ -87,6 +93,8 @@ class Vertex:
         publisher, model = _split(call.model)
         if publisher == _ANTHROPIC:
             method = "streamRawPredict" if call.is_stream else "rawPredict"
+        elif call.operation is Operation.EMBEDDINGS:
+            method = "predict"
         else:
             method = method_of(call)
         return f"{_place(config)}/publishers/{publisher}/models/{quote(model, safe='@')}:{method}"
@@ -108,6 +116,8 @@ class Vertex:
     def prepare(self, config: ProviderConfig, call: Call, target: Target) -> Call:  # noqa: ARG002 - the interface
         model = call.model if target.model == "*" else target.model
         publisher, _ = _split(model)
+        if call.operation is Operation.EMBEDDINGS:
+            return prepare_embeddings(call, model)
         if publisher == _ANTHROPIC:
             return prepare_chat(call, model, target.max_output_tokens)
         prepared = prepare(call, model)
