@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tollkeeper import __version__
+from tollkeeper.console import is_built
 from tollkeeper.core.config import Settings
 from tollkeeper.core.first_run_file import NAME, base_url, read_first_run
 
@@ -34,6 +35,8 @@ def show(console: Console, settings: Settings, origin: str, report: dict[str, An
     ]
     table.add_row("Base URL", url)
     table.add_row("Admin API", f"{origin}/api/v1   described in {origin}/openapi.json")
+    how = "" if is_built() else f"   not built: {command} console build"
+    table.add_row("Console", f"{origin}/console{how}")
     table.add_row("Store", ", ".join(stores) + f", data in {escape(str(settings.data_dir))}")
     table.add_row("Providers", escape(", ".join(report["providers"])))
     if "admin_password" in made:

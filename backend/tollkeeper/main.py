@@ -16,8 +16,8 @@ from fastapi.routing import APIRoute
 
 from tollkeeper import __version__
 from tollkeeper.api import health, pages, v1
-from tollkeeper.api.console import DIST
 from tollkeeper.api.inference import with_inference_paths
+from tollkeeper.console import DIST
 from tollkeeper.core.config import Settings
 from tollkeeper.gateway.app import ASGIApp, Gateway
 from tollkeeper.gateway.edge.limits import Receive, Scope, Send

@@ -13,7 +13,7 @@ from typing import Final
 from fastapi import Request, Response
 from fastapi.responses import FileResponse
 
-from tollkeeper import console
+from tollkeeper.console import DIST
 
 # No script that is not ours, no markup from text; style sheets are written by the console's components themselves.
 CONTENT_SECURITY_POLICY: Final = (
@@ -28,7 +28,6 @@ HEADERS: Final[Mapping[str, str]] = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
-DIST: Final = Path(console.__file__).parent / "dist"
 _FOREVER: Final = "public, max-age=31536000, immutable"
 _ANEW: Final = "no-cache"
 _TYPES: Final[Mapping[str, str]] = {

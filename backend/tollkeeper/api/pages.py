@@ -15,7 +15,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from tollkeeper import __version__, web
-from tollkeeper.api.console import DIST, BuiltConsole, is_page_path
+from tollkeeper.api.console import BuiltConsole, is_page_path
+from tollkeeper.console import DIST
 from tollkeeper.core.errors import NotFound
 from tollkeeper.web.deps import public
 

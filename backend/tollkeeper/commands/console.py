@@ -5,6 +5,7 @@ from typing import Any
 import typer
 
 from tollkeeper.commands.output import Json, fail, print_json, print_line
+from tollkeeper.console import DIST, is_built
 
 app = typer.Typer(help="Build the console, and tell whether it is there.", no_args_is_help=True)
 
@@ -39,11 +40,9 @@ def status(*, as_json: Json = False) -> None:
 
 
 def _report() -> dict[str, Any]:
-    from tollkeeper.api.console import DIST
-
     files = [path for path in DIST.rglob("*") if path.is_file()]
     return {
-        "is_built": (DIST / "index.html").is_file(),
+        "is_built": is_built(),
         "folder": str(DIST),
         "files": len(files),
         "bytes": sum(path.stat().st_size for path in files),
