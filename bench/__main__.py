@@ -1,6 +1,7 @@
 """`./tollkeeper bench`: measure Tollkeeper against the floor, print the table, write `bench/results/<name>.json`.
 
-`./tollkeeper bench guardrails` measures the guardrails instead: what they find, and what that costs.
+`./tollkeeper bench guardrails` measures the guardrails instead: what they find, and what that costs;
+`./tollkeeper bench cache` what the semantic cache gives again, and how often wrongly.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from bench import report, targets, wrk
+from bench.cache import cli as cache
 from bench.guardrails import command as guardrails
 from bench.harness import run_suite
 from bench.processes import ROOT, StartFailed
@@ -24,6 +26,8 @@ def main() -> None:
     if sys.argv[1:2] == ["guardrails"]:
         guardrails.main(sys.argv[2:])
         return
+    if sys.argv[1:2] == ["cache"]:
+        sys.exit(cache.main(sys.argv[2:]))
     names = [scenario.name for scenario in suite(is_quick=True).scenarios]
     parser = argparse.ArgumentParser(prog="tollkeeper bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="about half a minute instead of two to three minutes")
