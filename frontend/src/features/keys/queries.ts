@@ -23,7 +23,7 @@ export function useModels(isOn = true) {
   return $api.useQuery(
     "get",
     "/api/v1/catalog/models",
-    { params: { query: { limit: 200 } } },
+    { params: { query: { limit: 100 } } },
     { enabled: isOn && may("catalog:view"), staleTime: 60_000 },
   );
 }
@@ -33,7 +33,7 @@ export function useProjects(isOn = true) {
   return $api.useQuery(
     "get",
     "/api/v1/projects",
-    { params: { query: { limit: 200 } } },
+    { params: { query: { limit: 100 } } },
     { enabled: isOn && may("projects:view"), staleTime: 60_000 },
   );
 }
