@@ -23,9 +23,12 @@ class GuardNotes:
     def __call__(self, exchange: Exchange, hits: Sequence[Hit], part: Part) -> None:
         if self._events is not None:
             self._events.note(exchange, hits, part)
-        counts = Counter((hit.policy.name, hit.use.name, hit.finding.label, _outcome(hit)) for hit in hits)
-        for (policy, rule, label, outcome), count in counts.items():
-            self._metrics.guardrail_hit(rule, part.direction.value, outcome, count)
+        counts = Counter(
+            (hit.policy.name, hit.use.rule, hit.use.name, hit.finding.label, _outcome(hit)) for hit in hits
+        )
+        for (policy, kind, rule, label, outcome), count in counts.items():
+            # By the kind: what tenants call their rules would be series without an end.
+            self._metrics.guardrail_hit(kind, part.direction.value, outcome, count)
             log.info(
                 "guardrail_hit",
                 request_id=exchange.shown_id,

@@ -30,6 +30,7 @@ from tollkeeper.db.models import GuardrailPolicy as GuardrailPolicyRow
 from tollkeeper.db.models import GuardrailPolicyVersion
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.snapshot import StoredCatalog
+from tollkeeper.domains.guardrail_policies import service
 from tollkeeper.gateway.screens import policies_for
 
 PATH = "/guardrail-policies"
@@ -87,6 +88,27 @@ async def test_calls_are_held_against_what_is_published_and_attached_and_nothing
     actions = [row.action.removeprefix("guardrail_policies.") for row in await site.audited(policy["id"])]
     assert actions == ["create", "attach", "publish", "update", "publish", "rollback", "detach", "delete"]
     assert len(await site.emitted("guardrail_policy.changed")) == len(actions)
+
+
+async def test_the_latest_versions_are_kept_and_the_one_that_holds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "MOST_VERSIONS", 3)
+    policy = await site.made(site.ours, "house", publish=True)
+    at = f"{PATH}/{policy['id']}"
+    for number in range(2, 7):
+        changed = await site.ask(site.ours, "PATCH", at, {"message": f"Version {number}."})
+        assert changed.json()["draft_version"] == number
+        await site.ask(site.ours, "POST", f"{at}/publish")
+        if number > 2:
+            # An old one holds while others come and go.
+            back = await site.ask(site.ours, "POST", f"{at}/rollback", {"version": 2})
+            assert back.json()["published_version"] == 2
+    versions = (await site.ask(site.ours, "GET", f"{at}/versions")).json()["data"]
+    assert [(one["number"], one["is_published"]) for one in versions] == [
+        (6, False),
+        (5, False),
+        (4, False),
+        (2, True),
+    ]
 
 
 async def test_every_level_adds(site: Site) -> None:

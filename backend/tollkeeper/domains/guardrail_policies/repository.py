@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import collate, func, or_, select, tuple_
+from sqlalchemy import collate, delete, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollkeeper.contracts.guardrails import Level
@@ -91,6 +91,18 @@ async def find_published_before(session: AsyncSession, policy_id: UUID, number: 
         GuardrailPolicyVersion.published_at.is_not(None),
     )
     return await session.scalar(query.order_by(GuardrailPolicyVersion.number.desc()).limit(1))
+
+
+async def forget_versions(session: AsyncSession, policy: GuardrailPolicy, below: int) -> None:
+    """Old ones, but the one that holds."""
+    version = GuardrailPolicyVersion
+    await session.execute(
+        delete(version).where(
+            version.policy_id == policy.id,
+            version.number < below,
+            version.number != (policy.published_number or 0),
+        )
+    )
 
 
 async def has_tenant(session: AsyncSession, tenant_id: UUID) -> bool:

@@ -37,6 +37,8 @@ from tollkeeper.domains.guardrail_policies.secret_settings import NONE, Secrets,
 from tollkeeper.web.caller import Caller
 
 MOST_POLICIES: Final = 50
+# Of a policy, the latest; and the one that holds.
+MOST_VERSIONS: Final = 50
 
 
 class GuardrailInvalid(BadRequest):
@@ -141,6 +143,7 @@ class GuardrailPolicies:
                 newest.secrets = self._secrets.seal(row.tenant_id, newest.id, written.secrets)
             else:
                 session.add(self._version(row, newest.number + 1, written))
+                await repository.forget_versions(session, row, newest.number + 2 - MOST_VERSIONS)
         row.version += 1
         return await self._changed(session, caller, row, "update", before)
 
