@@ -23,10 +23,10 @@ def make_intent(exchange: Exchange, target: Target, attempt: int, hold: Hold | N
         asked = asked_of(call)
         if asked is not None:
             counted = measure(asked, counted.service_tier)
-        cost = cost_nano(Usage(input=tokens), price, counted)
-        adjustment = adjustment_of(exchange.snapshot, principal.tenant_id, target.provider, call.model)
-        counted = at_batch_rate(price, counted) if exchange.is_batch else counted
-        charge = charge_nano(cost_nano(Usage(input=tokens), price, counted), adjustment)
+        usage = Usage(input=tokens)
+        cost = cost_nano(usage, price, counted)
+        due = cost_nano(usage, price, at_batch_rate(price, counted)) if exchange.is_batch else cost
+        charge = charge_nano(due, adjustment_of(exchange.snapshot, principal.tenant_id, target.provider, call.model))
     return Intent(
         request_id=exchange.request_id,
         attempt=attempt,

@@ -1,5 +1,6 @@
 """Every vendor that speaks OpenAI's format: one class, one row of `vendors` each."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -143,10 +144,10 @@ class Compatible:
     def billing(self, config: ProviderConfig, model: str) -> Billing:
         vendor, options = self.vendor, config.options
         stops, shows = options.get("cancel_stops_billing"), options.get("visible_output")
-        return Billing(
-            stops_at_cancel=stops if isinstance(stops, bool) else vendor.cancel_stops_billing,
-            shows_output=shows if isinstance(shows, bool) else vendor.shows(model),
-            reports_stream_usage=vendor.supports_stream_usage,
+        return _billing(
+            stops if isinstance(stops, bool) else vendor.cancel_stops_billing,
+            shows if isinstance(shows, bool) else vendor.shows(model),
+            vendor.supports_stream_usage,
         )
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
@@ -210,6 +211,12 @@ class Compatible:
         if not self.vendor.embeds_base64 and "encoding_format" in call.body:
             # Not reported as dropped: the caller still gets the encoding it asked for.
             changes["encoding_format"] = "float"
+
+
+@functools.cache
+def _billing(stops_at_cancel: bool, shows_output: bool, reports_stream_usage: bool) -> Billing:
+    """One of eight, asked for with every call."""
+    return Billing(stops_at_cancel, shows_output, reports_stream_usage)
 
 
 def _renamed_reasoning(messages: Sequence[Any], fields: tuple[str, ...]) -> list[Any] | None:

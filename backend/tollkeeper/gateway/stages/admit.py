@@ -183,15 +183,14 @@ class Admit(Step):
         appraisal = exchange.appraisal
         assert appraisal is not None
         is_cuttable = has_budgets and can_cut_all(exchange, self._providers)
-        caps: Sequence[int] = ()
-        if self._first_cap is not None and not is_cuttable and any(one.is_hard for one in terms):
-            caps = caps_to_try(appraisal, exchange.route, self._first_cap)
         ask = partial(self._ask, exchange, terms, is_cuttable=is_cuttable, has_budgets=has_budgets)
-        if caps and appraisal.needs_cap:
+        if appraisal.needs_cap and not is_cuttable and (caps := self._caps(exchange, terms, appraisal)):
             return await self._pay_capped(exchange, caps, ask, is_exact=is_exact)
         try:
             return await ask()
         except InsufficientQuota:
+            # Hardly ever needed, so not made before it is.
+            caps = () if is_cuttable else self._caps(exchange, terms, appraisal)
             if is_exact and not caps:
                 raise
             if not is_exact:
@@ -202,6 +201,11 @@ class Admit(Step):
             if not caps:
                 raise
         return await self._pay_capped(exchange, caps, ask, is_exact=True)
+
+    def _caps(self, exchange: Exchange, terms: Sequence[Terms], appraisal: Appraisal) -> Sequence[int]:
+        if self._first_cap is None or not any(one.is_hard for one in terms):
+            return ()
+        return caps_to_try(appraisal, exchange.route, self._first_cap)
 
     async def _pay_capped(
         self, exchange: Exchange, caps: Sequence[int], ask: Callable[[], Awaitable[Admitted]], *, is_exact: bool
