@@ -156,7 +156,7 @@ class Shapes:
             start, end = match.span(group)
             at = max(match.end() if group == 0 else max(end, match.start()), match.start() + 1)
             count += 1
-            if start >= 0:
+            if 0 <= start < end:
                 finding = looked_at.judged(own, start, end)
                 if finding is not None:
                     yield finding

@@ -4,6 +4,7 @@ import pytest
 
 from tests.gateway.guardrails.samples import PII
 from tollkeeper.gateway.context_words import Words
+from tollkeeper.gateway.guardrail import Shape
 from tollkeeper.gateway.guardrails.pii import Pii
 from tollkeeper.gateway.guardrails.secrets import Secrets
 from tollkeeper.gateway.shapes import Shapes
@@ -61,3 +62,20 @@ def test_it_is_found_far_into_a_text_of_numbers(label: str, text: str, value: st
 def test_half_of_a_surrogate_pair_hides_nothing() -> None:
     assert ("card", "4111111111111111") in found("\ud83d4111111111111111\ud83d")
     assert ("email", "a@b.io") in found("x \udc00 a@b.io")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("x*", "axx xx", {"xx"}),
+        ("EMP-[0-9]{4,}", "see EMP-12345, not XEMP-12345", {"EMP-12345"}),
+        ("(?m)^ID [0-9]+", "x\nID 77\nthe ID 78", {"ID 77"}),
+        ("staff ([0-9]+)", "staff 12 and staff 13", {"12", "13"}),
+        ("#[0-9]{2,3}", "#123 #45 a#67", {"#123", "#45"}),
+        ("é[0-9]+", "é12 xé13", {"é12"}),
+        ("[0-9]{3}", "1234 567", {"567"}),
+    ],
+)
+def test_forms_of_an_operators_own_are_found_as_whole_words(pattern: str, text: str, expected: set[str]) -> None:
+    shapes = Shapes([("pii", [Shape("own", pattern)])])
+    assert {text[finding.start : finding.end] for finding in shapes.find(text)} == expected
