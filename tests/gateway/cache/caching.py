@@ -125,6 +125,8 @@ async def linked(url: str) -> AsyncIterator[RedisLink]:
         yield link
     finally:
         await link.close()
+        # The socket goes in the loop's next turn, and this may have been its last.
+        await asyncio.sleep(0.01)
 
 
 async def until(holds: Callable[[], bool]) -> None:

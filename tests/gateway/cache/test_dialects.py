@@ -89,6 +89,20 @@ async def test_a_form_is_known_by_its_bytes(simulated: Worker) -> None:
     assert results == ["miss", "exact", "miss"]
 
 
+async def test_a_sound_in_events_is_no_sound_in_one_piece(simulated: Worker) -> None:
+    for path, body in (
+        ("/v1/audio/speech", {"model": "m", "input": "a", "voice": "alloy"}),
+        ("/v1/images/generations", {"model": "m", "prompt": "a", "response_format": "b64_json"}),
+    ):
+        streamed = {**body, "stream": True, "stream_format": "sse"}
+        for asked in (body, streamed):
+            first = await simulated.ask(path=path, json=asked)
+            assert (first.status_code, first.headers[HEADER]) == (200, "miss"), first.text
+            again = await simulated.ask(path=path, json=asked)
+            assert (again.status_code, again.headers[HEADER]) == (200, "exact")
+            assert seen(again) == seen(first)
+
+
 async def test_what_is_stored_at_the_vendor_or_here_is_passed_by(simulated: Worker) -> None:
     for body in ({"store": True}, {}):
         answer = await simulated.ask(path="/v1/responses", json={"model": "m", "input": "Hello.", **body})

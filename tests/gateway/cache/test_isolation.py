@@ -178,8 +178,12 @@ def test_whoever_and_wherever_is() -> None:
         key({}, call=replace(call, dialect="d")),
         key({}, call=replace(call, native={"a": 1})),
         key({}, call=replace(call, needs_native="tools[0]")),
+        key({}, call=replace(call, native={"a": 1}, is_stream=True)),
+        key({}, call=replace(call, operation=Operation.TRANSCRIPTIONS)),
+        key({}, call=replace(call, operation=Operation.TRANSCRIPTIONS, is_stream=True)),
     ]
     assert len({base, *others}) == 1 + len(others)
+    assert key({}, call=replace(call, is_stream=True)) == base
 
 
 def test_who_belongs_to_nobody_shares_with_nobody() -> None:

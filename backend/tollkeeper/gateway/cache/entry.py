@@ -20,6 +20,8 @@ _MAGIC: Final = b"tkc1"
 _MAC_BYTES: Final = 32
 _LENGTH_BYTES: Final = 4
 _COMPRESSED_FROM: Final = 4_096
+# Beyond this it would keep other calls waiting.
+_COMPRESSED_TO: Final = 262_144
 # What the objects of a document take beside its bytes, and those of a chunk.
 _OVERHEAD: Final = 4
 _FIXED_BYTES: Final = 512
@@ -92,7 +94,7 @@ class Seal:
                 )
             )
         body = b"".join(parts)
-        is_packed = len(body) > _COMPRESSED_FROM
+        is_packed = _COMPRESSED_FROM < len(body) <= _COMPRESSED_TO
         head = orjson.dumps(
             {
                 "tenant": entry.tenant_id.hex,

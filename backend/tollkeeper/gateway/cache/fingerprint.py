@@ -6,8 +6,8 @@ A fingerprint (v1) is a SHA-256 over, each with its length in front, in this ord
 2. the operation, the caller's dialect, the name the model was called by, the route's own name;
 3. where it may lead (`places`): the targets that this caller may reach, in no order;
 4. the canonical body in JSON with sorted keys, without what cannot change the answer (`IDLE_FIELDS`);
-5. the caller's own document of a call that came in another dialect, the same way, and whether it is to be streamed: its
-   answers are kept in the vendor's own bytes, and those of a stream are no whole answer's;
+5. the caller's own document of a call that came in another dialect, the same way; and whether the answer is to be streamed,
+   but for chat and completions in the canonical form: of all others a stream is no whole answer in pieces;
 6. of a form: each of its fields with its name, its file's name, its type and its bytes.
 
 Guardrails have rewritten the call by then, and caps and defaults of its model stand in it. The id of no policy is in it:
@@ -23,7 +23,7 @@ import orjson
 
 from tollkeeper.contracts.cache import Sharing
 from tollkeeper.contracts.catalog import ModelRoute
-from tollkeeper.contracts.chat import Call
+from tollkeeper.contracts.chat import Call, Operation
 from tollkeeper.contracts.principal import Principal, name_allowed
 from tollkeeper.contracts.routing import Branch, Fork, Target
 
@@ -45,7 +45,8 @@ IDLE_FIELDS: Final = frozenset(
     }
 )
 _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
-_NO_ONE: Final = b""
+# Whose streams can be put together, and whose whole answers can be taken apart.
+_IN_PIECES: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 
 
 def scope_of(principal: Principal, sharing: Sharing) -> bytes:
@@ -79,9 +80,11 @@ def fingerprint(
     ):
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
+    if call.native is not None or call.operation not in _IN_PIECES:
+        digest.update(b"stream%d" % call.is_stream)
     if call.native is not None:
         native = canonical(call.native)
-        digest.update(b"native%d" % call.is_stream + len(native).to_bytes(8, "big"))
+        digest.update(b"native" + len(native).to_bytes(8, "big"))
         digest.update(native)
     elif call.needs_native is not None or call.unexpressed:
         # Its own document was taken away, and with it what was asked for beside the canonical body.

@@ -27,7 +27,7 @@ def replay(entry: Entry, call: Call, request_id: UUID) -> Reply:
 
 def shown(chunk: Chunk, call: Call) -> Chunk:
     """The closing usage of a canonical stream is seen by those who asked for it."""
-    if chunk.usage is None or chunk.is_final or chunk.native is not None or call.native is not None:
+    if chunk.usage is None or chunk.is_final or call.native is not None or call.operation not in _OBJECTS:
         return chunk
     is_hidden = not call.wants_usage
     if not call.is_stream or chunk.is_hidden == is_hidden or chunk.data.get("choices"):

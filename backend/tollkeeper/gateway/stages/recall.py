@@ -395,6 +395,9 @@ class _Recall:
         renaming = Renaming(exchange.request_id)
 
         def own(chunk: Chunk) -> Chunk:
+            if chunk.is_final:
+                # Before the end is written, which says what it cost.
+                self._tell(sharing, attempt)
             return renaming(shown(chunk, call))
 
         exchange.finishers.append(partial(self._followed, sharing, number, attempt))
