@@ -36,6 +36,7 @@ from tollkeeper.web.http_protocol import HttpProtocol
 FULL_NANO: Final = 1_000_000_000
 # On a crowded machine the last finisher may take its time.
 _QUIET_SECONDS: Final = 20.0
+_DRAIN_SECONDS: Final = 4.0
 
 
 class Purse:
@@ -216,7 +217,8 @@ async def world(folder: Path, *names: str, running: int = 64, **settings: Any) -
 
         box: list[World] = []
         targets = Targets(lambda: box[0].snapshot if box else EMPTY_SNAPSHOT)
-        purse, drains = Purse(), Drains()
+        # What never ends is read for so long and no longer, well below what is waited for here.
+        purse, drains = Purse(), Drains(seconds=_DRAIN_SECONDS)
         gateway = await stack.enter_async_context(
             serving(
                 folder,

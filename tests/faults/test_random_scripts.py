@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.faults.calls import Call, Caller, new_name, read_events, take_event
@@ -177,6 +177,8 @@ def part_of(number: int) -> Any:
     @given(cases=st.lists(CASES, min_size=SCRIPTS_AT_ONCE, max_size=SCRIPTS_AT_ONCE))
     @settings(
         max_examples=EXAMPLES,
+        # As it was drawn: to make a failure smaller would play it for hours.
+        phases=[Phase.generate],
         database=None,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
