@@ -2,7 +2,7 @@
 which name the model in the path, under `/v1beta` and `/api/v1beta` as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -110,6 +110,12 @@ class Paths:
             "batchEmbedContents": GeminiEmbedBatch(max_json_depth),
         }
         self._gemini_events = GeminiStream(max_json_depth)
+
+    def all(self) -> Iterator[tuple[str, Operation]]:
+        """Every path that is served, `{model}` for a model's name: what holds for all of them is proven for each."""
+        yield from ((path, operation) for path, (operation, _) in self._known.items())
+        for before in _OF_MODELS:
+            yield from ((f"{before}{{model}}:{method}", GEMINI_METHODS[method]) for method in self._methods)
 
     def find(self, path: str, query: bytes = b"") -> Way | None:
         """`query`: Gemini's clients say there how they want a stream."""
