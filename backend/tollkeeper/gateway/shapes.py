@@ -8,6 +8,7 @@ and the text are. The work is done on the text's UTF-8 bytes; offsets are turned
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import re2
@@ -17,7 +18,8 @@ from tollkeeper.gateway.folding import fold
 from tollkeeper.gateway.guardrail import MOST_HELD, Finding, Shape, Start
 
 # Of one set's automaton. It is built while it runs and thrown away when it is full, which only costs time.
-_SET_BYTES: Final = 64 << 20
+_SET_BYTES: Final = 16 << 20
+_PATTERN_BYTES: Final = 8 << 20
 # So many of a shape's matches are located in one text; more are the same news.
 _MOST_MATCHES: Final = 10_000
 # The longest number or code, with all that may stand between its letters.
@@ -41,16 +43,14 @@ class _Group:
     def __init__(self, start: Start, own: Sequence["_Own"]) -> None:
         self.own = own
         self.gate = f"{_GUARD}(?:{_BEGINNINGS[start]})"
-        self._first = re2.compile(self.gate, _options())
+        self._first = compiled(self.gate)
         # Of ours, without alternatives that overlap: linear.
         self._next = re.compile(rf"(?<![0-9A-Za-z])(?=(?:{_BEGINNINGS[start]}))".encode())
-        self.set = re2.Set.MatchSet(_options())
-        self.patterns = []
-        for one in own:
-            pattern = f"({one.pattern})(?:[^0-9A-Za-z]|$)"
-            self.set.Add(pattern)
-            self.patterns.append(re2.compile(pattern, _options()))
-        self.set.Compile()
+        self._patterns = [f"({one.pattern})(?:[^0-9A-Za-z]|$)" for one in own]
+        self.find = set_of(tuple(self._patterns), is_anchored=True).Match
+
+    def pattern(self, index: int) -> Any:
+        return compiled(self._patterns[index])
 
     def beginnings(self, data: bytes) -> Iterator[int]:
         """RE2 reads past what has none much faster, and Python's own finds the next one nearby much faster."""
@@ -90,7 +90,7 @@ class Shapes:
             if any(one.shape.start is start for one in every)
         ]
         guarded = [_guarded(one) for one in self._own]
-        self._patterns: list[Any] = [re2.compile(locating, _options()) for _, locating in guarded]
+        self._patterns = [locating for _, locating in guarded]
         self._first_words = len(self._own)
         self._first_group = self._first_words + len(words)
         # One pass says all that it can say: which shapes, which words, which beginnings there are.
@@ -100,7 +100,7 @@ class Shapes:
             *(one.gate for one in self._groups),
         ]
         self._sets = [
-            (first, _set(gates[first : first + _SET_SIZE]).Match) for first in range(0, len(gates), _SET_SIZE)
+            (first, set_of(tuple(gates[first : first + _SET_SIZE])).Match) for first in range(0, len(gates), _SET_SIZE)
         ]
         self._is_empty = not every
         self._tails = list(dict.fromkeys(one.shape.tail for one in every))
@@ -140,16 +140,14 @@ class Shapes:
         end = text[begin:] if begin else text
         held = len(end)
         for tail in self._tails:
-            waits = tail(end)
-            if waits < held:
-                held = waits
+            held = min(held, tail(end))
         return begin + held
 
     def _can_be(self, own: _Own, present: frozenset[int]) -> bool:
         return own.words < 0 or self._first_words + own.words in present
 
     def _search(self, index: int, looked_at: "_Text") -> Iterator[Finding]:
-        own, pattern = self._own[index], self._patterns[index]
+        own, pattern = self._own[index], compiled(self._patterns[index])
         group = 1 if pattern.groups else 0
         count = at = 0
         while count < _MOST_MATCHES and (match := pattern.search(looked_at.data, at)) is not None:
@@ -164,7 +162,7 @@ class Shapes:
     def _look_at_words(self, group: _Group, looked_at: "_Text") -> Iterator[Finding]:
         present = looked_at.present
         able = frozenset(index for index, own in enumerate(group.own) if self._can_be(own, present))
-        data, find = looked_at.data, group.set.Match
+        data, find = looked_at.data, group.find
         until: dict[tuple[str, str], int] = {}
         for begin in group.beginnings(data):
             word = data[begin : begin + _LONGEST_WORD]
@@ -175,7 +173,7 @@ class Shapes:
                 own = group.own[index]
                 if begin < until.get((own.rule, own.shape.label), 0) or not looked_at.is_named(own, begin):
                     continue
-                match = group.patterns[index].match(word)
+                match = group.pattern(index).match(word)
                 if match is None:
                     continue
                 finding = looked_at.judged(own, begin, begin + match.end(1))
@@ -230,18 +228,25 @@ class _Text:
         return self._character
 
 
-def _set(patterns: Sequence[str]) -> Any:
-    made = re2.Set.SearchSet(_options())
+@lru_cache(maxsize=64)
+def set_of(patterns: tuple[str, ...], *, is_anchored: bool = False) -> Any:
+    """Of the same patterns the same one, for every policy and after every change: what it has learnt of texts stays."""
+    made = re2.Set.MatchSet(_options(_SET_BYTES)) if is_anchored else re2.Set.SearchSet(_options(_SET_BYTES))
     for pattern in patterns:
         made.Add(pattern)
     made.Compile()
     return made
 
 
+@lru_cache(maxsize=2_048)
+def compiled(pattern: str) -> Any:
+    return re2.compile(pattern, _options(_PATTERN_BYTES))
+
+
 def _pattern(shape: Shape) -> str:
     pattern = f"(?i:{shape.pattern})" if shape.ignores_case else f"(?:{shape.pattern})"
     try:
-        re2.compile(pattern, _options())
+        compiled(pattern)
     except re2.error as error:
         raise ValueError(f"{shape.label}: {error}") from None
     return pattern
@@ -250,7 +255,7 @@ def _pattern(shape: Shape) -> str:
 def _guarded(own: _Own) -> tuple[str, str]:
     """What to know it is there by, and what to find it by: a word begins where no letter or digit stands before."""
     shape = own.shape
-    has_group = re2.compile(own.pattern, _options()).groups > 0
+    has_group = compiled(own.pattern).groups > 0
     shortest = _OPEN_END.sub(r"{\1}", shape.pattern) if "|" not in shape.pattern else shape.pattern
     shortest = f"(?i:{shortest})" if shape.ignores_case else f"(?:{shortest})"
     if has_group or not shape.is_word:
@@ -267,8 +272,8 @@ def _is_of_word(letter: str) -> bool:
     return letter < _EASTERN and letter.isalnum()
 
 
-def _options() -> re2.Options:
+def _options(most_bytes: int) -> re2.Options:
     options = re2.Options()
-    options.max_mem = _SET_BYTES
+    options.max_mem = most_bytes
     options.log_errors = False
     return options

@@ -7,15 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
-import re2
 from pydantic import BaseModel, ConfigDict, Field
 
 from tollkeeper.gateway.guardrail import WHOLE, Finding, Part, PartKind
 from tollkeeper.gateway.guardrails.injection.concepts import CONCEPTS, PAIRS, Pair
 from tollkeeper.gateway.guardrails.injection.families import ABOUT, PHRASES
 from tollkeeper.gateway.guardrails.injection.plain import Layer, layers
+from tollkeeper.gateway.shapes import compiled, set_of
 
 FAMILIES: Final = tuple(dict.fromkeys(phrase.family for phrase in PHRASES))
 # So many of one phrase, and of one idea, are looked at.
@@ -57,10 +57,11 @@ class Injection:
         ideas = dict.fromkeys(idea for pair in self._pairs for idea in (pair.first, pair.second))
         self._trusts_system = settings.trust_system
         patterns = [*(phrase.pattern for phrase in self._phrases), *(CONCEPTS[idea] for idea in ideas)]
-        self._sets = [(at, _set(patterns[at : at + _SET_SIZE])) for at in range(0, len(patterns), _SET_SIZE)]
-        self._patterns = [re2.compile(pattern, _options()) for pattern in patterns]
+        gates = [_UP_TO.sub(lambda count: "*" if count.group(1) == "0" else "+", pattern) for pattern in patterns]
+        self._sets = [(at, set_of(tuple(gates[at : at + _SET_SIZE]))) for at in range(0, len(gates), _SET_SIZE)]
+        self._patterns = [compiled(pattern) for pattern in patterns]
         self._ideas = {idea: number for number, idea in enumerate(ideas, len(self._phrases))}
-        self._about = re2.compile(ABOUT, _options())
+        self._about = compiled(ABOUT)
 
     def check(self, part: Part) -> Sequence[Finding]:
         if not self._phrases or (self._trusts_system and part.role in {"system", "developer"}):
@@ -161,21 +162,6 @@ def _close(
                 if b"\n" not in between:
                     yield min(start, begin), max(end, until)
                     break
-
-
-def _set(patterns: Sequence[str]) -> Any:
-    found = re2.Set.SearchSet(_options())
-    for pattern in patterns:
-        found.Add(_UP_TO.sub(lambda count: "*" if count.group(1) == "0" else "+", pattern))
-    found.Compile()
-    return found
-
-
-def _options() -> re2.Options:
-    options = re2.Options()
-    options.max_mem = 64 << 20
-    options.log_errors = False
-    return options
 
 
 _QUOTES: Final = tuple(mark.encode() for mark in "\"'“”‘’«»„`")
