@@ -166,6 +166,7 @@ def test_variables_named_are_settings(document: Path) -> None:
         "TOLLKEEPER_URL",
         "TOLLKEEPER_API_KEY",
         "TOLLKEEPER_UV",
+        "TOLLKEEPER_EXTRAS",
         "TOLLKEEPER_CHECKOUT",
         "TOLLKEEPER_SKIP_CONSOLE_BUILD",
     }

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.gateway.cache.near_misses import NEAR
 from tollkeeper.gateway.cache.guards import find_refusal, judge, read
 
 SAME = [
@@ -87,6 +88,12 @@ def test_what_decides_an_answer_is_refused_by_its_guard_both_ways(guard: str, mi
         refused = {verdict.guard: verdict.reason for verdict in judge(read(one), read(other)) if not verdict.agrees}
         assert guard in refused, (one, other, refused)
         assert refused[guard]
+
+
+@pytest.mark.parametrize(("mine", "theirs"), NEAR)
+def test_what_only_looks_the_same_is_refused(mine: str, theirs: str) -> None:
+    assert find_refusal(read(mine), read(theirs)) is not None
+    assert find_refusal(read(theirs), read(mine)) is not None
 
 
 @given(st.text(max_size=400))

@@ -9,6 +9,7 @@ is asked anyway: whether both answers agree is an observation, and one that does
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -36,6 +37,7 @@ AGREEMENT: Final = 0.85
 _OFF_LOOP_FROM: Final = 5_000
 _MOST_UNDER_WAY: Final = 128
 _NEIGHBOURS: Final = 5
+_READINGS: Final = 1_024
 # Neighbours less alike than this are of another subject, and no observation.
 _LEAST_OBSERVED: Final = 0.6
 
@@ -78,6 +80,8 @@ class Semantics:
         self._chance = chance
         self._explored = explored
         self._under_way: set[asyncio.Task[None]] = set()
+        # What is asked often is read once.
+        self._read = lru_cache(maxsize=_READINGS)(read)
 
     async def close(self) -> None:
         for task in self._under_way:
@@ -92,12 +96,12 @@ class Semantics:
         if embedder is None:
             return None
         self._mirror.want(question.tenant_id)
-        reading = read(question.turn)
+        reading = self._read(question.turn)
         sign = signature(reading)
         limit = threshold(embedder.name, question.rule.domain, question.rule.delta_millionths)
         partition = self._vectors.find(question.tenant_id, _partition(question, embedder))
         alike = [] if sign is None or limit is None or partition is None else partition.alike(sign)
-        passing = [known for known in alike if find_refusal(reading, read(known.turn)) is None]
+        passing = [known for known in alike if find_refusal(reading, self._read(known.turn)) is None]
         if not passing or limit is None:
             return Looked(vector=_Noted())
         vector = await self._vector(embedder, question.turn, question.key_id, embedder.deadline_seconds)
@@ -150,7 +154,7 @@ class Semantics:
         partition = None if known is None else self._vectors.find(tenant_id, known.partition)
         if known is None or partition is None:
             return []
-        reading = read(known.turn)
+        reading = self._read(known.turn)
         return [
             (other, _judged(reading, other, score))
             for other, score in partition.nearest(known.vector, most + 1)
@@ -158,7 +162,7 @@ class Semantics:
         ][:most]
 
     async def _remember(self, question: Question, entry: Entry, embedder: Embedder, noted: _Noted) -> None:
-        reading = read(question.turn)
+        reading = self._read(question.turn)
         sign = signature(reading)
         if sign is None:
             return
@@ -200,7 +204,7 @@ class Semantics:
             nearest = partition.nearest(vector, 1)
         for known, score in nearest:
             if score >= _LEAST_OBSERVED:
-                refusal = find_refusal(reading, read(known.turn))
+                refusal = find_refusal(reading, self._read(known.turn))
                 candidate = Candidate(known.fingerprint, score)
                 refused_by = "similarity" if refusal is None else refusal.guard
                 self._observe(question, embedder, candidate, is_asked=True, refused_by=refused_by)

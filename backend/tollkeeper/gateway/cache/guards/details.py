@@ -1,5 +1,6 @@
 """Details that decide an answer by themselves: numbers with units, dates and times, names, quoted strings, code."""
 
+from tollkeeper.gateway.cache.guards.lexicon import LANGUAGES, load
 from tollkeeper.gateway.cache.guards.reading import Reading
 from tollkeeper.gateway.cache.guards.verdict import differ
 
@@ -18,12 +19,14 @@ def check_dates(mine: Reading, theirs: Reading) -> str:
 def check_names(mine: Reading, theirs: Reading) -> str:
     """A name of one question must stand in the other, spelt the same; small letters will do."""
     missing = sorted((mine.names - theirs.words) | (theirs.names - mine.words))
-    return f"names: only one has {', '.join(missing)[:120]}" if missing and not _are_synonyms(mine, theirs) else ""
+    missing = [name for name in missing if not _has_other_names(name, mine.language)]
+    return f"names: only one has {', '.join(missing)[:120]}" if missing else ""
 
 
-def _are_synonyms(mine: Reading, theirs: Reading) -> bool:
-    """`USA` and `United States`: the same to the alignment, which has looked at every word in its place."""
-    return mine.content == theirs.content
+def _has_other_names(name: str, language: str) -> bool:
+    """`USA` and `United States`: the alignment looks whether the other one stands there."""
+    lexicon = load(language if language in LANGUAGES else "en")
+    return lexicon.stem(name) in lexicon.stems
 
 
 def check_quotes(mine: Reading, theirs: Reading) -> str:

@@ -17,6 +17,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*|%|[$€£¥]|°[a-z]?|&")
 _CHOICE = re.compile(r"\(([^()]*)\)")
 _ELIDED = re.compile(r"^(l|d|j|m|t|s|n|c|qu|jusqu|lorsqu|puisqu|quelqu|aujourd)'(.+)$")
 _SHORTEST_STEM = 3
+_SHORTEST_GERMAN = 4
 _GERMAN_ENDINGS = ("en", "em", "es", "e", "n", "s")
 _SPANISH_VOWELS = "aeiouáéíóú"
 _Line = tuple[str, str, list[str]]
@@ -83,7 +84,7 @@ def stem(word: str, language: str, forms: dict[str, str], past: dict[str, str], 
     if len(word) <= _SHORTEST_STEM:
         return word
     if language == "de":
-        fitting = (end for end in _GERMAN_ENDINGS if word.endswith(end) and len(word) - len(end) > _SHORTEST_STEM)
+        fitting = (end for end in _GERMAN_ENDINGS if word.endswith(end) and len(word) - len(end) > _SHORTEST_GERMAN)
         return word.removesuffix(next(fitting, ""))
     if language == "es":
         return _stem_spanish(word)

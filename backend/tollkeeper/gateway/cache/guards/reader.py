@@ -15,6 +15,9 @@ from tollkeeper.gateway.cache.guards.tokens import MOST_TOKENS, Token, clean, cu
 _LISTED = frozenset({*LANGUAGES, ""})
 _ELIDED = frozenset({"l", "d", "j", "m", "t", "s", "n", "c", "qu", "jusqu", "lorsqu", "puisqu"})
 _CURRENCIES = frozenset("$€£¥")
+_ONLY = frozenset({"only", "just", "nur", "seulement", "solo", "sólo"})
+# What tells who does it to whom in German.
+_ARTICLES = frozenset({"der", "den", "dem"})
 _VESSELS = frozenset({"cup", "glass", "bottle", "bag", "box", "piece", "slice", "can", "jar", "set", "pair", "group"})
 _ENDS_PHRASE = frozenset({"aux", "modal", "ask", "person", "relation", "not"})
 # How a listed word stands in the sequence, and as what.
@@ -60,6 +63,8 @@ class _Reader:
     is_deictic: bool = False
     plurals: set[str] = field(default_factory=set)
     pasts: set[str] = field(default_factory=set)
+    article: str = ""
+    cases: set[tuple[str, str]] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     quotes: list[str] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
@@ -105,8 +110,10 @@ class _Reader:
         self._say(sense, token, is_open=is_open, following=self.at + length)
         if sense.mark:
             self._mark(sense.mark)
-        if kind == "weak":
+        if kind == "weak" or (self.language == "de" and token.folded == "ein" and self._ends_here()):
             self._weak(token)
+        if self.language == "de" and token.folded in _ARTICLES:
+            self.article = token.folded
         elif kind in _ENDS_PHRASE and not (kind == "person" and self.insert_at >= 0):
             self.governor, self.insert_at = (f"~{label}" if kind == "relation" else ""), -1
         self.at += length
@@ -121,7 +128,11 @@ class _Reader:
         elif kind == "ask":
             self._ask(label, following)
         elif kind == "person":
-            self.persons.append(label)
+            is_formal = self.language == "de" and token.text[0].isupper() and not token.is_first
+            self.persons.append("formal" if is_formal and label == "they" else label)
+            if self.keys and self.keys[-1] == "%only" and self.tokens[self.at - 1].folded in _ONLY:
+                # "Only I can see it" is not "I can only see it".
+                self.keys[-1] = f"%only {label}"
         elif kind == "superlative":
             self._put(f"^{self.lexicon.canonical(token.folded)}", kind)
         elif kind == "deictic":
@@ -191,6 +202,12 @@ class _Reader:
                 self.insert_at = len(self.keys) - 1
             return
         self.governor, self.insert_at = token.folded, -1
+        if self._ends_here():
+            # "Schalte das Licht an", "what is it good for": nothing follows that it could govern.
+            self._put(f"~{token.folded}", "relation")
+
+    def _ends_here(self) -> bool:
+        return self.at + 1 >= len(self.tokens) or self.tokens[self.at + 1].kind == "pause"
 
     def _content(self, token: Token, *, is_shouted: bool) -> None:
         folded = token.folded.removesuffix("'s")
@@ -208,6 +225,9 @@ class _Reader:
         if is_name:
             self.names.add(folded)
         self._put(key, "name" if is_name else "content")
+        if self.article:
+            self.cases.add((key, self.article))
+            self.article = ""
 
     def _code(self, token: Token) -> None:
         self.at += 1
@@ -378,6 +398,7 @@ class _Reader:
             content=of("content", "name"),
             plurals=frozenset(self.plurals),
             pasts=frozenset(self.pasts),
+            cases=frozenset(self.cases),
             numbers=of("number"),
             dates=of("date"),
             names=frozenset(self.names),
@@ -390,5 +411,5 @@ class _Reader:
             persons=tuple(self.persons),
             tenses=frozenset(self.tenses),
             modals=frozenset(self.modals),
-            words=frozenset(token.folded for token in self.tokens if token.kind == "word"),
+            words=frozenset(token.folded.removesuffix("'s") for token in self.tokens if token.kind == "word"),
         )

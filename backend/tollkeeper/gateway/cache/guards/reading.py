@@ -22,6 +22,8 @@ class Reading:
     content: tuple[str, ...] = ()
     plurals: frozenset[str] = frozenset()
     pasts: frozenset[str] = frozenset()
+    cases: frozenset[tuple[str, str]] = frozenset()
+    """German nouns with their article, where it tells who does it to whom."""
     numbers: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()

@@ -27,9 +27,20 @@ def check_opposites(mine: Reading, theirs: Reading) -> str:
 
 def check_relations(mine: Reading, theirs: Reading) -> str:
     """`From Rome to Oslo` is not `from Oslo to Rome`: each with the word that follows it."""
+    if reason := _cases(mine, theirs):
+        return reason
     if mine.relations == theirs.relations:
         return ""
     return differ("relations", _said(mine), _said(theirs))
+
+
+def _cases(mine: Reading, theirs: Reading) -> str:
+    """`Der Hund beißt die Katze`, `den Hund beißt die Katze`."""
+    articles = dict(mine.cases)
+    for noun, article in theirs.cases:
+        if articles.get(noun, article) != article:
+            return f"case: {articles[noun]} {noun} against {article} {noun}"
+    return ""
 
 
 def _said(reading: Reading) -> list[str]:
