@@ -1,6 +1,6 @@
 """When two calls ask for the same: the key of the cache. Pure, and versioned, so that a change here is a miss there.
 
-A fingerprint (v1) is a SHA-256 over, each with its length in front, in this order:
+A fingerprint (v1) is a SHA-256 over these in their order, behind the lengths of the first ten:
 
 1. `tk-cache-v1`, the tenant's id, the id that the sharing names (tenant, project, user or key), the namespace asked for;
 2. the operation, the caller's dialect, the name the model was called by, the route's own name;
@@ -15,7 +15,9 @@ an edited policy goes on with what is there, and narrower sharing has another ke
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import sha256
+from struct import Struct
 from typing import Any, Final
 from uuid import UUID
 
@@ -44,6 +46,7 @@ IDLE_FIELDS: Final = frozenset(
         "model",
     }
 )
+_LENGTHS: Final = Struct(">10Q")
 _OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 # Whose streams can be put together, and whose whole answers can be taken apart.
 _IN_PIECES: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
@@ -65,8 +68,7 @@ def fingerprint(
     tenant_id: UUID, scope: bytes, namespace: str, call: Call, route: str, places: bytes, *, body: bytes | None = None
 ) -> bytes:
     """32 bytes. `places` is `places_of`; `body` in place of the canonical one (a question's, without its last turn)."""
-    digest = sha256()
-    for part in (
+    parts = (
         VERSION,
         tenant_id.bytes,
         scope,
@@ -77,9 +79,9 @@ def fingerprint(
         route.encode("utf-8", "surrogatepass"),
         places,
         canonical(call.body) if body is None else body,
-    ):
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
+    )
+    # All lengths first, so that nothing moves from one part into the next.
+    digest = sha256(b"".join((_LENGTHS.pack(*map(len, parts)), *parts)))
     if call.native is not None or call.operation not in _IN_PIECES:
         digest.update(b"stream%d" % call.is_stream)
     if call.native is not None:
@@ -113,11 +115,17 @@ def places_of(route: ModelRoute, plan: Iterable[Target], principal: Principal, n
     sends callers to different places.
     """
     if named or (route.policy is not None and _tells_apart(route.policy.root)):
-        targets = plan
-    else:
-        targets = (one for one in route.targets if name_allowed(one.provider, principal.allowed_providers))
-    places = sorted({(target.provider, target.model) for target in targets})
-    return named + orjson.dumps(places)
+        return named + _written(plan)
+    return _allowed(route.targets, principal.allowed_providers)
+
+
+@lru_cache(maxsize=4096)
+def _allowed(targets: tuple[Target, ...], providers: frozenset[str] | None) -> bytes:
+    return _written(one for one in targets if name_allowed(one.provider, providers))
+
+
+def _written(targets: Iterable[Target]) -> bytes:
+    return orjson.dumps(sorted({(target.provider, target.model) for target in targets}))
 
 
 def _tells_apart(to: Fork | Target) -> bool:
