@@ -17,6 +17,9 @@ from tollkeeper.db.models import (
     ApiKey,
     Batch,
     File,
+    GuardrailEvent,
+    GuardrailPolicy,
+    GuardrailPolicyVersion,
     IdentityProvider,
     Job,
     Member,
@@ -30,6 +33,8 @@ from tollkeeper.db.models import (
 )
 from tollkeeper.db.session import Database
 from tollkeeper.domains.catalog.sealing import ProviderSecrets
+from tollkeeper.domains.guardrail_policies.events import open_text, seal_text
+from tollkeeper.domains.guardrail_policies.secret_settings import SecretSettings, open_secrets
 from tollkeeper.domains.jobs import service as jobs
 from tollkeeper.domains.responses.service import seal, unseal
 from tollkeeper.domains.secrets.schemas import Rotated
@@ -39,6 +44,7 @@ OLD, NEW, FOREIGN = (MasterKey(name * 8) for name in ("former-key", "current-key
 BOTH = MasterKeys(NEW, (OLD,))
 HEADERS = {"X-Team": "blue", "X-Secret": "a header's secret " * 20}
 
+HOOK = {"judge": {"secret": "whsec_of_a_webhook"}}
 MAIL = {"to": "a@example.com", "text": "a link " * 40}
 
 
@@ -121,6 +127,46 @@ class Vault:
                 )
             )
 
+    async def add_guardrails(self) -> None:
+        """A policy with a secret among its settings, and an event that keeps what was found."""
+        box, policy_id, version_id, event_id = SecretBox(OLD), uuid7(), uuid7(), uuid7()
+        async with self.database.platform() as session:
+            session.add(GuardrailPolicy(id=policy_id, tenant_id=self.tenant_id, name="house", version=1))
+            await session.flush()
+            session.add(
+                GuardrailPolicyVersion(
+                    policy_id=policy_id,
+                    number=1,
+                    tenant_id=self.tenant_id,
+                    document={},
+                    id=version_id,
+                    secrets=SecretSettings((), box).seal(self.tenant_id, version_id, HOOK),
+                )
+            )
+            session.add(
+                GuardrailEvent(
+                    id=event_id,
+                    tenant_id=self.tenant_id,
+                    day=datetime.now(UTC).date(),
+                    created_at=datetime.now(UTC),
+                    request_id=uuid7(),
+                    api_key_id=uuid7(),
+                    policy_id=policy_id,
+                    policy="house",
+                    policy_version=1,
+                    is_platform=False,
+                    rule="pii",
+                    label="email",
+                    action="block",
+                    is_monitored=False,
+                    direction="input",
+                    place="text",
+                    role="user",
+                    count=1,
+                    envelope=seal_text(box, self.tenant_id, event_id, "a@example.com"),
+                )
+            )
+
     async def add_job(self) -> None:
         async with self.database.platform() as session:
             await jobs.enqueue_sealed(session, SecretBox(OLD), "mail.send", MAIL)
@@ -173,6 +219,11 @@ class Vault:
             for response in await session.scalars(select(StoredResponse)):
                 assert unseal(box, response).response == {}
                 assert response.kek_id == box.kek_id
+            for version in await session.scalars(select(GuardrailPolicyVersion)):
+                assert open_secrets(version, box) == HOOK
+            for event in await session.scalars(select(GuardrailEvent)):
+                assert open_text(box, event) == "a@example.com"
+                assert event.kek_id == box.kek_id
             for job in await session.scalars(select(Job).where(Job.kind == "mail.send")):
                 assert jobs.open_sealed(box, "mail.send", job.payload) == MAIL
         return len(providers)

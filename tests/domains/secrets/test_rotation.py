@@ -26,6 +26,7 @@ async def test_everything_opens_under_the_new_key_alone_and_nothing_else_has_cha
     await vault.add_job()
     await vault.add_response()
     await vault.add_file_and_batch()
+    await vault.add_guardrails()
     async with vault.database.platform() as session:
         before = {row.id: (row.version, row.updated_at) for row in await session.scalars(select(Provider))}
         shown = ProviderSecrets(SecretBox(OLD))
@@ -39,6 +40,8 @@ async def test_everything_opens_under_the_new_key_alone_and_nothing_else_has_cha
         "stored_responses.envelope",
         "files.envelope",
         "batches.envelope",
+        "guardrail_policy_versions.secrets",
+        "guardrail_events.envelope",
     }
     assert done.rewrapped == {column.name: 1 if column.name in single else 7 for column in ENVELOPES}
     assert await vault.open_all(NEW) == 7

@@ -54,10 +54,14 @@ async def _list(
 
 
 def _show(row: GuardrailEvent, box: SecretBox, *, shows_text: bool) -> GuardrailEventOut:
-    text = None
-    if shows_text and row.envelope is not None:
-        text = box.open(row.envelope, Aad(row.tenant_id, row.id, _FIELD, _VERSION)).decode()
+    text = open_text(box, row) if shows_text else None
     return GuardrailEventOut(**{name: getattr(row, name) for name in _SHOWN}, text=text)
+
+
+def open_text(box: SecretBox, row: GuardrailEvent) -> str | None:
+    if row.envelope is None:
+        return None
+    return box.open(row.envelope, Aad(row.tenant_id, row.id, _FIELD, _VERSION)).decode()
 
 
 def seal_text(box: SecretBox, tenant_id: UUID, event_id: UUID, text: str) -> bytes:
