@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from openai import ConflictError, RateLimitError
+from openai import ConflictError, NotFoundError, RateLimitError
 from openai.types import Batch
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -468,6 +468,42 @@ async def test_postgresql_that_is_away_for_a_moment_costs_no_answer(batches: Run
     assert len(batches.vendor.seen) == 4
 
 
+async def test_what_a_stop_finds_marked_and_not_yet_called_counts_as_waiting(batches: Running) -> None:
+    """The mark is in the database, and the stop comes before whoever made it has heard so."""
+    tenant = batches.database.tenant
+    committed, go = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def late(tenant_id: UUID) -> AsyncIterator[AsyncSession]:
+        async with tenant(tenant_id) as session:
+            yield session
+            marked = await session.scalar(text("SELECT count(*) FROM batch_items WHERE status = 'running'"))
+        if marked and not committed.is_set():
+            committed.set()
+            await go.wait()
+
+    async with batches.kept.client() as client:
+        made = await batches.create(client, [line(f"r{n}") for n in range(6)])
+        batches.database.tenant = late  # type: ignore[method-assign]
+        try:
+            runner = batches.runner()
+            claim = await runner.claim()
+            assert claim is not None
+            work = asyncio.create_task(runner.execute(claim))
+            await asyncio.wait_for(committed.wait(), 20)
+            work.cancel()
+            await asyncio.sleep(0.05)
+            go.set()
+            await asyncio.wait({work}, timeout=20)
+        finally:
+            batches.database.tenant = tenant  # type: ignore[method-assign]
+        over = await batches.run(client, made)
+        lines = await batches.lines(client, over.output_file_id)
+    assert (over.status, counts(over)) == ("completed", (6, 6, 0))
+    assert not [one for one in lines if "interrupted_request_ids" in one]
+    assert len(batches.vendor.seen) == 6
+
+
 async def test_an_answer_is_kept_before_its_call_is_settled(batches: Running) -> None:
     """So that a process that ends between the two repeats nothing that was settled."""
     settled_then: list[int] = []
@@ -556,3 +592,23 @@ async def test_a_line_that_others_could_read_otherwise_is_refused_alone(
     assert (told["custom_id"], told["response"]["status_code"]) == ("odd", 400)
     assert told["response"]["body"]["error"]["code"] == code
     assert len(batches.vendor.seen) == 1
+
+
+async def test_who_made_and_who_cancelled_a_batch_is_on_record(batches: Running) -> None:
+    async with batches.kept.client() as client:
+        made = await batches.create(client, [line("a secret question")])
+        await client.batches.cancel(made.id)
+        with pytest.raises(NotFoundError):
+            await client.batches.cancel("batch_" + "0" * 32)
+
+    async with batches.database.platform() as session:
+        rows = (
+            await session.execute(
+                text(
+                    "SELECT action, actor_type, actor_id, after::text FROM audit_logs WHERE object_id = :id ORDER BY sequence"
+                ),
+                {"id": made.id},
+            )
+        ).all()
+    assert [(row.action, row.actor_type) for row in rows] == [("batches.create", "key"), ("batches.cancel", "key")]
+    assert all(row.actor_id.startswith("key_") and "secret" not in row.after for row in rows)

@@ -6,6 +6,8 @@ told in its record. Failure policy: PostgreSQL away: the run ends, and the job r
 """
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 from uuid import UUID
@@ -203,11 +205,16 @@ class BatchRun:
         granted = self._parts.shares.take(self._batch.tenant_id, free)
         if granted == 0:
             return 0
-        items: list[Started] = []
+        items: Sequence[Started] = ()
+        marking = asyncio.create_task(self._mark(granted), name="batch-mark")
         try:
-            async with self._parts.database.tenant(self._batch.tenant_id) as session:
-                ids = [uuid7() for _ in range(granted)]
-                items = list(await repository.start(session, self._batch.id, self._runner, ids))
+            items = await asyncio.shield(marking)
+        except asyncio.CancelledError:
+            # Marked or not, no call leaves any more; a run that ends in good order leaves none behind as if one had.
+            with suppress(DependencyUnavailable):
+                for item in await marking:
+                    await self._put_back(item, 0.0)
+            raise
         finally:
             self._parts.shares.give(self._batch.tenant_id, granted - len(items))
         for item in items:
@@ -215,6 +222,11 @@ class BatchRun:
             self._under_way.add(task)
             task.add_done_callback(self._ended)
         return len(items)
+
+    async def _mark(self, count: int) -> Sequence[Started]:
+        async with self._parts.database.tenant(self._batch.tenant_id) as session:
+            ids = [uuid7() for _ in range(count)]
+            return await repository.start(session, self._batch.id, self._runner, ids)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
