@@ -25,6 +25,8 @@ CONTRACT: list[tuple[Event, str, dict[str, object]]] = [
         "key.rotated",
         {"key_id": TEXT_ID, "previous_expires_at": "2026-01-02T03:04:00+00:00"},
     ),
+    (events.BatchCreated(ID, ID), "batch.created", {"batch_id": TEXT_ID, "key_id": TEXT_ID}),
+    (events.BatchCancelled(ID, ID), "batch.cancelled", {"batch_id": TEXT_ID, "key_id": TEXT_ID}),
     (events.KeyRevoked(ID), "key.revoked", {"key_id": TEXT_ID, "reason": None}),
     (
         events.KeyRunIssued(ID, "run_1", datetime(2026, 1, 2, 3, 4, tzinfo=UTC)),

@@ -314,6 +314,22 @@ class CatalogChanged(_Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class BatchCreated(_Fields):
+    name: ClassVar[str] = "batch.created"
+    batch_id: UUID
+    key_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCancelled(_Fields):
+    """Told to stop; what is under way may still end well."""
+
+    name: ClassVar[str] = "batch.cancelled"
+    batch_id: UUID
+    key_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetThresholdReached(_Fields):
     """Once for each threshold, window and subject. `ref` names them all; `amount_usd` is the amount in force then."""
 

@@ -1,6 +1,6 @@
 """Batches, as `contracts.ports.BatchStore`: made, looked at, cancelled. `run` is what makes their calls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -14,10 +14,12 @@ from tollkeeper.contracts.principal import Principal
 from tollkeeper.core.clock import Clock
 from tollkeeper.core.crypto import Aad, SecretBox
 from tollkeeper.core.errors import BadRequest, Conflict, NotFound, RateLimited
-from tollkeeper.core.ids import uuid7
+from tollkeeper.core.events import BatchCancelled, BatchCreated, emit
+from tollkeeper.core.ids import format_id, uuid7
 from tollkeeper.core.sealed_pieces import PieceKey
 from tollkeeper.db.models.batches import Batch
 from tollkeeper.db.session import Database
+from tollkeeper.domains.audit import service as audit
 from tollkeeper.domains.batches import repository
 from tollkeeper.domains.files.service import Files
 from tollkeeper.domains.jobs import service as jobs
@@ -87,6 +89,9 @@ class Batches:
             session.add(row)
             await session.flush()
             await enqueue(session, batch_id, principal.tenant_id)
+            facts = {"endpoint": row.endpoint, "input_file_id": format_file_id(row.input_file_id)}
+            await _record(session, principal, "batches.create", batch_id, None, facts)
+            await emit(session, principal.tenant_id, BatchCreated(batch_id, principal.key_id))
         return shown(row)
 
     async def find(self, principal: Principal, batch_id: UUID) -> contracts.Batch | None:
@@ -105,6 +110,10 @@ class Batches:
         async with self._database.tenant(principal.tenant_id) as session:
             is_cancelled = await repository.cancel(session, principal, batch_id, self._clock.now())
             row = await repository.find(session, principal, batch_id)
+            if is_cancelled:
+                after = {"status": BatchStatus.CANCELLING.value}
+                await _record(session, principal, "batches.cancel", batch_id, None, after)
+                await emit(session, principal.tenant_id, BatchCancelled(batch_id, principal.key_id))
         if row is None:
             return None
         if not is_cancelled and row.status != BatchStatus.CANCELLING:
@@ -124,6 +133,21 @@ class Batches:
                 code="invalid_purpose",
                 param="input_file_id",
             )
+
+
+async def _record(
+    session: AsyncSession,
+    principal: Principal,
+    action: str,
+    batch_id: UUID,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+) -> None:
+    """Who had calls made in their own time, never what they say."""
+    key_id = format_id("key", principal.key_id)
+    actor = audit.Actor("key", key_id, key_id)
+    batch = format_id("batch", batch_id)
+    await audit.record(session, actor, action, "batch", batch, before, after, tenant_id=principal.tenant_id)
 
 
 async def enqueue(session: AsyncSession, batch_id: UUID, tenant_id: UUID, run_at: datetime | None = None) -> None:
