@@ -18,7 +18,7 @@ from tollkeeper.contracts.cache import SemanticRule
 from tollkeeper.core.errors import Forbidden
 from tollkeeper.core.ids import uuid7
 from tollkeeper.core.redis import RedisLink
-from tollkeeper.gateway.cache.embedding_local import normalised
+from tollkeeper.gateway.cache.embedding_local import is_installed, normalised
 from tollkeeper.gateway.cache.embedding_model import ModelEmbedder, read_vector
 from tollkeeper.gateway.cache.meaning import Meaning, Parts
 from tollkeeper.gateway.cache.metrics import CacheMetrics
@@ -184,3 +184,26 @@ async def test_a_model_that_does_not_answer_is_no_vector(calls: Calls) -> None:
 @pytest.mark.parametrize("vector", ["[0.0, 0.0]", "[]", "[[1.0]]", '["a"]', "[null]", "7", "[1e400]"])
 def test_a_vector_that_nothing_can_be_like_is_none(vector: str) -> None:
     assert read_vector(b'{"data": [{"embedding": ' + vector.encode() + b"}]}") is None
+
+
+@pytest.mark.skipif(not is_installed(), reason="the extra `embed` is not installed (TOLLKEEPER_EXTRAS=embed)")
+async def test_the_local_model_serves_through_the_whole_gateway(
+    tmp_path: Path, vendor: FakeUpstream, link: RedisLink
+) -> None:
+    told = CacheMetrics(Metrics().registry)
+    parts = Parts(link, b"k" * 32, told, ManualClock(), tenant_bytes=10**6, worker_bytes=10**6)
+    meaning = Meaning(parts)
+    tier = await meaning.opened()
+    # A machine that does much else may need longer than a caller would wait, and nothing is to be asked anyway.
+    tier._embedders.get("").deadline_seconds = 30.0
+    tier._explored = 0.0
+    async with worker(
+        tmp_path, before(vendor, attached(policy(semantic=SemanticRule()))), link, semantic=meaning
+    ) as one:
+        await one.ask(json=asking(ASKED))
+        await learnt(one, tier)
+        answer = await one.ask(json=asking(SAME))
+        assert answer.headers[HEADER].startswith("semantic; score=0.")
+        assert len(vendor.seen) == 1
+        assert (await one.ask(json=asking("How do I reset my username?"))).headers[HEADER] == "miss"
+    await meaning.close()
