@@ -168,6 +168,9 @@ class HoldBack:
 
     def _release(self, *, is_final: bool) -> list[Chunk]:
         for name, run in self._runs.items():
+            if is_final and self._lane.keeps_whole and not run.is_told_late:
+                run.is_told_late = True
+                self._tell_late(run)
             if run.is_dirty or run.safe < run.end:
                 is_over = self._is_paused(name, run)
                 if run.is_dirty or is_final or is_over:
@@ -185,8 +188,6 @@ class HoldBack:
         run.is_dirty = False
         if self._lane.needs_whole and not is_final:
             return
-        if is_final and self._lane.keeps_whole:
-            self._tell_late(run)
         if self._lane.holds_for_asked and run.asked <= run.safe and not is_final:
             return
         begin = run.safe - run.base

@@ -32,6 +32,8 @@ class Run:
     # Which chunk of its choice it was last in. Names come whole.
     seen: int = 0
     is_whole: bool = False
+    # The rules that only judge what is there from end to end have told what they found.
+    is_told_late: bool = False
     # A value that is being swallowed: how it began, and until where it is gone.
     opening: str = ""
     # Until where those were asked that stand outside, and what they have found.
