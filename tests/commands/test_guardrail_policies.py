@@ -74,8 +74,8 @@ def test_calls_are_held_against_a_policy_as_it_is_published_attached_and_exempte
         policies("rollback", "by-hand")
         sooner_or_later(400, ask)
 
-        me = client.get("/api/v1/keys", params={"limit": 100}).json()["data"]
-        key_id = next(one["id"] for one in me if gateway.first_run["api_key"].startswith(one["display_prefix"]))
+        listed = tollkeeper("keys", "list", "--json").json
+        key_id = next(one["id"] for one in listed if gateway.first_run["api_key"].startswith(one["display_prefix"]))
         until = ("--until", "1h", "--reason", "support export")
         exempted = policies("exempt", "by-hand", "personal", key_id, *until, "--json").json
         sooner_or_later(200, ask)
