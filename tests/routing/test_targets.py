@@ -187,7 +187,7 @@ def test_a_stream_whose_caller_leaves_after_the_first_word_is_no_sign(targets: T
     assert targets.enter(HERE, RULE, 500.0) is not None
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(
     latency=st.floats(0.05, 60.0),
     patiences=st.lists(st.floats(0.001, 1.0), min_size=20, max_size=200),

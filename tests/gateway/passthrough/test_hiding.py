@@ -1,6 +1,6 @@
 """Our secrets are taken out of what arrives in pieces, wherever the pieces part."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tollkeeper.gateway.secrecy import Hiding
@@ -8,6 +8,7 @@ from tollkeeper.gateway.secrecy import Hiding
 _WORDS = st.sampled_from([b"aab", b"ab", b"a", b"b", b"aabaab", b"\x00", b"x" * 40])
 
 
+@settings(deadline=None)
 @given(words=st.lists(_WORDS, max_size=30), cuts=st.lists(st.integers(1, 7), min_size=1, max_size=40))
 def test_pieces_come_out_as_the_whole_would(words: list[bytes], cuts: list[int]) -> None:
     whole, secret = b"".join(words), b"aabaab"
