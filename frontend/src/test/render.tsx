@@ -107,8 +107,8 @@ export function bootstrap(changed: Partial<Bootstrap> = {}): Bootstrap {
 }
 
 /** Opens the console at `address` ("/keys?status=active"). Say first what the gateway answers. */
-export function renderConsole(address: string, who: Partial<Bootstrap> = {}) {
-  answer("get", "/api/v1/bootstrap", bootstrap(who));
+export function renderConsole(address: string, who: Partial<Bootstrap> | Response = {}) {
+  answer("get", "/api/v1/bootstrap", who instanceof Response ? () => who.clone() : bootstrap(who));
   const history = createMemoryHistory({ initialEntries: [`/console${address}`] });
   const router = makeRouter(history);
   const queries = makeQueryClient();
