@@ -3,7 +3,7 @@
 from time import process_time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.gateway.cache.near_misses import NEAR
@@ -96,6 +96,7 @@ def test_what_only_looks_the_same_is_refused(mine: str, theirs: str) -> None:
     assert find_refusal(read(theirs), read(mine)) is not None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400))
 def test_any_text_is_read_and_serves_itself_or_nobody(text: str) -> None:
     reading = read(text)
@@ -103,6 +104,7 @@ def test_any_text_is_read_and_serves_itself_or_nobody(text: str) -> None:
     assert refusal is None or refusal.guard in {"size", "language", "dates", "alignment"}
 
 
+@settings(deadline=None)
 @given(st.text(max_size=120), st.text(max_size=120))
 def test_guards_do_not_mind_which_question_came_first(mine: str, theirs: str) -> None:
     one, other = read(mine), read(theirs)

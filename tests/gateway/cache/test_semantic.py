@@ -149,6 +149,15 @@ async def test_what_a_guard_refuses_is_not_even_embedded(tier: Tier) -> None:
     assert tier.embedder.texts == []
 
 
+async def test_the_same_words_in_another_order_are_not_served(tier: Tier) -> None:
+    asked = question("Does stress cause insomnia?")
+    await tier.learn(asked)
+    looked = await tier.semantics.find(question("Does insomnia cause stress?", asked.tenant_id))
+    assert looked is not None
+    assert looked.served is None
+    assert not looked.candidates
+
+
 async def test_why_a_neighbour_was_not_served_is_an_observation_and_can_be_asked(tier: Tier) -> None:
     asked = question()
     entry = await tier.learn(asked)

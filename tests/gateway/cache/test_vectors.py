@@ -4,7 +4,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tollkeeper.gateway.cache.embedding_local import normalised
@@ -29,6 +29,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_a_partition_holds_just_what_was_put_in_and_not_taken_away(steps: list[tuple[str, int, int, int]]) -> None:
     vectors = Vectors(tenant_bytes=10**6, worker_bytes=10**7)
@@ -64,6 +65,7 @@ def test_a_partition_holds_just_what_was_put_in_and_not_taken_away(steps: list[t
     assert vectors.size == sum(vectors.size_of(name) for name in TENANTS)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 200), max_size=120))
 def test_a_flood_of_questions_stays_within_its_bytes_and_the_last_ones_stay(numbers: list[int]) -> None:
     size = known(1000).size

@@ -133,7 +133,8 @@ class Mirror:
         self._records = records
         self._metrics = metrics
         self._clock = clock
-        self._most = max(1, tenant_bytes // _RECORD_BYTES)
+        # Half as much again as its answers may take up.
+        self._most = max(1, tenant_bytes // (2 * _RECORD_BYTES))
         # By tenant: the last record that was read, and when it last asked.
         self._read: dict[UUID, bytes] = {}
         self._asked: dict[UUID, float] = {}

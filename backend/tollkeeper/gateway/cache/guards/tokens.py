@@ -14,7 +14,8 @@ MOST_TOKENS = 160
 
 _TOKEN = re.compile(
     r"""
-      (?P<code>`[^`\n]{1,400}`)
+      (?P<plain>[A-Za-zß-ÿ][a-zß-ÿ]*(?=[ ,?]|$))  # most words, before all that looks closer
+    | (?P<code>`[^`\n]{1,400}`)
     | (?P<quoted>"[^"\n]{1,300}"|«[^»\n]{1,300}»|„[^“”"\n]{1,300}[“”"]|“[^”\n]{1,300}”|(?<!\w)'[^'\n]{2,100}'(?!\w))
     | (?P<url>(?:https?://|www\.)[^\s<>"']{1,500}|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4})
     | (?P<path>(?<![\w/])(?:[A-Za-z]:\\|\.{1,2}/|~/|/)[\w.\-\\/]{1,300})
@@ -62,6 +63,7 @@ def cut(text: str) -> list[Token]:
     is_first = True
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or "symbol"
+        kind = "word" if kind == "plain" else kind
         if kind == "end":
             is_first = True
             if found and found[-1].kind != "pause":
