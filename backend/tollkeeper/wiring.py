@@ -575,7 +575,7 @@ async def _open_cache(
     )
     meaning = Meaning(parts)
     stack.push_async_callback(meaning.close)
-    return Recalling(shelf, SingleFlight(), told, meaning)
+    return Recalling(shelf, SingleFlight(), told, meaning, master.derive("cache-salt"))
 
 
 def _connected(services: Services) -> Services:
