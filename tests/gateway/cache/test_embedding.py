@@ -75,13 +75,13 @@ async def test_texts_that_wait_together_go_together() -> None:
     fake = FakeModel()
     embedder = LocalEmbedder(lambda: fake)
     fake.go_on.clear()
-    asked = [asyncio.ensure_future(embedder.embed(f"text {number}", None)) for number in range(10)]
+    asked = [asyncio.ensure_future(embedder.embed(f"text {number}", None, is_awaited=True)) for number in range(10)]
     await asyncio.sleep(0)
     fake.go_on.set()
     made = await asyncio.gather(*asked)
     assert all(each is not None for each in made)
     assert [len(batch) for batch in fake.batches] == [1, 8, 1]
-    await embedder.embed("text 3", None)
+    await embedder.embed("text 3", None, is_awaited=True)
     assert len(fake.batches) == 3
     embedder.close()
 
@@ -90,7 +90,7 @@ async def test_more_than_may_wait_are_told_at_once() -> None:
     fake = FakeModel()
     embedder = LocalEmbedder(lambda: fake)
     fake.go_on.clear()
-    asked = [asyncio.ensure_future(embedder.embed(f"text {number}", None)) for number in range(200)]
+    asked = [asyncio.ensure_future(embedder.embed(f"text {number}", None, is_awaited=True)) for number in range(200)]
     await asyncio.sleep(0)
     refused = [each for each in asked if each.done()]
     assert len(refused) == 200 - 65
@@ -108,7 +108,7 @@ async def test_a_model_that_is_not_there_is_asked_for_once() -> None:
         raise ModelMissing("not here")
 
     embedder = LocalEmbedder(missing)
-    assert [await embedder.embed(f"text {number}", None) for number in range(3)] == [None, None, None]
+    assert [await embedder.embed(f"text {number}", None, is_awaited=True) for number in range(3)] == [None, None, None]
     assert len(loads) == 1
     embedder.close()
 
@@ -117,12 +117,26 @@ async def test_one_that_gave_up_waiting_costs_the_others_nothing() -> None:
     fake = FakeModel()
     embedder = LocalEmbedder(lambda: fake)
     fake.go_on.clear()
-    first, second = (asyncio.ensure_future(embedder.embed(text, None)) for text in ("one", "two"))
+    first, second = (asyncio.ensure_future(embedder.embed(text, None, is_awaited=True)) for text in ("one", "two"))
     await asyncio.sleep(0)
     second.cancel()
     fake.go_on.set()
     assert await first is not None
     with pytest.raises(asyncio.CancelledError):
         await second
-    assert await embedder.embed("three", None) is not None
+    assert await embedder.embed("three", None, is_awaited=True) is not None
+    embedder.close()
+
+
+async def test_what_nobody_waits_for_lets_callers_go_first() -> None:
+    fake = FakeModel()
+    embedder = LocalEmbedder(lambda: fake)
+    fake.go_on.clear()
+    later = [asyncio.ensure_future(embedder.embed(f"later {number}", None, is_awaited=False)) for number in range(3)]
+    await asyncio.sleep(0)
+    awaited = [asyncio.ensure_future(embedder.embed(f"now {number}", None, is_awaited=True)) for number in range(2)]
+    await asyncio.sleep(0)
+    fake.go_on.set()
+    await asyncio.gather(*later, *awaited)
+    assert fake.batches == [["later 0"], ["now 0", "now 1"], ["later 1"], ["later 2"]]
     embedder.close()

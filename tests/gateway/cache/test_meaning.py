@@ -44,7 +44,7 @@ class OneVector:
     def close(self) -> None:
         pass
 
-    async def embed(self, text: str, key_id: UUID | None) -> Floats | None:
+    async def embed(self, text: str, key_id: UUID | None, *, is_awaited: bool) -> Floats | None:
         return normalised(np.ones((1, 4), dtype=np.float32))[0]
 
 
@@ -165,7 +165,7 @@ class Calls:
 
 async def test_vectors_of_a_model_are_asked_for_under_the_callers_key() -> None:
     calls = Calls(200, orjson.dumps({"data": [{"embedding": [3.0, 4.0]}]}))
-    vector = await ModelEmbedder("embed", calls).embed("a text", uuid7())
+    vector = await ModelEmbedder("embed", calls).embed("a text", uuid7(), is_awaited=True)
     assert vector is not None
     assert vector.tolist() == pytest.approx([0.6, 0.8])
     assert orjson.loads(calls.asked[0]) == {"model": "embed", "input": "a text", "encoding_format": "float"}
@@ -177,8 +177,8 @@ async def test_vectors_of_a_model_are_asked_for_under_the_callers_key() -> None:
     ids=["failed", "garbled", "empty", "refused"],
 )
 async def test_a_model_that_does_not_answer_is_no_vector(calls: Calls) -> None:
-    assert await ModelEmbedder("embed", calls).embed("a text", uuid7()) is None
-    assert await ModelEmbedder("embed", calls).embed("a text", None) is None
+    assert await ModelEmbedder("embed", calls).embed("a text", uuid7(), is_awaited=True) is None
+    assert await ModelEmbedder("embed", calls).embed("a text", None, is_awaited=True) is None
 
 
 @pytest.mark.parametrize("vector", ["[0.0, 0.0]", "[]", "[[1.0]]", '["a"]', "[null]", "7", "[1e400]"])

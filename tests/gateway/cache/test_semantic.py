@@ -42,7 +42,7 @@ class FakeEmbedder:
         self.far: set[str] = set()
         self.is_away = False
 
-    async def embed(self, text: str, key_id: UUID | None) -> Floats | None:
+    async def embed(self, text: str, key_id: UUID | None, *, is_awaited: bool) -> Floats | None:
         self.texts.append(text)
         if self.is_away:
             return None

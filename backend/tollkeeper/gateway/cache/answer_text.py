@@ -5,8 +5,8 @@ from typing import Final
 
 from tollkeeper.contracts.chat import Chunk
 
-# A vector is made of the first 128 tokens; more is not read.
-_MOST_CHARACTERS: Final = 2_000
+# What an answer says stands at its beginning; more would cost what ten questions do.
+_MOST_CHARACTERS: Final = 240
 
 
 def text_of(chunks: Iterable[Chunk]) -> str:

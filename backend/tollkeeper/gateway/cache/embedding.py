@@ -36,8 +36,8 @@ class Embedder(Protocol):
         """How long a caller waits for it."""
         ...
 
-    async def embed(self, text: str, key_id: UUID | None) -> Floats | None:
-        """(d,) float32 of length 1. `key_id`: who pays where it costs something."""
+    async def embed(self, text: str, key_id: UUID | None, *, is_awaited: bool) -> Floats | None:
+        """(d,) float32 of length 1. `key_id`: who pays where it costs something. `is_awaited`: by a caller, just now."""
         ...
 
 
@@ -53,30 +53,37 @@ class LocalEmbedder:
         self._is_missing = False
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="embedding")
         self._waiting: deque[tuple[str, asyncio.Future[Floats | None]]] = deque()
+        # What nobody waits for comes when nothing else does, one by one, so that it never holds a caller up for long.
+        self._later: deque[tuple[str, asyncio.Future[Floats | None]]] = deque()
         self._running: asyncio.Future[list[Floats]] | None = None
         self._known: OrderedDict[str, Floats] = OrderedDict()
 
-    async def embed(self, text: str, key_id: UUID | None) -> Floats | None:  # noqa: ARG002 - nobody pays
+    async def embed(self, text: str, key_id: UUID | None, *, is_awaited: bool) -> Floats | None:  # noqa: ARG002 - nobody pays
         if (known := self._known.get(text)) is not None:
             self._known.move_to_end(text)
             return known
-        if self._is_missing or len(self._waiting) >= _MOST_WAITING:
+        queue = self._waiting if is_awaited else self._later
+        if self._is_missing or len(queue) >= _MOST_WAITING:
             return None
         made: asyncio.Future[Floats | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((text, made))
+        queue.append((text, made))
         self._go()
         return await made
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for _, made in self._waiting:
-            made.cancel()
-        self._waiting.clear()
+        for queue in (self._waiting, self._later):
+            for _, made in queue:
+                made.cancel()
+            queue.clear()
 
     def _go(self) -> None:
-        if self._running is not None or not self._waiting:
+        if self._running is not None or not (self._waiting or self._later):
             return
-        batch = [self._waiting.popleft() for _ in range(min(_MOST_IN_A_BATCH, len(self._waiting)))]
+        if self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(_MOST_IN_A_BATCH, len(self._waiting)))]
+        else:
+            batch = [self._later.popleft()]
         texts = [text for text, _ in batch]
         self._running = asyncio.get_running_loop().run_in_executor(self._pool, self._work, texts)
         self._running.add_done_callback(lambda done: self._tell(batch, done))

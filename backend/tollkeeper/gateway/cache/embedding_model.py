@@ -34,7 +34,7 @@ class ModelEmbedder:
         self._calls = calls
         self._under_way = 0
 
-    async def embed(self, text: str, key_id: UUID | None) -> Floats | None:
+    async def embed(self, text: str, key_id: UUID | None, *, is_awaited: bool) -> Floats | None:  # noqa: ARG002 - all are calls
         if key_id is None or self._under_way >= _MOST_AT_ONCE:
             return None
         self._under_way += 1

@@ -212,7 +212,7 @@ class Semantics:
     async def _vector(self, embedder: Embedder, text: str, key_id: UUID | None, seconds: float | None) -> Floats | None:
         try:
             async with asyncio.timeout(seconds):
-                return await embedder.embed(text, key_id)
+                return await embedder.embed(text, key_id, is_awaited=seconds is not None)
         except TimeoutError:
             return None
 
