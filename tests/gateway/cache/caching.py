@@ -118,7 +118,7 @@ async def worker(
 
 @asynccontextmanager
 async def linked(url: str) -> AsyncIterator[RedisLink]:
-    link = RedisLink(url, ManualClock(), operation_seconds=5.0)
+    link = RedisLink(url, ManualClock(), connect_seconds=10.0, operation_seconds=10.0)
     await link.start()
     await link.call("FLUSHALL")
     try:
