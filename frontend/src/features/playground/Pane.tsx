@@ -13,6 +13,7 @@ import { bodyOf, NOT_RUN, type Prompt, type Run, stream } from "./run";
 const TONGUES: Tongue[] = ["curl", "Python", "JavaScript"];
 
 export function Pane({
+  place,
   models,
   model,
   onModel,
@@ -21,6 +22,8 @@ export function Pane({
   keyId,
   runs,
 }: {
+  /** From the left, counted from 1. */
+  place: number;
   models: string[];
   model: string;
   onModel: (model: string) => void;
@@ -62,7 +65,7 @@ export function Pane({
   }, [runs]);
 
   return (
-    <Paper withBorder p="md" component="section" aria-label={`Answer of ${model}`}>
+    <Paper withBorder p="md" component="section" aria-label={`Answer ${place}, of ${model}`}>
       <Stack gap="sm">
         <Group align="flex-end" gap="xs">
           <Select

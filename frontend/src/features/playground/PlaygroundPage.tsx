@@ -98,9 +98,10 @@ export default function PlaygroundPage() {
         )}
         {keyId !== undefined && (
           <SimpleGrid cols={{ base: 1, md: isPaired ? 2 : 1 }}>
-            {(isPaired ? ["model", "second"] : ["model"]).map((name) => (
+            {(isPaired ? ["model", "second"] : ["model"]).map((name, place) => (
               <Pane
                 key={name}
+                place={place + 1}
                 models={models}
                 model={modelOf(name)}
                 onModel={(model) => setUrl({ [name]: model })}
