@@ -94,7 +94,6 @@ class Recall:
             return next_stage(exchange)
         return _Recall(self._parts, self._clock, exchange, next_stage).run(policy)
 
-
     def may_have(self, exchange: Exchange) -> bool:
         """Whether anything may be kept for this caller and model."""
         if self._parts is None or not exchange.snapshot.caches:
