@@ -592,7 +592,7 @@ def _open_targets(catalog: CatalogControl, link: RedisLink, worker_id: UUID, clo
     staged = [kind for kind, provider in PROVIDERS.items() if provider.channel is not None]
     targets = Targets(catalog.holder.current, worker_id=worker_id, line=line, staged_kinds=staged)
     line.hear = lambda message: targets.hear(message, clock.monotonic())
-    line.hear_open = lambda name, seconds: targets.hear_open(name, seconds, clock.monotonic())
+    line.hear_open = lambda found: targets.hear_open(found, clock.monotonic())
     return targets
 
 

@@ -42,7 +42,7 @@ async def test_a_roll_back_is_recalled_until_it_is_forgotten(valkey_url: str) ->
 async def test_open_breakers_are_recalled_until_their_time_is_over_or_they_close(valkey_url: str) -> None:
     link, line, _ = await open_line(valkey_url)
     heard: dict[bytes, float] = {}
-    line.hear_open = heard.__setitem__
+    line.hear_open = heard.update
     one, other, closed = (f"breaker-{uuid4()}".encode() for _ in range(3))
     try:
         line.tell_open(b"opened", one, 60.0)

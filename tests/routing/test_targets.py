@@ -477,7 +477,7 @@ def test_a_worker_that_starts_takes_over_what_is_open_elsewhere(catalog: Catalog
     late = Targets(catalog, chance=lambda: 0.999)
     late.line = DirectLine(other, {})
 
-    late.hear_open(name, seconds, 0.5)
+    late.hear_open([(name, seconds)], 0.5)
 
     assert late.enter(HERE, RULE, 0.6) is None
     assert late.enter(HERE, RULE, 0.6, last_resort=True) is not None
@@ -494,7 +494,18 @@ def test_who_was_answered_there_itself_is_only_more_careful(catalog: Catalog) ->
     ((name, seconds),) = told_open(one).items()
     answer(other, 0.1)
 
-    other.hear_open(name, seconds, 0.5)
+    other.hear_open([(name, seconds)], 0.5)
+
+    assert other.enter(HERE, RULE, 0.6) is not None
+    assert other.report(0.6)[0].is_suspect
+
+
+def test_only_who_starts_takes_over_and_not_who_missed_something(catalog: Catalog) -> None:
+    one, other = pair(catalog)
+    other.hear_open([], 0.0)
+    fail(one, FailureClass.SERVER, 0.0, times=3)
+
+    other.hear_open(list(told_open(one).items()), 0.5)
 
     assert other.enter(HERE, RULE, 0.6) is not None
     assert other.report(0.6)[0].is_suspect
@@ -520,7 +531,7 @@ def test_a_breaker_that_closes_is_told_to_no_late_worker(catalog: Catalog) -> No
 def test_what_is_not_in_the_catalogue_is_not_taken_over(catalog: Catalog, place: Place, seconds: float) -> None:
     late = Targets(catalog)
 
-    late.hear_open(write_hint(Hint(HintKind.OPENED, uuid4(), place)), seconds, 0.0)
+    late.hear_open([(write_hint(Hint(HintKind.OPENED, uuid4(), place)), seconds)], 0.0)
 
     assert late.report(0.0) == []
 
@@ -528,7 +539,7 @@ def test_what_is_not_in_the_catalogue_is_not_taken_over(catalog: Catalog, place:
 def test_however_long_an_open_time_is_told_a_minute_is_believed(catalog: Catalog) -> None:
     late = Targets(catalog, chance=lambda: 0.999)
 
-    late.hear_open(write_hint(Hint(HintKind.OPENED, uuid4(), HERE)), 1e12, 0.0)
+    late.hear_open([(write_hint(Hint(HintKind.OPENED, uuid4(), HERE)), 1e12)], 0.0)
 
     assert late.enter(HERE, RULE, 59.0) is None
     assert late.enter(HERE, RULE, 60.0) is not None

@@ -6,7 +6,7 @@ Failure policy: Redis away: no hints, each worker judges by its own calls and pr
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Final
@@ -28,7 +28,7 @@ _OPEN_SECONDS: Final = 120
 class HintLine:
     """`hear` gets what comes back from `recall`; what others publish comes through the announcements' listener.
 
-    `hear_open` gets what comes back from `recall_open`, each with the seconds that are left of it.
+    `hear_open` gets what comes back from `recall_open`, all at once, each with the seconds that are left of it.
     """
 
     def __init__(self, link: RedisLink, wall: Callable[[], float] = time.time) -> None:
@@ -36,7 +36,7 @@ class HintLine:
         self._link = link
         self._wall = wall
         self.hear: Callable[[bytes], None] | None = None
-        self.hear_open: Callable[[bytes, float], None] | None = None
+        self.hear_open: Callable[[Sequence[tuple[bytes, float]]], None] | None = None
 
     def tell(self, message: bytes) -> None:
         self._send(("PUBLISH", CHANNEL, message))
@@ -91,8 +91,7 @@ class HintLine:
         if not isinstance(found, list) or self.hear_open is None:
             return
         now = self._wall()
-        for name, until in zip(found[::2], found[1::2], strict=True):
-            self.hear_open(name, float(until) - now)
+        self.hear_open([(name, float(until) - now) for name, until in zip(found[::2], found[1::2], strict=True)])
 
     def _send(
         self, *commands: Command, key: bytes | None = None, tell: Callable[[list[Any] | None], None] | None = None

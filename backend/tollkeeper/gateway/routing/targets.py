@@ -6,7 +6,7 @@ make a place here suspect for a while; without Redis there are none. Nothing her
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 from uuid import UUID
@@ -108,6 +108,8 @@ class Targets:
         self._budgets: dict[str, RetryBudget] = {}
         self._canaries: dict[int, _Canary] = {}
         self._rolled_back: dict[str, None] = {}
+        # Until others have told what they know.
+        self._is_new = True
 
     def standing(self, provider: str, model: str, now: float) -> Standing:
         spot = self._spots.get((provider, model))
@@ -219,20 +221,13 @@ class Targets:
         if self.line is not None:
             self.line.recall_open()
 
-    def hear_open(self, name: bytes, seconds: float, now: float) -> None:
-        """A breaker of another worker is open for so long: ours as well, where no call of ours has said anything yet."""
-        hint = read_hint(name)
-        if hint is None or hint.sender == self.worker_id or hint.place is None:
-            return
-        place, seconds = hint.place, min(seconds, MOST_SECONDS)
-        config = self._snapshot().providers.get(place.provider)
-        if config is None or place.credential_id not in _credential_ids(config) or config.kind in self._staged_kinds:
-            return
-        cell = self._find(place) or self._add(place, now)
-        if cell.breaker.take_over(now + seconds, now):
-            self.turned(cell, State.CLOSED, now)
-        else:
-            cell.breaker.suspect(now + seconds + _SUSPECT_LONGER)
+    def hear_open(self, found: Sequence[tuple[bytes, float]], now: float) -> None:
+        """Breakers of other workers, and for how many seconds they are open: at the start ours as well, where no call of
+        ours has said anything yet; later they only make us more careful.
+        """
+        is_new, self._is_new = self._is_new, False
+        for name, seconds in found:
+            self._hear_open(name, min(seconds, MOST_SECONDS), now, is_new=is_new)
 
     def tell_probe(self, place: Place, seconds: float, *, is_well: bool) -> None:
         """To those who leave the asking to this worker; `seconds`: until the next one asks."""
@@ -379,6 +374,20 @@ class Targets:
 
     def _name(self, place: Place) -> bytes:
         return write_hint(Hint(HintKind.OPENED, self.worker_id, place))
+
+    def _hear_open(self, name: bytes, seconds: float, now: float, *, is_new: bool) -> None:
+        hint = read_hint(name)
+        if hint is None or hint.sender == self.worker_id or hint.place is None:
+            return
+        place = hint.place
+        config = self._snapshot().providers.get(place.provider)
+        if config is None or place.credential_id not in _credential_ids(config) or config.kind in self._staged_kinds:
+            return
+        cell = self._find(place) or self._add(place, now)
+        if is_new and cell.breaker.take_over(now + seconds, now):
+            self.turned(cell, State.CLOSED, now)
+        else:
+            cell.breaker.suspect(now + seconds + _SUSPECT_LONGER)
 
     def _hear_probe(self, hint: Hint, now: float) -> None:
         """Closes and opens nothing: whatever is wrong here may be tried, and what fails next counts the more."""
