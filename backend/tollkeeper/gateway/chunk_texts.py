@@ -46,19 +46,21 @@ def _add_texts(
         if not inner or key in _NO_TEXTS:
             continue
         if isinstance(inner, str):
-            texts.append(((*name, key), value, key, _kind_of((*name, key), kind)))
+            place = (*name, key)
+            texts.append((place, value, key, _kind_of(place, kind)))
         elif isinstance(inner, dict | list):
             place = inner.get("index", key) if isinstance(inner, dict) else key
             _add_texts(texts, inner, (*name, place), kind)
 
 
 def _kind_of(name: tuple[Any, ...], kind: PartKind) -> PartKind:
-    if name[-1] == "arguments" or name[-2:] == ("custom", "input"):
+    last = name[-1]
+    if last == "content" or last == "text":  # noqa: PLR1714 - for every chunk: a set takes longer
+        # What is said to the caller, of chat and of completions.
+        return PartKind.ANSWER if name[1:] in _SAID else kind
+    if last == "arguments" or (last == "input" and name[-2] == "custom"):
         return PartKind.TOOL_ARGUMENTS
-    if name[-1] == "name" and name[-2] in _CALLS:
-        return PartKind.TOOL_CALL
-    # What is said to the caller, of chat and of completions.
-    return PartKind.ANSWER if name[1:] in _SAID else kind
+    return PartKind.TOOL_CALL if last == "name" and name[-2] in _CALLS else kind
 
 
 def native_texts(frames: bytes, known: Callable[[str], bool]) -> list[Part]:

@@ -186,9 +186,8 @@ class HoldBack:
     def _judge(self, run: Run, *, is_final: bool, is_over: bool = False) -> None:
         """`is_over`: most likely no more of it comes, while the answer goes on."""
         run.is_dirty = False
-        if self._lane.needs_whole and not is_final:
-            return
-        if self._lane.holds_for_asked and run.asked <= run.safe and not is_final:
+        lane = self._lane
+        if not is_final and (lane.needs_whole or (lane.holds_for_asked and run.asked <= run.safe)):
             return
         begin = run.safe - run.base
         # What is kept for later is not looked at again and again.
@@ -197,14 +196,16 @@ class HoldBack:
         if run.opening:
             # The rest of a long value is known by its beginning.
             text, shift = run.opening + run.text[begin:], run.safe - len(run.opening)
-        if self._lane.holds_for_asked:
+        if lane.holds_for_asked:
             text = text[: run.asked - shift]
-        part = Part(text, run.kind, "assistant", Direction.OUTPUT, is_final and not self._lane.keeps_whole)
-        found = look(self._lane, part) + [moved(hit, -shift) for hit in run.told_outside]
-        is_final = is_final or (is_over and not self._lane.needs_whole)
+        part = Part(text, run.kind, "assistant", Direction.OUTPUT, is_final and not lane.keeps_whole)
+        found = look(lane, part)
+        if run.told_outside:
+            found = found + [moved(hit, -shift) for hit in run.told_outside]
+        is_final = is_final or (is_over and not lane.needs_whole)
         if not (found or run.opening or self._placeholders or is_final):
             # As good as always.
-            self._advance(run, shift + held_from(self._lane, run.kind, text))
+            self._advance(run, shift + held_from(lane, run.kind, text))
             return
         judged, safe = self._split(run, found, text, shift, is_final=is_final)
         blocking = next((hit for hit in judged if hit.is_blocking), None)
