@@ -16,6 +16,7 @@ _LISTED = frozenset({*LANGUAGES, ""})
 _ELIDED = frozenset({"l", "d", "j", "m", "t", "s", "n", "c", "qu", "jusqu", "lorsqu", "puisqu"})
 _CURRENCIES = frozenset("$€£¥")
 _ONLY = frozenset({"only", "just", "nur", "seulement", "solo", "sólo"})
+_OBJECTS = frozenset({"me", "us", "him", "her", "them", "you"})
 # What tells who does it to whom in German.
 _ARTICLES = frozenset({"der", "den", "dem"})
 _VESSELS = frozenset({"cup", "glass", "bottle", "bag", "box", "piece", "slice", "can", "jar", "set", "pair", "group"})
@@ -133,6 +134,9 @@ class _Reader:
             if self.keys and self.keys[-1] == "%only" and self.tokens[self.at - 1].folded in _ONLY:
                 # "Only I can see it" is not "I can only see it".
                 self.keys[-1] = f"%only {label}"
+            elif self.kinds and self.kinds[-1] == "relation" and token.folded in _OBJECTS:
+                # "Who is older than me" is not "who am I older than".
+                self.keys[-1] = f"{self.keys[-1]} {label}"
         elif kind == "superlative":
             self._put(f"^{self.lexicon.canonical(token.folded)}", kind)
         elif kind == "deictic":
