@@ -9,8 +9,8 @@ export default defineConfig({
     environment: "jsdom",
     setupFiles: ["src/test/setup.ts"],
     // A busy machine is slow; a test that hangs is told apart all the same.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 600_000,
+    hookTimeout: 120_000,
     restoreMocks: true,
     css: false,
   },
