@@ -30,8 +30,8 @@ from tollkeeper.core.secrets import KeyDigest, KeyHasher, new_key
 from tollkeeper.gateway.app import Gateway
 from tollkeeper.gateway.claims import Claims
 from tollkeeper.gateway.drain import Drains
-from tollkeeper.gateway.kept_answers import KeptAnswers
 from tollkeeper.gateway.guard_events import GuardEvents
+from tollkeeper.gateway.kept_answers import KeptAnswers
 from tollkeeper.gateway.key_cache import KeyCache
 from tollkeeper.gateway.key_snapshot import KeySnapshot
 from tollkeeper.gateway.metrics import Metrics

@@ -142,7 +142,7 @@ class GuardrailEvent(NamedTuple):
     # What kind of text it stood in, and who said it.
     place: str
     role: str
-    count: int
+    times: int
     text: str | None
 
 

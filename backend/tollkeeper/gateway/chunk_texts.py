@@ -49,8 +49,8 @@ def _add_texts(
             place = (*name, key)
             texts.append((place, value, key, _kind_of(place, kind)))
         elif isinstance(inner, dict | list):
-            place = inner.get("index", key) if isinstance(inner, dict) else key
-            _add_texts(texts, inner, (*name, place), kind)
+            index = inner.get("index", key) if isinstance(inner, dict) else key
+            _add_texts(texts, inner, (*name, index), kind)
 
 
 def _kind_of(name: tuple[Any, ...], kind: PartKind) -> PartKind:

@@ -52,7 +52,7 @@ async def test_a_find_is_noted_with_all_but_the_text(tmp_path: Path) -> None:
     (card,) = [one for one in noted if one.label == "card"]
     assert (card.tenant_id, card.key_id, card.model) == (who.tenant_id, who.key_id, "gpt-4o-mini")
     assert (card.policy, card.policy_id, card.rule, card.action) == ("house", made.id, "personal", Action.REDACT)
-    assert (card.place, card.role, card.count, card.is_monitored, card.text) == ("text", "user", 1, False, None)
+    assert (card.place, card.role, card.times, card.is_monitored, card.text) == ("text", "user", 1, False, None)
 
 
 @pytest.mark.parametrize(("logging", "kept"), [("full", True), ("metadata", False), ("none", None)])

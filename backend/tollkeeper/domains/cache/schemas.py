@@ -1,6 +1,6 @@
 """Cache policies as they stand in the file: which answers are given again, to whom, and for how long."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -32,7 +32,7 @@ class ExactFields(Schema):
         Sharing.TENANT, description="Who shares answers: tenant, project, user or key. Tenants never share."
     )
     operations: frozenset[CacheOperation] = Field(
-        default_factory=lambda: USUAL_OPERATIONS,
+        default_factory=lambda: cast(frozenset[CacheOperation], USUAL_OPERATIONS),
         min_length=1,
         description="Of which operations; left out: chat, completions, embeddings, moderations and rerank.",
     )

@@ -91,7 +91,7 @@ class GuardrailEvents:
             event.direction.value,
             event.place,
             _plain(event.role),
-            event.count,
+            event.times,
             None if event.text is None else seal_text(self._box, event.tenant_id, event.id, event.text),
         )
 
@@ -111,7 +111,7 @@ def _told(event: GuardrailEvent) -> GuardrailHit:
         action=event.action.value,
         direction=event.direction.value,
         model=None if event.model is None else _plain(event.model),
-        count=event.count,
+        count=event.times,
     )
 
 
