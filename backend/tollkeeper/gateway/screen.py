@@ -6,6 +6,7 @@ that cannot say is a hit as well, because silence would be a pass.
 
 import asyncio
 import hashlib
+import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from tollkeeper.contracts.guardrails import (
 )
 from tollkeeper.gateway.guardrail import WHOLE, Asks, Finding, Guardrail, HoldsBack, Outside, Part, Shaped
 from tollkeeper.gateway.shapes import Shapes
+from tollkeeper.gateway.unescaping import readings
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,8 @@ NOT_ASKED: Final = "not_asked"
 _WINDOW: Final = 64 * 1024
 # What two windows share: longer than any match that has an end.
 _OVERLAP: Final = 2 * 1024
+# A letter that only a reader of JSON sees.
+_ESCAPE: Final = re.compile(r"\\u[0-9a-fA-F]{4}")
 
 
 class RuleClass(Protocol):
@@ -154,20 +158,32 @@ class Lane:
         return [hit for hit in together if hit.finding.score >= hit.use.least_score]
 
     async def look_at_pieces(self, part: Part, lengths: Sequence[int]) -> list[Hit]:
-        """A text that stands there in pieces: as one, and each alone, as what stands beside a piece hides where a word ends."""
+        """A text that stands there in pieces: as one, and each alone, as what stands beside a piece hides where a word ends.
+
+        One with escapes of JSON is read without them as well: whatever it is, a model may do so.
+        """
         hits = await self.look_long(part)
-        if len(lengths) < 2:
+        is_escaped = _ESCAPE.search(part.text) is not None
+        if len(lengths) < 2 and not is_escaped:
             return hits
         seen = {(id(hit.use), hit.finding.label, hit.finding.start, hit.finding.end) for hit in hits}
-        begin = 0
-        for length in lengths:
-            piece = Part(part.text[begin : begin + length], part.kind, part.role, part.direction, is_final=False)
-            for hit in await self.look_long(piece):
+
+        async def look_again(text: str, places: Sequence[int]) -> None:
+            for hit in await self.look_long(Part(text, part.kind, part.role, part.direction, is_final=False)):
                 found = hit.finding
-                start, end = begin + found.start, begin + found.end
+                start, end = places[found.start], places[found.end]
                 if (id(hit.use), found.label, start, end) not in seen:
+                    seen.add((id(hit.use), found.label, start, end))
                     hits.append(_replaced(hit, replace(found, start=start, end=end)))
-            begin += length
+
+        if len(lengths) > 1:
+            begin = 0
+            for length in lengths:
+                await look_again(part.text[begin : begin + length], range(begin, begin + length + 1))
+                begin += length
+        if is_escaped:
+            for text, places in readings(part.text):
+                await look_again(text, places)
         return sorted(hits, key=lambda hit: hit.finding.start)
 
     def look_at_whole(self, part: Part) -> list[Hit]:

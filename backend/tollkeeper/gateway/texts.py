@@ -15,7 +15,16 @@ from urllib.parse import unquote
 
 from tollkeeper.contracts.chat import Operation
 from tollkeeper.contracts.guardrails import Direction
-from tollkeeper.gateway.encoded_texts import file_text, parsed, put, put_base64, put_json, put_quoted, rename
+from tollkeeper.gateway.encoded_texts import (
+    DEEPEST,
+    file_text,
+    parsed,
+    put,
+    put_base64,
+    put_json,
+    put_quoted,
+    rename,
+)
 from tollkeeper.gateway.guardrail import Part, PartKind
 from tollkeeper.gateway.tool_names import called, offered
 
@@ -51,7 +60,6 @@ _SAID: Final = frozenset({"text", "output_text"})
 _OF_TOOLS: Final = frozenset({PartKind.TOOL_ARGUMENTS, PartKind.TOOL_RESULT})
 # Their value is JSON in a string.
 _JSON: Final = frozenset({"arguments", "partial_json"})
-_DEEPEST: Final = 200
 # Of answers: long lists that say once more, in pieces, what stands beside them.
 _SPELT: Final = frozenset({"logprobs", "bytes", "tokens", "token", "embedding"})
 # Under these, names are of whoever wrote the document, not of a dialect.
@@ -64,7 +72,7 @@ _FREE: Final = frozenset(
 # Of a tool's call or result, what it was given and what it gave back.
 _GIVEN: Final = frozenset({"input", "args", "response", "output"})
 _DATA_URL: Final = re.compile(r"data:[A-Za-z0-9.+/\-]*(?:;[^,;\s]*)*,", re.IGNORECASE)
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_=\r\n-]*")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_=\s-]*")
 # Shorter data may be no data at all.
 _SHORT_FILE: Final = 1024
 # Smaller than any card's or account's number.
@@ -132,7 +140,7 @@ class _Reader:
         self._direction = direction
 
     def read(self, value: Any, role: str, kind: PartKind, depth: int, *, is_free: bool) -> Iterator[Text | Nested]:
-        if depth > _DEEPEST:
+        if depth > DEEPEST:
             return
         if isinstance(value, dict):
             yield from self._read_object(value, role, kind, depth, is_free=is_free)
@@ -247,9 +255,9 @@ class _Reader:
     def _read_json(
         self, container: Any, key: Any, text: str, role: str, kind: PartKind, depth: int
     ) -> Iterator[Text | Nested]:
-        value = parsed(text)
+        value = parsed(text, DEEPEST - depth - 1)
         if not isinstance(value, dict | list):
-            # Not JSON yet, or never: a text like any other.
+            # Not JSON yet, or never, or of a depth that nobody reads: a text like any other.
             if len(text) >= _SHORTEST:
                 yield self._text(text, role, kind, ((container, key, len(text)),))
             return
@@ -266,7 +274,8 @@ class _Reader:
         url = _DATA_URL.match(data)
         head = "" if url is None else url.group()
         body = data[len(head) :]
-        if (url is not None and not head.lower().endswith(";base64,")) or _BASE64.fullmatch(body) is None:
+        is_base64 = _BASE64.fullmatch(body) is not None if url is None else head.lower().endswith(";base64,")
+        if not is_base64:
             if url is None or "%" not in body:
                 yield raw
                 return
@@ -276,7 +285,7 @@ class _Reader:
         if len(data) <= _SHORT_FILE:
             # Or only looks like base64.
             yield raw
-        text = file_text(body)
+        text = file_text(body, is_declared=head.lower().startswith("data:text/"))
         if text is not None:
             holder = [text]
             yield self._file(holder, role, partial(put_base64, container, key, head, holder))

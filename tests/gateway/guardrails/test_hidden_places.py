@@ -42,6 +42,10 @@ def file(data: str) -> tuple[str, dict[str, Any]]:
     return chat([{"type": "file", "file": {"filename": "a.txt", "file_data": data}}])
 
 
+def data_url(raw: bytes) -> str:
+    return "data:text/plain;base64," + b64encode(raw).decode()
+
+
 def inputs(path: str, **fields: Any) -> tuple[str, dict[str, Any]]:
     return path, {"model": "gpt-4o-mini", **fields}
 
@@ -59,6 +63,15 @@ PLACES: Final = {
     "another field of a part": chat([{"type": "text", "text": "hi", "note": CARD}]),
     "an escaped text of a tool's result": chat(ESCAPED),
     "the caller's user": chat("hello", user=MAIL),
+    "JSON in arguments, deeper than anybody reads": arguments("[" * 210 + ESCAPED + "]" * 210),
+    "JSON in arguments, too deep to be written": arguments("[" * 400 + ESCAPED + "]" * 400),
+    "arguments without an end": arguments(ESCAPED[:-1]),
+    "JSON behind words": chat(f"It said: {ESCAPED}"),
+    "a file in an old encoding": file(data_url(f"gekauft für {CARD}".encode("latin-1"))),
+    "a file without a mark of its encoding": file(data_url(f"paid with {CARD}".encode("utf-16-le"))),
+    "a file with a letter that is none": file(data_url(f"paid with {CARD} \xff".encode("latin-1"))),
+    "a text of a name's type with nothing in it": file(data_url(f"\0\0\0paid with {CARD}".encode())),
+    "a file in base64 with spaces": file("data:text/plain;base64, " + ENCODED[:9] + " !\n" + ENCODED[9:]),
     "a name in metadata": chat("hello", metadata={CARD: "x"}),
     "an id in metadata": chat("hello", metadata={"id": CARD}),
     "an argument called token": arguments(json.dumps({"token": TOKEN})),
