@@ -1,5 +1,5 @@
 /** One prompt to one or two models at once, as a key of one's own, so that its limits and guardrails hold. */
-import { Alert, Anchor, Button, Group, Select, SimpleGrid, Stack, Textarea } from "@mantine/core";
+import { Anchor, Button, Group, Select, SimpleGrid, Stack, Textarea } from "@mantine/core";
 import { Link } from "@tanstack/react-router";
 import { Play } from "lucide-react";
 import { useState } from "react";
@@ -7,7 +7,7 @@ import { $api } from "@/api/client";
 import { useSession } from "@/lib/session";
 import { useUrlState } from "@/lib/urlState";
 import { PageHeader } from "@/ui/PageHeader";
-import { Failed, Loading } from "@/ui/states";
+import { Empty, Failed, Loading } from "@/ui/states";
 import { Pane } from "./Pane";
 
 const SIMULATED = "simulated";
@@ -48,12 +48,16 @@ export default function PlaygroundPage() {
       </PageHeader>
       <Stack>
         {keyId === undefined ? (
-          <Alert title="You have no key of your own that may call models" color="yellow" variant="outline">
-            <Anchor component={Link} to="/keys" underline="always">
-              Create one
-            </Anchor>{" "}
-            first; the playground calls as it.
-          </Alert>
+          <Empty
+            title="You have no key of your own that may call models."
+            action={
+              <Anchor component={Link} to="/keys" underline="always">
+                Create one
+              </Anchor>
+            }
+          >
+            The playground calls as a key of yours, so that its limits, budgets and guardrails hold.
+          </Empty>
         ) : (
           <form
             onSubmit={(event) => {
