@@ -90,7 +90,7 @@ async def test_a_body_that_cannot_be_written_is_refused(batches: Running) -> Non
         assert over.error_file_id is not None
         [told] = (await client.files.content(over.error_file_id)).text.splitlines()
     answer = json.loads(told)["response"]
-    assert (answer["status_code"], answer["body"]["error"]["code"]) == (400, "invalid_json")
+    assert (answer["status_code"], answer["body"]["error"]["code"]) == (400, "json_too_deep")
     assert batches.vendor.seen == []
 
 

@@ -62,7 +62,7 @@ def event(tenant_id: UUID, **fields: Any) -> GuardrailEvent:
         "direction": Direction.INPUT,
         "place": "text",
         "role": "user",
-        "count": 1,
+        "times": 1,
         "text": None,
     }
     return GuardrailEvent(**{**values, **fields})
