@@ -39,11 +39,23 @@ def found(rule: str, settings: dict[str, object], text: str, *, is_final: bool =
         ("the fаlkе", [("project", "fаlkе")]),
         ("proj\u00adect x", [("project", "proj\u00adect x")]),
         ("a b c falkner e x", []),
-        ("Straße", []),
+        ("Die Straße.", [("project", "Straße")]),
+        ("DIE STRASSE", [("project", "STRASSE")]),
+        ("Straßen", []),
+        ("project\rx", [("project", "project\rx")]),
+        ("fal\0ke", [("project", "fal\0ke")]),
+        ("f\u0332a\u0332l\u0332k\u0332e", [("project", "f\u0332a\u0332l\u0332k\u0332e")]),
+        ("ﬁre Falke", [("project", "Falke")]),
     ],
 )
 def test_terms_are_found_as_whole_words_in_any_case(text: str, expected: list[tuple[str, str]]) -> None:
     assert found("keywords", TERMS, text) == expected
+
+
+@pytest.mark.parametrize("term", ["Münster", "Mu\u0308nster"])
+@pytest.mark.parametrize("text", ["in Münster,", "in MÜNSTER,", "in Mu\u0308nster,", "in MU\u0308NSTER,"])
+def test_a_letter_is_the_same_with_its_mark_apart(term: str, text: str) -> None:
+    assert found("keywords", {"topics": {"t": [term]}}, text) == [("t", text[3:-1])]
 
 
 def test_inside_longer_words_where_that_is_wanted() -> None:
@@ -57,9 +69,9 @@ def test_ten_thousand_terms_and_no_more() -> None:
         KeywordSettings(topics={"a": tuple(terms[:6000]), "b": tuple(terms[:6000])})
 
 
-@given(st.text(alphabet="projectx falk-._", max_size=40))
+@given(st.text(alphabet="projectx falk-._ßsuü\u0308", max_size=40))
 def test_no_term_is_let_go_half(text: str) -> None:
-    rule = Keywords(KeywordSettings(topics={"t": ("project x", "falk")}))
+    rule = Keywords(KeywordSettings(topics={"t": ("project x", "falk", "laß", "fü")}))
     whole = [(one.start, one.end) for one in rule.check(Part(text))]
     for start, end in whole:
         for cut in range(start + 1, end):

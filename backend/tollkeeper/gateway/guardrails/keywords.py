@@ -1,7 +1,8 @@
 """Words and phrases from lists: thousands of them in one pass, whole words only, whatever the case.
 
-The text is compared folded (case, width, look-alikes of other scripts), and read a second time where signs stand between
-its letters: `Ｐｒｏｊｅｃｔ　X`, `Prоject-X` with a Cyrillic о and `P r o j e c t X` are `project x`.
+The text is compared folded (case, width, accents apart from their letters, look-alikes of other scripts), and read a second
+time where signs stand between its letters: `Ｐｒｏｊｅｃｔ　X`, `Prоject-X` with a Cyrillic о and `P r o j e c t X` are
+`project x`, and `STRASSE` is `Straße`.
 """
 
 import re
@@ -21,17 +22,22 @@ from tollkeeper.gateway.guardrail import Finding, Part
 from tollkeeper.gateway.look_alikes import LOOK_ALIKES
 
 _LONGEST = 128
+_LONGEST_KEPT: Final = 4
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _FOREIGN: Final = re.compile("[" + "".join(LOOK_ALIKES) + "]")
 _LATIN: Final = re.compile("[a-z]")
 # Signs within a word, or at the end of one that goes on: what stands before them is looked at apart, which is quicker.
-_INNER: Final = re.compile(r"[-\u2010\u2011\u00b7'’.*_]+(?=[^\W_]|\Z)")
+_INNER: Final = re.compile(r"[-\u2010\u2011\u00b7'’.*_\x00-\x08\x0e-\x1b\x7f]+(?=[^\W_]|\Z)")
 _BETWEEN: Final = re.compile(r"[\s\-_/.,:;*]{2,}|[\-_/]")
 # Letters one by one; at the end of a text even a few.
 _SPELT: Final = re.compile(r"(?<![^\W_])(?:[^\W_][ .\-_*·|/]{1,2}){2,}[^\W_](?![^\W_])")
 _SPELT_END: Final = re.compile(r"(?<![^\W_])(?:[^\W_][ .\-_*·|/]{1,2})+[^\W_]?\Z")
 # Whether there are any.
 _IS_SPELT: Final = re2.compile(r"(?:^|[^\pL\pN])[\pL\pN](?:[ .\-_*·|/]{1,2}[\pL\pN]){2}")
+# A letter and the marks upon it, each a character of its own.
+_MARKED: Final = re.compile("[^\u0300-\u036f][\u0300-\u036f]+", re.DOTALL)
+_MARKS: Final = re.compile("[\u0300-\u036f]+")
+_SPACES: Final = dict.fromkeys((*range(9, 14), *range(28, 32)), " ")
 _SIGNS: Final = re.compile(r"[ .\-_*·|/]+")
 
 
@@ -69,6 +75,9 @@ class Keywords:
             self._terms, matchkind=ahocorasick_rs.MatchKind.Standard, store_patterns=False
         )
         self._longest = max(map(len, self._terms), default=0)
+        # As they begin when their marks are still to come.
+        apart = (unicodedata.normalize("NFD", term) for term in self._terms)
+        self._apart = sorted(term for term in apart if _MARKS.search(term) is not None)
 
     def check(self, part: Part) -> Sequence[Finding]:
         findings: dict[tuple[int, int], Finding] = {}
@@ -94,8 +103,9 @@ class Keywords:
             if self._whole and start and folded[start - 1].isalnum():
                 continue
             rest = folded[start:]
-            place = bisect_left(self._terms, rest)
-            if place < len(self._terms) and self._terms[place].startswith(rest):
+            if _is_begun(self._terms, rest) or (
+                self._apart and _is_begun(self._apart, unicodedata.normalize("NFD", rest))
+            ):
                 return reading.place(start)
         return length
 
@@ -131,8 +141,10 @@ class _Reading:
 def _readings(text: str, *, at_end: bool) -> Iterator[_Reading]:
     """The text folded, and as it is read without the signs in it."""
     visible, places = fold(text)
-    plain = _Reading(_fold_in_place(visible), places)
-    folded = plain.text
+    folded, moved = _fold_letters(visible)
+    if moved is not None:
+        places = moved if places is None else array("l", (places[place] for place in moved))
+    plain = _Reading(folded, places)
     yield plain
     inner = [span for span in map(_span, _INNER.finditer(folded)) if span[0] and folded[span[0] - 1].isalnum()]
     if inner:
@@ -151,16 +163,45 @@ def _span(match: "re.Match[str]") -> tuple[int, int]:
     return match.span()
 
 
+def _is_begun(terms: Sequence[str], rest: str) -> bool:
+    place = bisect_left(terms, rest)
+    return place < len(terms) and terms[place].startswith(rest)
+
+
 def _fold(term: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", term).casefold().split())
+    return " ".join(_fold_letters(term, is_term=True)[0].split())
 
 
-def _fold_in_place(text: str) -> str:
-    """Folded letter by letter, so that offsets stay: what would become two letters keeps its own form."""
+def _fold_letters(text: str, *, is_term: bool = False) -> "tuple[str, array[int] | None]":
+    """Folded, and where each letter of it stands in the text; None: where it did."""
     if text.isascii():
-        return text.lower().replace("\n", " ").replace("\t", " ")
-    folded = "".join(_LETTERS(letter) for letter in text)
-    return folded if _FOREIGN.search(folded) is None else _WORD.sub(_undisguised, folded)
+        return text.lower().translate(_SPACES), None
+    letters: Sequence[str] = text
+    if _MARKS.search(text) is not None:
+        letters = _with_marks(text)
+    pieces = [_LETTERS(letter) for letter in letters]
+    folded = "".join(pieces)
+    places = None
+    if len(folded) != len(text) or len(letters) != len(text):
+        places = array("l")
+        at = 0
+        for letter, piece in zip(letters, pieces, strict=True):
+            places.extend([at] * len(piece))
+            at += len(letter)
+    if not is_term and _FOREIGN.search(folded) is not None:
+        folded = _WORD.sub(_undisguised, folded)
+    return folded, places
+
+
+def _with_marks(text: str) -> list[str]:
+    letters: list[str] = []
+    at = 0
+    for match in _MARKED.finditer(text):
+        letters += text[at : match.start()]
+        letters.append(match.group())
+        at = match.end()
+    letters += text[at:]
+    return letters
 
 
 def _undisguised(match: "re.Match[str]") -> str:
@@ -172,12 +213,13 @@ def _undisguised(match: "re.Match[str]") -> str:
 
 
 class _Letters(dict[str, str]):
+    """One or more for each: `ß` is `ss`. Marks that make no letter of another one go."""
+
     def __missing__(self, letter: str) -> str:
-        folded = unicodedata.normalize("NFKC", letter).casefold()
-        if len(folded) != 1:
-            folded = letter.lower() if len(letter.lower()) == 1 else letter
+        plain = unicodedata.normalize("NFKC", letter).casefold()
+        folded = _MARKS.sub("", unicodedata.normalize("NFC", plain)) or letter
         folded = " " if folded.isspace() else folded
-        if len(self) < 100_000:
+        if len(self) < 100_000 and len(letter) < _LONGEST_KEPT:
             self[letter] = folded
         return folded
 
