@@ -33,6 +33,10 @@ log = structlog.get_logger(__name__)
 
 FAILED: Final = "scanner_failed"
 NOT_ASKED: Final = "not_asked"
+# Tokens instead of a text: a model reads them, and no rule does.
+UNREADABLE: Final = "unreadable_tokens"
+# They look at something else than words.
+_WORDLESS: Final = frozenset({"tools", "json_schema"})
 # A longer text is looked at in windows, and others have their turn in between.
 _WINDOW: Final = 64 * 1024
 # What two windows share: longer than any match that has an end.
@@ -109,6 +113,7 @@ class Lane:
             else:
                 own = _Own(rule, use, policy)
                 (self._of_whole if own.rule.WINDOW == WHOLE else self._own).append(own)
+        self._reading = [(policy, use) for policy, use in uses if use.rule not in _WORDLESS]
         self._shapes = Shapes(shaped)
         self.is_empty = not uses
         self.may_change = any(_may_change(policy, use) for policy, use in uses) or any(
@@ -203,6 +208,16 @@ class Lane:
             [hit for answer in answers for hit in answer[place] if hit.finding.score >= hit.use.least_score]
             for place in range(len(parts))
         ]
+
+    def unreadable(self) -> list[Hit]:
+        """Of what no rule can read: none that may stop a call can say anything."""
+        hits = []
+        for policy, use in self._reading:
+            is_stopping = use.on_failure is OnFailure.BLOCK and {use.action, *use.actions.values()} != {Action.FLAG}
+            finding = Finding(use.name, UNREADABLE, 0, 0, 1.0, "tokens were sent instead of a text")
+            action = Action.BLOCK if is_stopping else Action.FLAG
+            hits.append(Hit(finding, use, policy, action, policy.mode is Mode.MONITOR))
+        return hits
 
     def not_asked(self, length: int) -> list[Hit]:
         """Of a text that is only tried: a rule that asks others would have had its say, and nobody knows which."""

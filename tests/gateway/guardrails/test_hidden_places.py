@@ -9,7 +9,7 @@ import pytest
 
 from tests.gateway.guardrails.guarding import CARD, MAIL, guarded, pii, policy
 from tests.gateway.upstream import answer_json, completion
-from tollkeeper.contracts.guardrails import Action, RuleUse
+from tollkeeper.contracts.guardrails import Action, OnFailure, RuleUse
 
 DIGITS: Final = CARD.replace(" ", "")
 TOKEN: Final = "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a"
@@ -115,6 +115,33 @@ async def test_what_may_not_pass_does_not_pass_in_disguise(tmp_path: Path, place
         assert response.status_code == 400, response.text
         assert "stopped by the guardrail" in response.text
         assert vendor.seen == []
+
+
+@pytest.mark.parametrize("tokens", [[15339, 11, 1917], [[15339], [11]]])
+@pytest.mark.parametrize(("path", "field"), [("/v1/completions", "prompt"), ("/v1/embeddings", "input")])
+async def test_tokens_that_no_rule_can_read_do_not_pass(
+    tmp_path: Path, path: str, field: str, tokens: list[Any]
+) -> None:
+    async with guarded(tmp_path, policy(pii(Action.REDACT))) as (gateway, vendor):
+        response = await gateway.post(path, {"model": "gpt-4o-mini", field: tokens})
+        assert response.status_code == 400, response.text
+        assert "unreadable_tokens" in response.text
+        assert vendor.seen == []
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        pii(Action.FLAG),
+        pii(Action.BLOCK, on_failure=OnFailure.FLAG),
+        RuleUse("offers", "tools", Action.BLOCK, settings={"allow": ["pay"]}),
+    ],
+)
+async def test_tokens_pass_where_nothing_could_stop_them(tmp_path: Path, use: RuleUse) -> None:
+    async with guarded(tmp_path, policy(use)) as (gateway, vendor):
+        vendor.script = answer_json(completion("fine"))
+        await gateway.post("/v1/completions", {"model": "gpt-4o-mini", "prompt": [15339, 11]})
+        assert len(vendor.seen) == 1
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,10 @@ _CHOICES: Final = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _TEXTLESS: Final = frozenset({Operation.EMBEDDINGS, Operation.MODERATIONS, Operation.SPEECH})
 
 
+# Fields that take tokens where others write a text.
+_TOKENS_IN: Final = {Operation.COMPLETIONS: "prompt", Operation.EMBEDDINGS: "input"}
+
+
 class Guard:
     def __init__(self, screens: Screens, told: Told, ways: WaysOut, share: Callable[[], float] = random.random) -> None:
         self._screens = screens
@@ -124,6 +128,8 @@ class _Guarding:
         call = exchange.call
         known: dict[Any, list[Hit]] = {}
         lane = self._screen.input
+        if _has_tokens(call.body.get(_TOKENS_IN.get(exchange.operation, ""))):
+            self._looking.tell(self._looking.kept(lane.unreadable()), Part(""))
         body = await self._looked_at(call.body, Direction.INPUT, lane, known)
         native = None if call.native is None else await self._looked_at(call.native, Direction.INPUT, lane, known)
         if body is not None or native is not None:
@@ -186,6 +192,13 @@ class _Guarding:
             ask=self._looking.asking(self._screen.output) if self._screen.output.is_asking else None,
         )
         return Reply(is_stream=True, primed=(), rest=stream, taps=reply.taps)
+
+
+def _has_tokens(value: Any) -> bool:
+    return isinstance(value, list) and any(
+        isinstance(one, int) or (isinstance(one, list) and any(isinstance(inner, int) for inner in one))
+        for one in value
+    )
 
 
 def _rewritten(call: Call, body: dict[str, Any] | None, native: dict[str, Any] | None) -> Call:
