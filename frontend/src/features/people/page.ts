@@ -1,7 +1,18 @@
-import { Building2 } from "lucide-react";
+import { Building2, Network } from "lucide-react";
 import type { Page } from "@/lib/page";
 
 export const pages: Page[] = [
+  {
+    path: "/teams",
+    title: "Teams and projects",
+    section: "Access",
+    order: 20,
+    icon: Network,
+    permission: ["teams:view", "projects:view"],
+    offer: "teams",
+    words: "group department application member maintainer",
+    load: () => import("./TeamsPage"),
+  },
   {
     path: "/tenants",
     title: "Tenants",
