@@ -21,6 +21,7 @@ from tollkeeper.contracts.principal import Environment, Principal
 from tollkeeper.core.errors import BadRequest
 from tollkeeper.gateway.guardrail import Part, PartKind
 from tollkeeper.gateway.guardrails import OPERATORS, RULES
+from tollkeeper.gateway.guardrails.regex import size_of
 from tollkeeper.gateway.placeholders import Placeholders, apply
 from tollkeeper.gateway.screen import Hit, Screen
 from tollkeeper.gateway.screens import policies_for
@@ -28,6 +29,8 @@ from tollkeeper.gateway.screens import policies_for
 _NOBODY = UUID(int=0)
 # Of one policy: what patterns come to together nobody can say before, and every call waits for all of them.
 _MOST_PATTERNS = 200
+# And of their automata, in RE2's instructions: a pattern of words has some dozens, `.{1,1000}` thousands of them.
+_MOST_INSTRUCTIONS = 10_000
 
 
 class GuardTrial:
@@ -41,7 +44,7 @@ class GuardTrial:
         """What is wrong with its rules: the rule's place and why."""
         found: list[tuple[int, str]] = []
         names: set[str] = set()
-        patterns = 0
+        patterns = instructions = 0
         for place, use in enumerate(policy.rules):
             if use.rule not in RULES:
                 found.append((place, f"there is no rule '{use.rule}': known are {', '.join(sorted(RULES))}"))
@@ -63,6 +66,15 @@ class GuardTrial:
                 found += [(place, _sentence(fault["loc"], fault["msg"])) for fault in error.errors(include_url=False)]
             except ValueError as error:
                 found.append((place, str(error)))
+            else:
+                instructions += size_of(own)
+                if instructions > _MOST_INSTRUCTIONS:
+                    reason = (
+                        f"the policy's patterns come to {instructions} steps, of {_MOST_INSTRUCTIONS} at most: "
+                        "every call would wait for them; write shorter repeats, as {1,50} instead of {1,1000}"
+                    )
+                    found.append((place, reason))
+                    break
         return found
 
     async def test(

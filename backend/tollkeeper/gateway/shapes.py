@@ -230,11 +230,17 @@ class _Text:
 
 @lru_cache(maxsize=64)
 def set_of(patterns: tuple[str, ...], *, is_anchored: bool = False) -> Any:
-    """Of the same patterns the same one, for every policy and after every change: what it has learnt of texts stays."""
+    """Of the same patterns the same one, for every policy and after every change: what it has learnt of texts stays.
+
+    Raises `ValueError` where they are too large together.
+    """
     made = re2.Set.MatchSet(_options(_SET_BYTES)) if is_anchored else re2.Set.SearchSet(_options(_SET_BYTES))
     for pattern in patterns:
         made.Add(pattern)
-    made.Compile()
+    try:
+        made.Compile()
+    except re2.error:
+        raise ValueError("the patterns are too large together") from None
     return made
 
 

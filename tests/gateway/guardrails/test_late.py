@@ -104,3 +104,20 @@ async def test_what_is_the_operators_is_refused_to_all_others(use: RuleUse) -> N
     asked = TriedText("hello", "text", "user", Direction.INPUT)
     with pytest.raises(BadRequest, match="only the operator"):
         await GuardTrial().test(asked, [stored], EMPTY_SNAPSHOT, UUID(int=1), "")
+
+
+def test_patterns_that_together_would_keep_every_call_waiting_are_refused() -> None:
+    """Each of them runs; fifty took half a minute for twenty kilobytes, in which nobody else was served."""
+    heavy = {f"p{number}": f"[a-z]{{1,900}}[0-9]{{1,90}}q{number}" for number in range(50)}
+    apart = [RuleUse(f"r{name}", "regex", settings={"patterns": {name: heavy[name]}}) for name in list(heavy)[:8]]
+    for rules in ([RuleUse("evil", "regex", settings={"patterns": heavy})], apart):
+        [(_, fault)] = GuardTrial().faults(policy(*rules))
+        assert "shorter repeats" in fault
+    usual = {f"p{number}": rf"(?i)\bproject[ -]?(falke|x){number}\b" for number in range(100)}
+    assert GuardTrial().faults(policy(RuleUse("names", "regex", settings={"patterns": usual}))) == []
+
+
+def test_patterns_too_large_together_are_refused_with_their_reason() -> None:
+    heavy = {f"p{number}": f"[^a]{{1,300}}é[^b]{{1,300}}q{number}" for number in range(100)}
+    [(_, fault)] = GuardTrial().faults(policy(RuleUse("evil", "regex", settings={"patterns": heavy})))
+    assert "too large" in fault

@@ -39,6 +39,11 @@ class RegexSettings(BaseModel):
         return patterns
 
 
+def size_of(patterns: object) -> int:
+    """How large the automata are that patterns found good come to."""
+    return sum(re2.compile(pattern).programsize for pattern in patterns.values()) if isinstance(patterns, dict) else 0
+
+
 class Regex:
     NAME: ClassVar[str] = "regex"
     TITLE: ClassVar[str] = "Patterns: regular expressions of your own"
