@@ -20,7 +20,7 @@ from tollkeeper.gateway.guardrail import MOST_HELD, Finding, Shape, Start
 # Of one set's automaton. It is built while it runs and thrown away when it is full, which only costs time.
 _SET_BYTES: Final = 16 << 20
 _PATTERN_BYTES: Final = 8 << 20
-# So many of a shape's matches are located in one text; more are the same news.
+# So many of a shape's matches are located in one text: what stands behind them counts as one more.
 _MOST_MATCHES: Final = 10_000
 # The longest number or code, with all that may stand between its letters.
 _LONGEST_WORD: Final = 96
@@ -158,6 +158,9 @@ class Shapes:
                 finding = looked_at.judged(own, start, end)
                 if finding is not None:
                     yield finding
+        if count == _MOST_MATCHES and at < len(looked_at.data):
+            # Unread does not mean clean.
+            yield looked_at.rest(own, at)
 
     def _look_at_words(self, group: _Group, looked_at: "_Text") -> Iterator[Finding]:
         present = looked_at.present
@@ -214,6 +217,13 @@ class _Text:
             return None
         score = shape.accept(self.text, start, end)
         return Finding(own.rule, shape.label, start, end, score) if score > 0 else None
+
+    def rest(self, own: _Own, start: int) -> Finding:
+        # Not in the middle of a letter.
+        while self.data[start : start + 1] and self.data[start] & 0xC0 == 0x80:
+            start += 1
+        begin = self._at(start)
+        return Finding(own.rule, own.shape.label, begin, len(self.text), 1.0, "too many to tell apart")
 
     def _at(self, byte: int) -> int:
         """In one walk for ascending places."""

@@ -171,6 +171,14 @@ def test_labels_that_nothing_has_are_refused(settings: dict[str, list[str]]) -> 
         RULES["pii"].Settings.model_validate(settings)
 
 
+def test_what_stands_behind_ten_thousand_matches_is_not_let_through() -> None:
+    text = "P1 é" + "P2 " * 9_999 + "and P3 is the one"
+    spans = found("regex", {"patterns": {"project": r"P\d"}}, text)
+    assert spans[0] == ("project", "P1")
+    assert "P3" in spans[-1][1]
+    assert text.endswith(spans[-1][1])
+
+
 def test_a_pattern_too_large_to_run_is_refused() -> None:
     pattern = "|".join(f"a{{1,900}}b{number}" for number in range(100))
     with pytest.raises(ValidationError, match="too large"):
