@@ -1,4 +1,4 @@
-import { Building2, Network } from "lucide-react";
+import { Building2, Network, ShieldCheck } from "lucide-react";
 import type { Page } from "@/lib/page";
 
 export const pages: Page[] = [
@@ -12,6 +12,17 @@ export const pages: Page[] = [
     offer: "teams",
     words: "group department application member maintainer",
     load: () => import("./TeamsPage"),
+  },
+  {
+    path: "/roles",
+    title: "Roles",
+    section: "Access",
+    order: 40,
+    icon: ShieldCheck,
+    permission: "roles:view",
+    offer: "roles",
+    words: "permissions rights matrix who may what",
+    load: () => import("./RolesPage"),
   },
   {
     path: "/tenants",
