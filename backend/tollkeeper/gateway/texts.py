@@ -66,7 +66,7 @@ _SPELT: Final = frozenset({"logprobs", "bytes", "tokens", "token", "embedding"})
 _FREE: Final = frozenset(
     {
         "metadata", "labels", "variables", "parameters", "parametersJsonSchema", "input_schema", "inputSchema", "schema",
-        "responseSchema", "responseJsonSchema", "properties",
+        "responseSchema", "responseJsonSchema", "properties", "documents",
     }
 )  # fmt: skip
 # Of a tool's call or result, what it was given and what it gave back.

@@ -95,6 +95,7 @@ PLACES: Final = {
     "one of many prompts": inputs("/v1/completions", prompt=["foo", CARD, "bar"]),
     "one of many documents": inputs("/v1/rerank", query="q", documents=["foo", DIGITS, "bar"]),
     "a field of a document": inputs("/v1/rerank", query="q", documents=[{"text": "foo", "title": CARD}]),
+    "the id of a document": inputs("/v1/rerank", query="q", documents=[{"id": DIGITS, "text": "foo"}]),
     "the style of a picture": inputs("/v1/images/generations", prompt="a cat", style=CARD),
     "between letters that need no spaces": chat(f"卡号{DIGITS}谢谢"),
     "behind a word that ends like another": chat(f"Please refund {DIGITS}, I paid."),
