@@ -52,6 +52,7 @@ from tollkeeper.domains.batches.service import Batches
 from tollkeeper.domains.batches.shares import Shares
 from tollkeeper.domains.batches.tasks import batch_jobs
 from tollkeeper.domains.budgets.declared import FileRules
+from tollkeeper.domains.cache.service import CacheExplorer
 from tollkeeper.domains.catalog.control import CatalogControl, build_catalog
 from tollkeeper.domains.catalog.kept import CatalogFile
 from tollkeeper.domains.catalog.prices import load_price_list
@@ -84,6 +85,7 @@ from tollkeeper.domains.router.service import Router
 from tollkeeper.domains.usage.sink import LedgerSink
 from tollkeeper.domains.usage.spend import SqlSpend
 from tollkeeper.gateway import pipeline
+from tollkeeper.gateway.cache.desk import Desk
 from tollkeeper.gateway.cache.entry import Seal
 from tollkeeper.gateway.cache.meaning import Meaning
 from tollkeeper.gateway.cache.meaning import Parts as MeaningParts
@@ -176,6 +178,7 @@ class Services:
     provider_probe: Probe
     route_policies: RoutePolicies
     guardrails: GuardrailControl
+    cache: CacheExplorer
     explaining: Explaining
     router: Router
     counter_view: CounterView
@@ -251,7 +254,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
         session_lookup = Sessions(known.lookup, identities, tokens)
         probe = Probe(PROVIDERS, upstream, clock)
         targets = _open_targets(catalog, link, money.fleet.worker_id, clock)
-        recalling = await _open_cache(settings, redis_url, master, clock, metrics, stack)
+        recalling, cache_desk = await _open_cache(settings, redis_url, master, clock, metrics, stack)
         listener = await _open_listener(
             settings, redis_url, _Hearing(known, catalog, money.counters, targets, recalling.shelf, feed, clock), stack
         )
@@ -337,6 +340,7 @@ async def open_services(settings: Settings, *, clock: Clock | None = None) -> As
                 box=box,
                 clock=clock,
             ),
+            cache=CacheExplorer(cache_desk, clock),
             explaining=Explaining(
                 Explainer(catalog.holder, clock, appraise.forecasts, targets),
                 SqlKeyLookup(
@@ -559,12 +563,13 @@ async def _open_link(link: RedisLink, stack: AsyncExitStack) -> RedisLink:
 
 async def _open_cache(
     settings: Settings, redis_url: str, master: MasterKey, clock: Clock, metrics: Metrics, stack: AsyncExitStack
-) -> Recalling:
+) -> tuple[Recalling, Desk]:
     """On a connection of its own (RULING 6), with less patience than money has: what comes late is a miss."""
     link = await _open_link(make_link(redis_url, clock, operation_seconds=_CACHE_SECONDS), stack)
     told = CacheMetrics(metrics.registry)
     store = Store(link, tenant_bytes=settings.cache_tenant_bytes)
-    shelf = Shelf(Memory(settings.cache_memory_bytes), store, Seal(master.derive("cache")), told, clock)
+    memory, seal = Memory(settings.cache_memory_bytes), Seal(master.derive("cache"))
+    shelf = Shelf(memory, store, seal, told, clock)
     parts = MeaningParts(
         link,
         master.derive("cache-vectors"),
@@ -575,7 +580,10 @@ async def _open_cache(
     )
     meaning = Meaning(parts)
     stack.push_async_callback(meaning.close)
-    return Recalling(shelf, SingleFlight(), told, meaning, master.derive("cache-salt"))
+    patient = await _open_link(make_link(redis_url, clock, operation_seconds=_LOOK_SECONDS), stack)
+    whole = Store(patient, tenant_bytes=settings.cache_tenant_bytes)
+    desk = Desk(Shelf(memory, whole, seal, told, clock), whole, meaning, shelf.hear)
+    return Recalling(shelf, SingleFlight(), told, meaning, master.derive("cache-salt")), desk
 
 
 def _connected(services: Services) -> Services:

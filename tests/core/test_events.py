@@ -45,6 +45,12 @@ CONTRACT: list[tuple[Event, str, dict[str, object]]] = [
     (events.BudgetChanged(ID, ["amount_usd"]), "budget.changed", {"budget_id": TEXT_ID, "changed": ["amount_usd"]}),
     (events.BudgetDeleted(ID), "budget.deleted", {"budget_id": TEXT_ID}),
     (events.TargetsReset("openai", None), "targets.reset", {"provider": "openai", "model": None}),
+    (
+        events.CachePurged(model="m", before=datetime(2026, 1, 2, 3, 4, tzinfo=UTC)),
+        "cache.purged",
+        {"entry": None, "model": "m", "namespace": None, "before": "2026-01-02T03:04:00+00:00"},
+    ),
+    (events.CacheAnswerWrong("ab"), "cache.answer_wrong", {"entry": "ab"}),
     (events.CatalogChanged("model", ID), "catalog.changed", {"object_type": "model", "object_id": TEXT_ID}),
     (
         events.BudgetThresholdReached(ID, "r", datetime(2026, 1, 1, tzinfo=UTC), "", 80, "8", "10"),

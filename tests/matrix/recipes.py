@@ -396,6 +396,12 @@ RECIPES: Final[dict[str, Recipe]] = {
     "GET /api/v1/guardrail-policies/{policy_id}/exemptions": Recipe(),
     "POST /api/v1/guardrail-policies/{policy_id}/exemptions": Recipe(body=_exemption),
     "DELETE /api/v1/guardrail-policies/{policy_id}/exemptions/{exemption_id}": Recipe(),
+    # What is given again
+    "GET /api/v1/cache/stats": Recipe(),
+    "GET /api/v1/cache/entries": Recipe(),
+    "GET /api/v1/cache/neighbours": Recipe(query={"entry": "ab" * 32}),
+    "POST /api/v1/cache/purge": Recipe(body=lambda scene: {"model": scene.word()}),
+    "POST /api/v1/cache/wrong": Recipe(body=lambda scene: {"entry": "ab" * 32}),
     # What happened
     "GET /api/v1/audit": Recipe(),
     "GET /api/v1/audit/export": Recipe(),

@@ -166,6 +166,7 @@ _EMPTY: Final = frozenset(
         "/api/v1/catalog/price-list",
         "/api/v1/router/health",
         "/api/v1/guardrails/rules",
+        "/api/v1/cache/entries",
     }
 )
 _MOMENT: Final = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+Z")

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from tollkeeper.domains.audit.routes import router as audit
 from tollkeeper.domains.budgets.routes import router as budgets
+from tollkeeper.domains.cache.routes import router as cache
 from tollkeeper.domains.catalog.routes import router as catalog
 from tollkeeper.domains.events.routes import router as events
 from tollkeeper.domains.guardrail_policies.policy_routes import router as guardrail_policies
@@ -61,6 +62,7 @@ router.include_router(explanations)
 router.include_router(targets)
 router.include_router(guardrails)
 router.include_router(guardrail_policies)
+router.include_router(cache)
 router.include_router(usage)
 router.include_router(requests)
 router.include_router(events)

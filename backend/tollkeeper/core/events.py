@@ -305,6 +305,25 @@ class TargetsReset(_Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class CachePurged(_Fields):
+    """What was said of the entries that went; nothing said: all of the tenant's."""
+
+    name: ClassVar[str] = "cache.purged"
+    entry: str | None = None
+    model: str | None = None
+    namespace: str | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheAnswerWrong(_Fields):
+    """Somebody says that an answer was given again wrongly; it is not any more."""
+
+    name: ClassVar[str] = "cache.answer_wrong"
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogChanged(_Fields):
     """`object_type` is `provider`, `model`, `price`, `price_adjustment` or `price_list`."""
 

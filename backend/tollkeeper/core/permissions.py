@@ -54,6 +54,9 @@ class Permission(StrEnum):
     GUARDRAILS_TEST = "guardrails:test"
     # The tenant's own; the platform's take platform:all_tenants as well.
     GUARDRAILS_UPDATE = "guardrails:update"
+    CACHE_VIEW = "cache:view"
+    # Purging, and marking an answer as wrong.
+    CACHE_MANAGE = "cache:manage"
     USAGE_VIEW = "usage:view"
     REQUESTS_VIEW = "requests:view"
     # Of the whole tenant for who sees the tenant; for others the rules that their own calls meet.
@@ -106,6 +109,7 @@ _VIEW: Final = _OWN | frozenset(
         Permission.CATALOG_VIEW,
         Permission.ROUTER_VIEW,
         Permission.GUARDRAILS_VIEW,
+        Permission.CACHE_VIEW,
         Permission.USAGE_VIEW,
         Permission.REQUESTS_VIEW,
         Permission.LIMITS_VIEW,

@@ -2195,6 +2195,106 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/cache/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Cache Stats
+         * @description What was given again and what it saved, by the ledger and the request log: of all workers, whenever they ran.
+         */
+        get: operations["cache_cache_stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cache/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Cache Entries
+         * @description Those that end last first, without what they say. A page may hold fewer than asked for; the cursor tells of more.
+         */
+        get: operations["cache_list_cache_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cache/neighbours": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Cache Neighbours
+         * @description The questions most like an entry's, and what each guard says of giving one's answer to the other.
+         */
+        get: operations["cache_list_cache_neighbours"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cache/purge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Purge Cache
+         * @description Every worker forgets, within a second; answers under way when it is asked are not kept.
+         */
+        post: operations["cache_purge_cache"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cache/wrong": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Mark Cache Answer Wrong
+         * @description An answer was given again wrongly: nobody gets it any more, and the semantic cache learns of it.
+         */
+        post: operations["cache_mark_cache_answer_wrong"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/usage": {
         parameters: {
             query?: never;
@@ -3494,6 +3594,246 @@ export interface components {
             thresholds: number[];
         };
         /**
+         * CacheEntryOut
+         * @description An answer that is kept, without what it says.
+         */
+        CacheEntryOut: {
+            /** Id */
+            id: string;
+            /** Model */
+            model: string;
+            /** Provider */
+            provider: string;
+            /** Upstream Model */
+            upstream_model: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Is Stream
+             * @description How it came; it is given again either way.
+             */
+            is_stream: boolean;
+            /** Namespace */
+            namespace: string | null;
+            /**
+             * Api Key Id
+             * @description Whose call made it.
+             */
+            api_key_id: string | null;
+            /** Prompt Tokens */
+            prompt_tokens: number | null;
+            /** Completion Tokens */
+            completion_tokens: number | null;
+            /**
+             * Saved Usd
+             * @description What it was charged, and each hit saves.
+             * @example 0.0198
+             */
+            saved_usd: string;
+            /**
+             * Latency Ms
+             * @description How long its caller waited.
+             */
+            latency_ms: number;
+            /**
+             * Is Guarded
+             * @description Guardrails have passed it; while they stay the same it is given again.
+             */
+            is_guarded: boolean;
+        };
+        /**
+         * CacheHits
+         * @description Answers that were given again, and what they would have cost.
+         */
+        CacheHits: {
+            /** Exact */
+            exact: number;
+            /** Coalesced */
+            coalesced: number;
+            /** Semantic */
+            semantic: number;
+            /**
+             * Misses
+             * @description Calls under a policy whose answer was not there; as far as the request log keeps.
+             */
+            misses: number;
+            /**
+             * Bypassed
+             * @description Calls under a policy that asked for none of it, or have no answer to keep.
+             */
+            bypassed: number;
+            /**
+             * Hit Rate
+             * @description Hits among hits and misses; null without either.
+             */
+            hit_rate: number | null;
+            /**
+             * Saved Usd
+             * @description What the tenant was not charged.
+             * @example 0.0198
+             */
+            saved_usd: string;
+            /** Saved Prompt Tokens */
+            saved_prompt_tokens: number;
+            /** Saved Completion Tokens */
+            saved_completion_tokens: number;
+        };
+        /** CacheModelHits */
+        CacheModelHits: {
+            /** Exact */
+            exact: number;
+            /** Coalesced */
+            coalesced: number;
+            /** Semantic */
+            semantic: number;
+            /**
+             * Misses
+             * @description Calls under a policy whose answer was not there; as far as the request log keeps.
+             */
+            misses: number;
+            /**
+             * Bypassed
+             * @description Calls under a policy that asked for none of it, or have no answer to keep.
+             */
+            bypassed: number;
+            /**
+             * Hit Rate
+             * @description Hits among hits and misses; null without either.
+             */
+            hit_rate: number | null;
+            /**
+             * Saved Usd
+             * @description What the tenant was not charged.
+             * @example 0.0198
+             */
+            saved_usd: string;
+            /** Saved Prompt Tokens */
+            saved_prompt_tokens: number;
+            /** Saved Completion Tokens */
+            saved_completion_tokens: number;
+            /** Model */
+            model: string;
+        };
+        /**
+         * CacheNeighbour
+         * @description A question beside another one, and why its answer would or would not be given in the other's place.
+         */
+        CacheNeighbour: {
+            /** Id */
+            id: string;
+            /** Model */
+            model: string;
+            /**
+             * Question
+             * @description For who may read the audit trail.
+             */
+            question: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Score
+             * @description How alike they are, 1 at most.
+             */
+            score: number;
+            /** Guards */
+            guards: components["schemas"]["GuardVerdict"][];
+            /**
+             * Agrees
+             * @description No guard refuses; a score over the policy's threshold is needed as well.
+             */
+            agrees: boolean;
+        };
+        /** CacheNeighbours */
+        CacheNeighbours: {
+            /** Data */
+            data: components["schemas"]["CacheNeighbour"][];
+        };
+        /**
+         * CachePurgeIn
+         * @description All that is said must be so of what goes. Everything of a tenant goes with `everything` alone.
+         */
+        CachePurgeIn: {
+            /** Entry */
+            entry?: string | null;
+            /**
+             * Model
+             * @description As callers name it, or the provider's.
+             */
+            model?: string | null;
+            /**
+             * Namespace
+             * @description As calls named it.
+             */
+            namespace?: string | null;
+            /** Older Than Seconds */
+            older_than_seconds?: number | null;
+            /**
+             * Everything
+             * @default false
+             */
+            everything?: boolean;
+        };
+        /** CachePurgeOut */
+        CachePurgeOut: {
+            /**
+             * Count
+             * @description Entries that went from Redis; every worker's memory follows within a second.
+             */
+            count: number;
+        };
+        /** CacheStats */
+        CacheStats: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            total: components["schemas"]["CacheHits"];
+            /**
+             * Models
+             * @description Those with the most hits first, 100 at most.
+             */
+            models: components["schemas"]["CacheModelHits"][];
+            /**
+             * Entries
+             * @description In Redis, at the moment.
+             */
+            entries: number;
+            /** Size Bytes */
+            size_bytes: number;
+        };
+        /** CacheWrongIn */
+        CacheWrongIn: {
+            /** Entry */
+            entry: string;
+        };
+        /** CacheWrongOut */
+        CacheWrongOut: {
+            /**
+             * Evicted
+             * @description False: there was no such entry any more.
+             */
+            evicted: boolean;
+        };
+        /**
          * CallStatus
          * @enum {string}
          */
@@ -4167,6 +4507,18 @@ export interface components {
              * @description What the window will come to, at its mean rate so far; null where it has no end.
              */
             window_usd: string | null;
+        };
+        /** GuardVerdict */
+        GuardVerdict: {
+            /** Guard */
+            guard: string;
+            /** Agrees */
+            agrees: boolean;
+            /**
+             * Reason
+             * @description It quotes the questions: for who may read the audit trail.
+             */
+            reason?: string | null;
         };
         /**
          * GuardrailEventOut
@@ -6419,6 +6771,13 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[CacheEntryOut] */
+        Page_CacheEntryOut_: {
+            /** Data */
+            data: components["schemas"]["CacheEntryOut"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[ExemptionOut] */
         Page_ExemptionOut_: {
             /** Data */
@@ -6669,7 +7028,7 @@ export interface components {
          * Permission
          * @enum {string}
          */
-        Permission: "gateway:use" | "me:view" | "me:update" | "api_keys:view" | "api_keys:create" | "api_keys:update" | "api_keys:delete" | "api_keys:import" | "users:view" | "users:create" | "users:update" | "users:delete" | "tenants:view" | "tenants:create" | "tenants:update" | "tenants:delete" | "teams:view" | "teams:create" | "teams:update" | "teams:delete" | "teams:maintain" | "projects:view" | "projects:create" | "projects:update" | "projects:delete" | "roles:view" | "roles:create" | "roles:update" | "roles:delete" | "identity_providers:view" | "identity_providers:update" | "catalog:view" | "catalog:update" | "router:view" | "router:update" | "guardrails:view" | "guardrails:test" | "guardrails:update" | "usage:view" | "requests:view" | "limits:view" | "limits:create" | "limits:update" | "limits:delete" | "budgets:view" | "budgets:create" | "budgets:update" | "budgets:delete" | "audit:view" | "audit:export" | "jobs:view" | "jobs:update" | "system:update" | "platform:all_tenants";
+        Permission: "gateway:use" | "me:view" | "me:update" | "api_keys:view" | "api_keys:create" | "api_keys:update" | "api_keys:delete" | "api_keys:import" | "users:view" | "users:create" | "users:update" | "users:delete" | "tenants:view" | "tenants:create" | "tenants:update" | "tenants:delete" | "teams:view" | "teams:create" | "teams:update" | "teams:delete" | "teams:maintain" | "projects:view" | "projects:create" | "projects:update" | "projects:delete" | "roles:view" | "roles:create" | "roles:update" | "roles:delete" | "identity_providers:view" | "identity_providers:update" | "catalog:view" | "catalog:update" | "router:view" | "router:update" | "guardrails:view" | "guardrails:test" | "guardrails:update" | "cache:view" | "cache:manage" | "usage:view" | "requests:view" | "limits:view" | "limits:create" | "limits:update" | "limits:delete" | "budgets:view" | "budgets:create" | "budgets:update" | "budgets:delete" | "audit:view" | "audit:export" | "jobs:view" | "jobs:update" | "system:update" | "platform:all_tenants";
         /** PermissionView */
         PermissionView: {
             name: components["schemas"]["Permission"];
@@ -16621,6 +16980,239 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cache_cache_stats: {
+        parameters: {
+            query?: {
+                /** @description Calls from here on; the last 30 days without it. */
+                from?: string | null;
+                /** @description Calls before. */
+                to?: string | null;
+                /** @description Another tenant; for platform administrators. */
+                tenant_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CacheStats"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cache_list_cache_entries: {
+        parameters: {
+            query?: {
+                /** @description Another tenant; for platform administrators. */
+                tenant_id?: string | null;
+                /** @description Rows of a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_CacheEntryOut_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cache_list_cache_neighbours: {
+        parameters: {
+            query: {
+                /** @description Of the semantic cache. */
+                entry: string;
+                /** @description Another tenant; for platform administrators. */
+                tenant_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CacheNeighbours"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cache_purge_cache: {
+        parameters: {
+            query?: {
+                /** @description Another tenant; for platform administrators. */
+                tenant_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CachePurgeIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CachePurgeOut"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible now */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cache_mark_cache_answer_wrong: {
+        parameters: {
+            query?: {
+                /** @description Another tenant; for platform administrators. */
+                tenant_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CacheWrongIn"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CacheWrongOut"];
+                };
             };
             /** @description Refused */
             "4XX": {

@@ -46,6 +46,8 @@ PERMISSIONS: Final[Mapping[Permission, str]] = MappingProxyType(
         Permission.GUARDRAILS_VIEW: "See guardrail policies, the kinds of rules there are, and what was found; of others only together with seeing the tenant.",
         Permission.GUARDRAILS_TEST: "Try texts against guardrails.",
         Permission.GUARDRAILS_UPDATE: "Write guardrail policies, attach them, and exempt keys from their rules.",
+        Permission.CACHE_VIEW: "See what the cache holds and what it saves; texts only together with reading the audit trail.",
+        Permission.CACHE_MANAGE: "Purge the cache, and mark answers that were given again as wrong.",
         Permission.USAGE_VIEW: "See usage and cost; of others only together with seeing the tenant.",
         Permission.REQUESTS_VIEW: "See the log of calls; of others only together with seeing the tenant.",
         Permission.LIMITS_VIEW: "See limits and what is left of them; of others only together with seeing the tenant.",

@@ -34,7 +34,7 @@ from tollkeeper.domains.usage.schemas import (
 from tollkeeper.domains.usage.spend import backfill
 from tollkeeper.web.caller import Caller
 
-__all__ = ["backfill"]
+__all__ = ["SUMS", "backfill"]
 
 # A question that reads every call one by one is a long one.
 MAX_ROW_DAYS: Final = 93

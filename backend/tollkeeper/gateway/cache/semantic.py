@@ -144,6 +144,11 @@ class Semantics:
         self.observations.add(observation)
         self.forget(tenant_id, fingerprint)
 
+    async def catch_up(self, tenant_id: UUID) -> None:
+        """Know what the others know, and follow them for a while. Raises `RedisUnavailable`."""
+        self._mirror.want(tenant_id)
+        await self._mirror.catch_up(tenant_id)
+
     def entries(self, tenant_id: UUID) -> list[Known]:
         """What this worker knows of a tenant, what was used last at the end."""
         return list(self._vectors.of(tenant_id))

@@ -5,6 +5,7 @@ a worker that may have missed one forgets all it has.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
@@ -148,9 +149,12 @@ class Shelf:
         if self.store is None:
             return []
         ids = await self.store.ids(tenant_id, start, count)
-        values = await self.store.values(tenant_id, ids)
-        read = (self._unseal(value, tenant_id, bytes.fromhex(name)) for name, value in zip(ids, values, strict=True))
-        return [entry for entry in read if entry is not None]
+        return [entry for entry in await self.entries(tenant_id, ids) if entry is not None]
+
+    async def entries(self, tenant_id: UUID, ids: Sequence[str]) -> list[Entry | None]:
+        """As they lie in Redis; None for one that is over, or none of ours. Raises `RedisUnavailable`."""
+        values = [] if self.store is None else await self.store.values(tenant_id, ids)
+        return [self._unseal(value, tenant_id, bytes.fromhex(name)) for name, value in zip(ids, values, strict=True)]
 
     async def _drop(self, store: Store, purge: Purge) -> int:
         if purge.id is not None:

@@ -7,6 +7,7 @@ nothing is kept, nobody waits.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -77,6 +78,15 @@ _RENEW: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An entry in the index: when it ends, in milliseconds since 1970, and its bytes."""
+
+    id: str
+    ends_ms: int
+    size: int
+
+
 class Store:
     def __init__(self, link: RedisLink, *, tenant_bytes: int) -> None:
         """`link` is the cache's own: what it does never waits behind money."""
@@ -130,6 +140,26 @@ class Store:
         """Those that end last first. Raises `RedisUnavailable`, as all below."""
         found = await self._link.call("ZREVRANGE", _index(tenant_id)[0], start, start + count - 1)
         return [name.decode() for name in found]
+
+    async def listed(self, tenant_id: UUID, after: tuple[int, str] | None, count: int) -> list[Listed]:
+        """The same from behind a place, which may be gone meanwhile."""
+        ends, sizes, _ = _index(tenant_id)
+        start = 0
+        if after is not None:
+            ends_ms, name = after
+            rank, later = await self._link.call_many(
+                [("ZREVRANK", ends, name), ("ZCOUNT", ends, f"({ends_ms}", "+inf")]
+            )
+            start = later if rank is None else rank + 1
+        found = await self._link.call("ZREVRANGE", ends, start, start + count - 1, "WITHSCORES")
+        names, scores = found[::2], found[1::2]
+        if not names:
+            return []
+        known = await self._link.call("HMGET", sizes, *names)
+        return [
+            Listed(name.decode(), int(float(score)), int(size or 0))
+            for name, score, size in zip(names, scores, known, strict=True)
+        ]
 
     async def values(self, tenant_id: UUID, ids: Sequence[str]) -> list[Any]:
         """As they lie there; None where one has ended."""
