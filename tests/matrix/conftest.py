@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import structlog
@@ -13,15 +12,6 @@ from tollkeeper.core.config import Settings
 from tollkeeper.core.crypto import MasterKey
 from tollkeeper.main import create_app
 from tollkeeper.web.server import WorkerServer
-
-_HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every route is called hundreds of times here: no new line after the first, and traced at half the speed."""
-    for item in items:
-        if _HERE in item.path.parents:
-            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="module")

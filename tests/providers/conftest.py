@@ -12,15 +12,6 @@ from tests.providers.vendors import Vendor
 from tollkeeper.contracts.catalog import Credential
 from tollkeeper.core.ids import uuid7
 
-_HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The same readers and writers again and again, which have tests of their own: traced, they take twice as long."""
-    for item in items:
-        if _HERE in item.path.parents:
-            item.add_marker(pytest.mark.no_cover)
-
 
 @dataclass
 class Bench:

@@ -46,7 +46,8 @@ export function answer<M extends Method, Path extends keyof paths>(
       const asked = { request, url: new URL(request.url), params, body: text ? JSON.parse(text) : undefined };
       calls.push(asked);
       const made = typeof answered === "function" ? await (answered as (asked: Asked) => unknown)(asked) : answered;
-      if (made instanceof Response) return made;
+      // The same answer to a second question: a body can be read once.
+      if (made instanceof Response) return made.clone();
       return made === undefined ? new HttpResponse(null, { status: 204 }) : HttpResponse.json(made as never);
     }),
   );
