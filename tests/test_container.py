@@ -176,7 +176,8 @@ def test_install_step_installs_the_lock_through_the_bootstrap(stages: dict[str, 
 def test_bootstraps_install_takes_what_the_step_passes() -> None:
     tree = ast.parse((ROOT / "tollkeeper").read_text())
     install = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "install")
-    assert [argument.arg for argument in install.args.kwonlyargs] == ["development"]
+    wanted = zip(install.args.kwonlyargs, install.args.kw_defaults, strict=True)
+    assert [argument.arg for argument, default in wanted if default is None] == ["development"]
 
 
 def test_migrations_are_found_where_the_image_puts_them(runtime: Stage, tmp_path: Path) -> None:
