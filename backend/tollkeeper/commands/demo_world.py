@@ -4,7 +4,7 @@ What is there already under its name is left as it is, so a second run adds noth
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from tollkeeper.commands.client import Client
@@ -55,7 +55,6 @@ class MadeApp:
     user_id: str | None
     team_id: str
     project_id: str
-    budgets: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -27,7 +27,7 @@ export function curlOf(call: ApiCall, origin: string): string {
 export const SNIPPETS = ["curl", "Python", "JavaScript", ".env"] as const;
 export type SnippetKind = (typeof SNIPPETS)[number];
 
-/** The first call with a key, in four tongues; each is run by the gateway's tests against a real gateway. */
+/** The first call with a key, in four tongues. */
 export function snippetOf(kind: SnippetKind, baseUrl: string, key: string, model: string): string {
   const message = "Say hello in one word.";
   switch (kind) {

@@ -11,6 +11,7 @@ import { Moment } from "@/ui/Moment";
 import { StatusBadge } from "@/ui/StatusBadge";
 import { say } from "@/ui/say";
 import { Failed, Loading } from "@/ui/states";
+import { Versions } from "@/ui/Versions";
 import { PolicyFields } from "./PolicyFields";
 import { bodyOf, formOf, NEW_POLICY, type Policy, policyWords, rulesFault, usePoliciesChanged } from "./policies";
 
@@ -34,7 +35,7 @@ export function PolicyDrawer({ id, neighbours, onClose }: { id: string; neighbou
   const tabs = [{ value: "about", label: "Rules", content: about }];
   if (policy.data?.managed_by === "api") {
     tabs.push(
-      { value: "versions", label: "Versions", content: <Versions of={policy.data} isOurs={isOurs} /> },
+      { value: "versions", label: "Versions", content: <History of={policy.data} isOurs={isOurs} /> },
       { value: "where", label: "Where it holds", content: <Attachments of={policy.data} isOurs={isOurs} /> },
       { value: "exempt", label: "Exemptions", content: <Exemptions of={policy.data} isOurs={isOurs} /> },
     );
@@ -120,7 +121,7 @@ function About({ of: policy, isOurs, onGone }: { of: Policy; isOurs: boolean; on
   );
 }
 
-function Versions({ of: policy, isOurs }: { of: Policy; isOurs: boolean }) {
+function History({ of: policy, isOurs }: { of: Policy; isOurs: boolean }) {
   const path = { policy_id: policy.id };
   const changed = usePoliciesChanged();
   const versions = $api.useQuery("get", "/api/v1/guardrail-policies/{policy_id}/versions", {
@@ -129,54 +130,17 @@ function Versions({ of: policy, isOurs }: { of: Policy; isOurs: boolean }) {
   const done = { onSuccess: changed };
   const publish = $api.useMutation("post", "/api/v1/guardrail-policies/{policy_id}/publish", done);
   const rollBack = $api.useMutation("post", "/api/v1/guardrail-policies/{policy_id}/rollback", done);
-  if (versions.error) return <Failed error={versions.error} onRetry={() => void versions.refetch()} />;
-  if (!versions.data) return <Loading />;
-  const failed = publish.error ?? rollBack.error;
   return (
-    <Stack>
-      {failed && <Failed error={failed} />}
-      <Table>
-        <Table.Tbody>
-          {versions.data.data.map((version) => (
-            <Table.Tr key={version.number}>
-              <Table.Td>
-                Version {version.number} {version.is_published && <StatusBadge tone="good">in force</StatusBadge>}
-              </Table.Td>
-              <Table.Td>{policyWords(version)}</Table.Td>
-              <Table.Td>
-                <Moment at={version.published_at ?? version.created_at} relative />
-              </Table.Td>
-              <Table.Td>
-                {isOurs && version.number === policy.draft_version && (
-                  <Button
-                    size="compact-xs"
-                    loading={publish.isPending}
-                    onClick={() => publish.mutate({ params: { path, header: versionOf(policy) } })}
-                  >
-                    Publish
-                  </Button>
-                )}
-                {isOurs && version.published_at !== null && !version.is_published && (
-                  <Button
-                    size="compact-xs"
-                    variant="default"
-                    loading={rollBack.isPending}
-                    onClick={() =>
-                      rollBack.mutate({
-                        params: { path, header: versionOf(policy) },
-                        body: { version: version.number },
-                      })
-                    }
-                  >
-                    Roll back to it
-                  </Button>
-                )}
-              </Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </Stack>
+    <Versions
+      query={versions}
+      words={policyWords}
+      draft={policy.draft_version}
+      isOurs={isOurs}
+      failed={publish.error ?? rollBack.error}
+      isBusy={publish.isPending || rollBack.isPending}
+      onPublish={() => publish.mutate({ params: { path, header: versionOf(policy) } })}
+      onRollBack={(version) => rollBack.mutate({ params: { path, header: versionOf(policy) }, body: { version } })}
+    />
   );
 }
 

@@ -1,5 +1,5 @@
 /** One route policy: its tree drawn, its terms, and its versions. */
-import { Button, Code, Group, JsonInput, Stack, Table, Text, Title } from "@mantine/core";
+import { Button, Code, Group, JsonInput, Stack, Text, Title } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { $api, client, etagOf, type Schemas } from "@/api/client";
@@ -7,10 +7,10 @@ import { useMay } from "@/lib/session";
 import { ConfirmByTyping } from "@/ui/ConfirmByTyping";
 import { DetailDrawer } from "@/ui/DetailDrawer";
 import { Facts } from "@/ui/Facts";
-import { Moment } from "@/ui/Moment";
 import { StatusBadge } from "@/ui/StatusBadge";
 import { say } from "@/ui/say";
 import { Failed, Loading } from "@/ui/states";
+import { Versions } from "@/ui/Versions";
 import { FALLBACKS, type Policy, strategyWords } from "./branches";
 import { Tree } from "./Tree";
 
@@ -63,7 +63,7 @@ export function PolicyDrawer({ id, neighbours, onClose }: { id: string; neighbou
     );
     tabs.push({ value: "terms", label: "As JSON", content: terms });
     if (policy.data.managed_by === "api") {
-      tabs.push({ value: "versions", label: "Versions", content: <Versions of={policy.data} isOurs={isOurs} /> });
+      tabs.push({ value: "versions", label: "Versions", content: <History of={policy.data} isOurs={isOurs} /> });
     }
     if (isOurs) {
       tabs.push({ value: "edit", label: "New version", content: <Edit key={policy.data.version} of={policy.data} /> });
@@ -156,7 +156,7 @@ function Drawn({ of: policy, isOurs, onGone }: { of: Policy; isOurs: boolean; on
   );
 }
 
-function Versions({ of: policy, isOurs }: { of: Policy; isOurs: boolean }) {
+function History({ of: policy, isOurs }: { of: Policy; isOurs: boolean }) {
   const path = { policy_id: policy.id };
   const changed = usePoliciesChanged();
   const versions = $api.useQuery("get", "/api/v1/route-policies/{policy_id}/versions", {
@@ -165,54 +165,17 @@ function Versions({ of: policy, isOurs }: { of: Policy; isOurs: boolean }) {
   const done = { onSuccess: changed };
   const publish = $api.useMutation("post", "/api/v1/route-policies/{policy_id}/publish", done);
   const rollBack = $api.useMutation("post", "/api/v1/route-policies/{policy_id}/rollback", done);
-  if (versions.error) return <Failed error={versions.error} onRetry={() => void versions.refetch()} />;
-  if (!versions.data) return <Loading />;
-  const failed = publish.error ?? rollBack.error;
   return (
-    <Stack>
-      {failed && <Failed error={failed} />}
-      <Table>
-        <Table.Tbody>
-          {versions.data.data.map((version) => (
-            <Table.Tr key={version.number}>
-              <Table.Td>
-                Version {version.number} {version.is_published && <StatusBadge tone="good">in force</StatusBadge>}
-              </Table.Td>
-              <Table.Td>{strategyWords(version.strategy)}</Table.Td>
-              <Table.Td>
-                <Moment at={version.published_at ?? version.created_at} relative />
-              </Table.Td>
-              <Table.Td>
-                {isOurs && version.number === policy.draft_version && (
-                  <Button
-                    size="compact-xs"
-                    loading={publish.isPending}
-                    onClick={() => publish.mutate({ params: { path, header: versionOf(policy) } })}
-                  >
-                    Publish
-                  </Button>
-                )}
-                {isOurs && version.published_at !== null && !version.is_published && (
-                  <Button
-                    size="compact-xs"
-                    variant="default"
-                    loading={rollBack.isPending}
-                    onClick={() =>
-                      rollBack.mutate({
-                        params: { path, header: versionOf(policy) },
-                        body: { version: version.number },
-                      })
-                    }
-                  >
-                    Roll back to it
-                  </Button>
-                )}
-              </Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </Stack>
+    <Versions
+      query={versions}
+      words={(version) => strategyWords(version.strategy)}
+      draft={policy.draft_version}
+      isOurs={isOurs}
+      failed={publish.error ?? rollBack.error}
+      isBusy={publish.isPending || rollBack.isPending}
+      onPublish={() => publish.mutate({ params: { path, header: versionOf(policy) } })}
+      onRollBack={(version) => rollBack.mutate({ params: { path, header: versionOf(policy) }, body: { version } })}
+    />
   );
 }
 
